@@ -1,0 +1,68 @@
+// A role as the policy engine reads it: plain data, checked and compiled once in control from the YAML resource
+// (control/resources/role.ts), carried in signed snapshots, never changed afterwards. Field names follow the resource.
+
+/** `'*': ['*']` matches everything; values may be globs (`x*`) or regular expressions (`^x$`). Keys AND, values OR. */
+export type LabelMatch = Readonly<Record<string, readonly string[]>>
+
+/** What one side (`allow` or `deny`) says about databases. Entries of the lists may be templates: `{{internal.db_users}}`. */
+export interface DatabaseRule {
+  readonly labels: LabelMatch
+  readonly users: readonly string[]
+  readonly names: readonly string[]
+}
+
+/** Administrative rights: verbs on resource kinds, used by control's API. */
+export interface ResourceRule {
+  readonly resources: readonly string[]
+  readonly verbs: readonly string[]
+  /** Predicate source; a rule with one is not enforced yet and therefore matches nothing when it allows. */
+  readonly where?: string
+}
+
+export interface RoleOptions {
+  readonly maxSessionTtlMs?: number
+  readonly clientIdleTimeoutMs?: number
+  readonly disconnectExpiredCert?: boolean
+  readonly maxConnections?: number
+  readonly lock?: 'strict' | 'best_effort'
+}
+
+/**
+ * A field that a role sets and nothing enforces yet. It makes the role grant nothing of `kinds`
+ * (every kind for a field that governs all); a denial names it.
+ */
+export interface Unenforced {
+  readonly field: string
+  readonly kinds: readonly string[]
+}
+
+export interface Role {
+  readonly name: string
+  readonly version: string
+  readonly options: RoleOptions
+  readonly allow: { readonly db?: DatabaseRule; readonly rules: readonly ResourceRule[] }
+  readonly deny: { readonly db?: DatabaseRule; readonly rules: readonly ResourceRule[] }
+  readonly unenforced: readonly Unenforced[]
+}
+
+/** A lock's target: all fields named must match. */
+export interface LockTarget {
+  readonly user?: string
+  readonly role?: string
+  /** Reference name of a host's id. Matches agents and proxies. */
+  readonly server_id?: string
+  readonly db?: string
+  /** Certificate serial, hexadecimal; the key's SHA-256 (SPKI), hexadecimal. */
+  readonly certificate_serial?: string
+  readonly key_sha256?: string
+  readonly login?: string
+  readonly mfa_device?: string
+}
+
+export interface Lock {
+  readonly name: string
+  readonly target: LockTarget
+  readonly message?: string
+  readonly createdAtMs: number
+  readonly expiresAtMs?: number
+}

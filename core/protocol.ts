@@ -1,0 +1,179 @@
+// The contract between a protocol and the threads that carry it. A protocol decides; workers/perform.ts does.
+// Two shapes: `framed` sessions judge chunks in place (databases, RDP); `streaming` sessions own a duplex (SSH, HTTP, Kubernetes).
+// Nothing here opens a socket, reads a clock or holds a key. The clauses are tested for every registry row by test/contract.ts.
+
+import type { CertificateFacts, TargetRef, UserIdentity } from './identity.ts'
+import type { Authorized } from './login.ts'
+import type { ByteStream } from './stream.ts'
+
+/** Which end a byte came from or goes to. */
+export type Side = 'client' | 'target'
+
+/**
+ * The lesser right of relay mode: one spare of one agent, for a routing ticket whose MAC was good. It reaches no target.
+ */
+export interface Passage {
+  readonly agentId: string
+  readonly target: TargetRef
+  /** Identifies the ticket for limits; says nothing about the person. */
+  readonly ticketId: string
+}
+
+/** What somebody wants of a target: as which principal (database user, login), and which resource of it (database name). */
+export interface Access {
+  readonly target: TargetRef
+  readonly principal: string
+  readonly resource: string
+}
+
+/** What policy allowed. */
+export interface Grant {
+  /** Roles that allowed it, each by itself. */
+  readonly roles: readonly string[]
+  /** 0: no idle limit. */
+  readonly idleMsMax: number
+  /** 0: no limit on the user's sessions of all kinds. */
+  readonly connectionsMax: number
+  readonly lockMode: 'strict' | 'best_effort'
+}
+
+/** A denial. `reason` and `next` are shown to the person; neither tells whether something they may not see exists. */
+export interface Refusal {
+  readonly decisionId: string
+  readonly kind: 'policy' | 'lock' | 'limit' | 'expired' | 'unavailable' | 'identity'
+  readonly reason: string
+  readonly next: string
+}
+
+/** Recognition of first bytes, run in the main thread. Small, pure, total. */
+export type Recognition =
+  | { readonly verdict: 'more' }
+  | { readonly verdict: 'no' }
+  /** Send `bytes` and go on with what follows the `consumed` bytes; `bytes` is at most one byte (main writes no more). `stage` names where the handshake now stands. */
+  | {
+      readonly verdict: 'answer'
+      readonly bytes: Uint8Array
+      readonly consumed: number
+      readonly stage: string
+    }
+  /** A message without an identity that must reach a live session (PostgreSQL CancelRequest). */
+  | { readonly verdict: 'signal'; readonly key: Uint8Array }
+  | { readonly verdict: 'mine' }
+
+/** Things that happen to a session besides bytes. Rare, so plain objects. */
+export type SessionEvent =
+  /** The session begins. `stage` is where recognition left it: '' or the stage of the last answer. */
+  | { readonly kind: 'start'; readonly stage: string; readonly target?: TargetRef; readonly nowMs: number }
+  | { readonly kind: 'tls'; readonly side: Side; readonly peer?: Peer; readonly alpn?: string }
+  | { readonly kind: 'authorized'; readonly right: Authorized }
+  /** The target is connected and logged in: bytes from it follow. */
+  | { readonly kind: 'connected' }
+  | { readonly kind: 'dial-failed'; readonly message: string }
+  | { readonly kind: 'ended'; readonly side: Side }
+  | { readonly kind: 'tap-ready' }
+  /** The session must end now, for a reason the person is told: lock, deadline, idle, drain. */
+  | { readonly kind: 'evict'; readonly refusal: Refusal }
+  | { readonly kind: 'time'; readonly nowMs: number }
+
+/** The verified other end of a TLS connection. */
+export interface Peer {
+  readonly identity: UserIdentity
+  readonly facts: CertificateFacts
+}
+
+/** Rare effects that another part must carry out. The session waits: it consumes nothing until the matching event. */
+export type Action =
+  /** Answered by `tls`. Unconsumed bytes of that side belong to the handshake. */
+  | { readonly kind: 'upgrade-tls'; readonly side: Side; readonly servername?: string }
+  /** Ask the one authorisation flow (core/login.ts). Answered by `authorized`, or by a call of `refuse`. */
+  | { readonly kind: 'authorize'; readonly access: Access }
+  /**
+   * Open the target and log in with the protocol's agent half, which is given `opening` (for PostgreSQL the start-up message).
+   * Answered by `connected` or `dial-failed`.
+   */
+  | { readonly kind: 'dial'; readonly right: Authorized; readonly opening: Uint8Array }
+  /** Agent half only: the login is done; bytes not consumed belong to the session. */
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'wake-at'; readonly atMs: number }
+  | { readonly kind: 'audit'; readonly code: string; readonly fields: AuditFields }
+  /** Write out what was sent, then end both sides. */
+  | { readonly kind: 'end'; readonly reason: string }
+
+export type AuditFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
+
+/**
+ * Where a framed session puts its verdicts. The hot methods take numbers and the chunk being judged, so a message costs no object.
+ * Neighbouring `pass` ranges become one write; everything is written before `bytes()` is called again.
+ */
+export interface Out {
+  /** Forward chunk[from, to) of the chunk being judged unchanged to the other side. */
+  pass(from: number, to: number): void
+  /** Send bytes of our own. Order with `pass` is kept. The performer copies when it must keep them. */
+  send(to: Side, bytes: Uint8Array): void
+  /** Tell audit and recording of message `code`, body in chunk[from, to). False: the tap is full and the mode is `sync`; stop and wait for `tap-ready`. */
+  note(code: number, from: number, to: number): boolean
+  act(action: Action): void
+}
+
+/** A class with one private phase, deterministic in its inputs. */
+export interface FramedSession {
+  /** Judge chunk[at..]. Returns how far it was consumed (an index into chunk); the rest is kept and offered again after the next event. */
+  bytes(from: Side, chunk: Uint8Array, at: number, out: Out): number
+  event(event: SessionEvent, out: Out): void
+  /** Say no in this protocol's own words, at any phase, and `end`. Total: never throws. */
+  refuse(refusal: Refusal, out: Out): void
+}
+
+/** What the agent half is told about the target it logs in to. Secrets come as values, never through the environment. */
+export interface TargetLogin {
+  readonly right: Authorized
+  readonly opening: Uint8Array
+  /** True when the performer holds a client certificate for this principal and will present it on `upgrade-tls`. */
+  readonly certificate: boolean
+  readonly tls: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
+  readonly servername: string
+}
+
+interface Common {
+  /** Engine id and the name of the folder: `postgres`. */
+  readonly name: string
+  /** ALPN names that mean this protocol when a client begins with TLS at once. */
+  readonly alpn: readonly string[]
+  readonly kind: TargetRef['kind']
+  readonly defaultPort: number
+  recognise(first: Uint8Array): Recognition
+}
+
+export interface FramedProtocol extends Common {
+  readonly shape: 'framed'
+  /** Client side: from the first byte to the end, relay included. */
+  session(): FramedSession
+  /** Target side: from connect to `ready`. */
+  agent(login: TargetLogin): FramedSession
+}
+
+/** What a streaming session may ask of its thread. The same services perform.ts carries out for framed ones. */
+export interface Host {
+  readonly nowMs: () => number
+  authorize(peer: Peer, access: Access): Promise<Authorized | Refusal>
+  dial(right: Authorized, signal: AbortSignal): Promise<ByteStream>
+  upgradeTls(stream: ByteStream, side: Side): Promise<{ stream: ByteStream; peer?: Peer; alpn?: string }>
+  tap(right: Authorized): Tap
+  audit(code: string, fields: AuditFields): void
+}
+
+/** Recording and statement log of one session: bounded, copies what it takes. */
+export interface Tap {
+  /** False when full: await `ready()` in sync mode, or count the loss as the mode says. */
+  put(code: number, bytes: Uint8Array, from: number, to: number): boolean
+  ready(): Promise<void>
+  seal(reason: string): Promise<void>
+}
+
+export interface StreamingProtocol extends Common {
+  readonly shape: 'streaming'
+  /** Serve one client until it ends; `signal` aborts with the Refusal that ends it as its reason. */
+  session(client: ByteStream, start: { stage: string; target?: TargetRef }, host: Host, signal: AbortSignal): Promise<void>
+}
+
+export type Protocol = FramedProtocol | StreamingProtocol
