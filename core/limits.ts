@@ -18,86 +18,203 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
+// `as Limit` on each row: isolatedDeclarations cannot look into a call, and the table must keep its names.
 export const LIMITS = {
   // Certificates and identities
-  identityBytesMax: limit(8 * KB, 'bytes', 'An identity extension; larger trait sets belong in fewer, narrower traits.'),
-  certificateBytesMax: limit(64 * KB, 'bytes', 'A DER certificate or CSR from a peer.'),
-  derDepthMax: limit(32, 'depth', 'Nesting of DER structures; X.509 needs fewer than 16.'),
-  nameLengthMax: limit(128, 'count', 'Characters in a user, role or target name.'),
-  notBeforeSkewMs: limit(MINUTE, 'ms', 'Certificates start this much in the past, for clocks that run behind.'),
-  clockSkewRefuseMs: limit(MINUTE, 'ms', 'A process whose clock differs more from control’s is refused.'),
-  userCertTtlMs: limit(12 * HOUR, 'ms', 'Default life of a login certificate.'),
-  userCertTtlMaxMs: limit(30 * HOUR, 'ms', 'Longest life of a login certificate.'),
-  hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.'),
-  dbClientCertTtlMs: limit(DAY, 'ms', 'Certificates agents show to databases; a day without control still works.'),
-  caTtlMs: limit(10 * 365 * DAY, 'ms', 'Self-signed CA certificates.'),
-  dbServerCertTtlMs: limit(90 * DAY, 'ms', 'Default life of a certificate from `tctl auth sign --format=db`.'),
-  dbServerCertTtlMaxMs: limit(3 * 365 * DAY, 'ms', 'Longest life of a certificate from `tctl auth sign --format=db`.'),
+  identityBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'An identity extension; larger trait sets belong in fewer, narrower traits.',
+  ) as Limit,
+  certificateBytesMax: limit(64 * KB, 'bytes', 'A DER certificate or CSR from a peer.') as Limit,
+  derDepthMax: limit(32, 'depth', 'Nesting of DER structures; X.509 needs fewer than 16.') as Limit,
+  nameLengthMax: limit(128, 'count', 'Characters in a user, role or target name.') as Limit,
+  notBeforeSkewMs: limit(
+    MINUTE,
+    'ms',
+    'Certificates start this much in the past, for clocks that run behind.',
+  ) as Limit,
+  clockSkewRefuseMs: limit(
+    MINUTE,
+    'ms',
+    'A process whose clock differs more from control’s is refused.',
+  ) as Limit,
+  userCertTtlMs: limit(12 * HOUR, 'ms', 'Default life of a login certificate.') as Limit,
+  userCertTtlMaxMs: limit(30 * HOUR, 'ms', 'Longest life of a login certificate.') as Limit,
+  hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.') as Limit,
+  dbClientCertTtlMs: limit(
+    DAY,
+    'ms',
+    'Certificates agents show to databases; a day without control still works.',
+  ) as Limit,
+  caTtlMs: limit(10 * 365 * DAY, 'ms', 'Self-signed CA certificates.') as Limit,
+  dbServerCertTtlMs: limit(
+    90 * DAY,
+    'ms',
+    'Default life of a certificate from `tctl auth sign --format=db`.',
+  ) as Limit,
+  dbServerCertTtlMaxMs: limit(
+    3 * 365 * DAY,
+    'ms',
+    'Longest life of a certificate from `tctl auth sign --format=db`.',
+  ) as Limit,
 
   // Listener and multiplexer
-  helloBytesMax: limit(16 * KB, 'bytes', 'One ClientHello; post-quantum ones are 1.6 KB.'),
-  helloBytesTotalMax: limit(64 * MB, 'bytes', 'All unfinished hellos of a process; the oldest goes first.'),
-  handshakeDeadlineMs: limit(10 * SECOND, 'ms', 'From accept to the end of the handshake; a peer may not park there.'),
-  unfinishedPerSourceMax: limit(256, 'count', 'Unfinished connections per source address (IPv6: /64).'),
-  unfinishedHandshakesPerWorkerMax: limit(256, 'count', 'TLS handshakes in flight in one worker thread.'),
-  proxyHeaderBytesMax: limit(536, 'bytes', 'PROXY v1 line (107) or v2 header with ordinary TLVs.'),
+  helloBytesMax: limit(16 * KB, 'bytes', 'One ClientHello; post-quantum ones are 1.6 KB.') as Limit,
+  helloBytesTotalMax: limit(
+    64 * MB,
+    'bytes',
+    'All unfinished hellos of a process; the oldest goes first.',
+  ) as Limit,
+  handshakeDeadlineMs: limit(
+    10 * SECOND,
+    'ms',
+    'From accept to the end of the handshake; a peer may not park there.',
+  ) as Limit,
+  unfinishedPerSourceMax: limit(
+    256,
+    'count',
+    'Unfinished connections per source address (IPv6: /64).',
+  ) as Limit,
+  unfinishedHandshakesPerWorkerMax: limit(
+    256,
+    'count',
+    'TLS handshakes in flight in one worker thread.',
+  ) as Limit,
+  proxyHeaderBytesMax: limit(
+    536,
+    'bytes',
+    'PROXY v1 line (107) or v2 header with ordinary TLVs.',
+  ) as Limit,
 
   // Tunnels
-  ticketDialsUnacceptedMax: limit(8, 'count', 'Dials per routing ticket that no agent has accepted yet.'),
-  ticketWaitingMax: limit(512, 'count', 'More dials of one ticket that wait inside the handshake deadline.'),
-  ticketDialsPerMinuteMax: limit(12_000, 'per-minute', 'Dials per routing ticket; pgbench -C stays below.'),
-  openFrameBytesMax: limit(4 * KB, 'bytes', 'An open frame: identifiers and one server name.'),
-  acceptFrameBytesMax: limit(1 * KB, 'bytes', 'An accept or refuse frame.'),
-  frameClockSkewMs: limit(30 * SECOND, 'ms', 'Age of a spare ticket or open frame.'),
-  linkFrameBytesMax: limit(1 * MB, 'bytes', 'One frame on a link; snapshots travel in parts.'),
-  linkPingMs: limit(15 * SECOND, 'ms', 'Ping interval on a link; three missed ones end it.'),
-  sparesIdle: limit(2, 'count', 'Parked spares kept per agent when idle.'),
-  sparesPerAgentMax: limit(64, 'count', 'Parked spares per agent.'),
-  sparesTotalMax: limit(50_000, 'count', 'Parked spares per proxy process.'),
-  spareAgeMaxMs: limit(5 * MINUTE, 'ms', 'A parked spare is replaced after this, with jitter.'),
-  spareKeepAliveMs: limit(30 * SECOND, 'ms', 'TCP keep-alive of parked spares, for NAT and balancers.'),
-  spareAcceptDeadlineMs: limit(2 * SECOND, 'ms', 'An opened spare that says nothing is given up and the hello repeated.'),
-  sparePrefaceBytesMax: limit(256, 'bytes', 'The first bytes of a spare.'),
-  redialMinMs: limit(200, 'ms', 'First delay before a lost link is dialled again (jittered).'),
-  redialMaxMs: limit(8 * SECOND, 'ms', 'Longest delay between dials of a link.'),
+  ticketDialsUnacceptedMax: limit(
+    8,
+    'count',
+    'Dials per routing ticket that no agent has accepted yet.',
+  ) as Limit,
+  ticketWaitingMax: limit(
+    512,
+    'count',
+    'More dials of one ticket that wait inside the handshake deadline.',
+  ) as Limit,
+  ticketDialsPerMinuteMax: limit(
+    12_000,
+    'per-minute',
+    'Dials per routing ticket; pgbench -C stays below.',
+  ) as Limit,
+  openFrameBytesMax: limit(
+    4 * KB,
+    'bytes',
+    'An open frame: identifiers and one server name.',
+  ) as Limit,
+  acceptFrameBytesMax: limit(1 * KB, 'bytes', 'An accept or refuse frame.') as Limit,
+  frameClockSkewMs: limit(30 * SECOND, 'ms', 'Age of a spare ticket or open frame.') as Limit,
+  linkFrameBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'One frame on a link; snapshots travel in parts.',
+  ) as Limit,
+  linkPingMs: limit(
+    15 * SECOND,
+    'ms',
+    'Ping interval on a link; three missed ones end it.',
+  ) as Limit,
+  sparesIdle: limit(2, 'count', 'Parked spares kept per agent when idle.') as Limit,
+  sparesPerAgentMax: limit(64, 'count', 'Parked spares per agent.') as Limit,
+  sparesTotalMax: limit(50_000, 'count', 'Parked spares per proxy process.') as Limit,
+  spareAgeMaxMs: limit(
+    5 * MINUTE,
+    'ms',
+    'A parked spare is replaced after this, with jitter.',
+  ) as Limit,
+  spareKeepAliveMs: limit(
+    30 * SECOND,
+    'ms',
+    'TCP keep-alive of parked spares, for NAT and balancers.',
+  ) as Limit,
+  spareAcceptDeadlineMs: limit(
+    2 * SECOND,
+    'ms',
+    'An opened spare that says nothing is given up and the hello repeated.',
+  ) as Limit,
+  sparePrefaceBytesMax: limit(256, 'bytes', 'The first bytes of a spare.') as Limit,
+  redialMinMs: limit(
+    200,
+    'ms',
+    'First delay before a lost link is dialled again (jittered).',
+  ) as Limit,
+  redialMaxMs: limit(8 * SECOND, 'ms', 'Longest delay between dials of a link.') as Limit,
 
   // Snapshots
-  stalenessMaxMs: limit(5 * MINUTE, 'ms', 'Silence of beacons beyond which strict locking refuses.'),
-  beaconIntervalMs: limit(SECOND, 'ms', 'How often control signs a beacon.'),
-  snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.'),
+  stalenessMaxMs: limit(
+    5 * MINUTE,
+    'ms',
+    'Silence of beacons beyond which strict locking refuses.',
+  ) as Limit,
+  beaconIntervalMs: limit(SECOND, 'ms', 'How often control signs a beacon.') as Limit,
+  snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 
   // Sessions
-  relayBufferBytes: limit(256 * KB, 'bytes', 'One pooled read buffer of a relay: a quarter of the syscalls of 64 KB.'),
-  relayBuffersPooledMax: limit(64, 'count', 'Read buffers a worker keeps for reuse.'),
-  sessionBufferedBytesMax: limit(1 * MB, 'bytes', 'Bytes a session holds for a side that does not read; then the other side is stopped.'),
-  targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.'),
-  leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.'),
+  relayBufferBytes: limit(
+    256 * KB,
+    'bytes',
+    'One pooled read buffer of a relay: a quarter of the syscalls of 64 KB.',
+  ) as Limit,
+  relayBuffersPooledMax: limit(64, 'count', 'Read buffers a worker keeps for reuse.') as Limit,
+  sessionBufferedBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'Bytes a session holds for a side that does not read; then the other side is stopped.',
+  ) as Limit,
+  targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.') as Limit,
+  leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.') as Limit,
 
   // Control
-  apiBodyBytesMax: limit(1 * MB, 'bytes', 'A request body.'),
-  apiDepthMax: limit(32, 'depth', 'Nesting of a JSON or YAML body.'),
-  apiDeadlineMs: limit(30 * SECOND, 'ms', 'One API call that is not a watch.'),
-  apiPageMax: limit(1000, 'count', 'Items in one page of a list.'),
-  inviteTtlMs: limit(HOUR, 'ms', 'Default life of an invite link.'),
-  inviteTtlMaxMs: limit(48 * HOUR, 'ms', 'Longest life of an invite link.'),
-  tokenTtlMs: limit(30 * MINUTE, 'ms', 'Default life of a join token.'),
-  passwordLengthMin: limit(12, 'count', 'Characters of a password.'),
-  passwordLengthMax: limit(128, 'count', 'Characters of a password; bounds hashing.'),
-  loginFailuresMax: limit(5, 'count', 'Failed logins of one account from one source before both wait.'),
-  loginFailureWindowMs: limit(30 * MINUTE, 'ms', 'Window in which failed logins are counted, and how long the wait lasts.'),
-  totpStepMs: limit(30 * SECOND, 'ms', 'RFC 6238 time step.'),
+  apiBodyBytesMax: limit(1 * MB, 'bytes', 'A request body.') as Limit,
+  apiDepthMax: limit(32, 'depth', 'Nesting of a JSON or YAML body.') as Limit,
+  apiDeadlineMs: limit(30 * SECOND, 'ms', 'One API call that is not a watch.') as Limit,
+  apiPageMax: limit(1000, 'count', 'Items in one page of a list.') as Limit,
+  inviteTtlMs: limit(HOUR, 'ms', 'Default life of an invite link.') as Limit,
+  inviteTtlMaxMs: limit(48 * HOUR, 'ms', 'Longest life of an invite link.') as Limit,
+  tokenTtlMs: limit(30 * MINUTE, 'ms', 'Default life of a join token.') as Limit,
+  passwordLengthMin: limit(12, 'count', 'Characters of a password.') as Limit,
+  passwordLengthMax: limit(128, 'count', 'Characters of a password; bounds hashing.') as Limit,
+  loginFailuresMax: limit(
+    5,
+    'count',
+    'Failed logins of one account from one source before both wait.',
+  ) as Limit,
+  loginFailureWindowMs: limit(
+    30 * MINUTE,
+    'ms',
+    'Window in which failed logins are counted, and how long the wait lasts.',
+  ) as Limit,
+  totpStepMs: limit(30 * SECOND, 'ms', 'RFC 6238 time step.') as Limit,
 
   // Audit
-  auditEventBytesMax: limit(64 * KB, 'bytes', 'One event; longer fields are trimmed and marked.'),
-  auditSpoolBytesMax: limit(256 * MB, 'bytes', 'Events an agent or proxy keeps on disk while control is away.'),
-  auditBatchMax: limit(500, 'count', 'Events in one upload.'),
-  auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.'),
-  auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.'),
+  auditEventBytesMax: limit(
+    64 * KB,
+    'bytes',
+    'One event; longer fields are trimmed and marked.',
+  ) as Limit,
+  auditSpoolBytesMax: limit(
+    256 * MB,
+    'bytes',
+    'Events an agent or proxy keeps on disk while control is away.',
+  ) as Limit,
+  auditBatchMax: limit(500, 'count', 'Events in one upload.') as Limit,
+  auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
+  auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 
   // PostgreSQL
-  pgStartupBytesMax: limit(10_000, 'bytes', 'MAX_STARTUP_PACKET_LENGTH of the server.'),
-  pgMessageBytesMax: limit(0x3fffffff, 'bytes', 'A message the server would refuse is refused here first.'),
-} as const satisfies Readonly<Record<string, Limit>>
+  pgStartupBytesMax: limit(10_000, 'bytes', 'MAX_STARTUP_PACKET_LENGTH of the server.') as Limit,
+  pgMessageBytesMax: limit(
+    0x3fffffff,
+    'bytes',
+    'A message the server would refuse is refused here first.',
+  ) as Limit,
+} as const
 
 export type LimitName = keyof typeof LIMITS
 

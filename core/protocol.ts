@@ -63,7 +63,12 @@ export type Recognition =
 /** Things that happen to a session besides bytes. Rare, so plain objects. */
 export type SessionEvent =
   /** The session begins. `stage` is where recognition left it: '' or the stage of the last answer. */
-  | { readonly kind: 'start'; readonly stage: string; readonly target?: TargetRef; readonly nowMs: number }
+  | {
+      readonly kind: 'start'
+      readonly stage: string
+      readonly target?: TargetRef
+      readonly nowMs: number
+    }
   | { readonly kind: 'tls'; readonly side: Side; readonly peer?: Peer; readonly alpn?: string }
   | { readonly kind: 'authorized'; readonly right: Authorized }
   /** The target is connected and logged in: bytes from it follow. */
@@ -99,7 +104,9 @@ export type Action =
   /** Write out what was sent, then end both sides. */
   | { readonly kind: 'end'; readonly reason: string }
 
-export type AuditFields = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
+export type AuditFields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>
 
 /**
  * Where a framed session puts its verdicts. The hot methods take numbers and the chunk being judged, so a message costs no object.
@@ -157,7 +164,10 @@ export interface Host {
   readonly nowMs: () => number
   authorize(peer: Peer, access: Access): Promise<Authorized | Refusal>
   dial(right: Authorized, signal: AbortSignal): Promise<ByteStream>
-  upgradeTls(stream: ByteStream, side: Side): Promise<{ stream: ByteStream; peer?: Peer; alpn?: string }>
+  upgradeTls(
+    stream: ByteStream,
+    side: Side,
+  ): Promise<{ stream: ByteStream; peer?: Peer; alpn?: string }>
   tap(right: Authorized): Tap
   audit(code: string, fields: AuditFields): void
 }
@@ -173,7 +183,12 @@ export interface Tap {
 export interface StreamingProtocol extends Common {
   readonly shape: 'streaming'
   /** Serve one client until it ends; `signal` aborts with the Refusal that ends it as its reason. */
-  session(client: ByteStream, start: { stage: string; target?: TargetRef }, host: Host, signal: AbortSignal): Promise<void>
+  session(
+    client: ByteStream,
+    start: { stage: string; target?: TargetRef },
+    host: Host,
+    signal: AbortSignal,
+  ): Promise<void>
 }
 
 export type Protocol = FramedProtocol | StreamingProtocol
