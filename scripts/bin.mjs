@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+// The programs `sluice`, `tsh` and `tctl`: one file, told apart by the name it was started under, or by its first argument.
+// In a checkout it finds the pinned Node as scripts/run.mjs does; in a release it needs Node >= 26.6 and says so.
+import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const PROGRAMS = ['sluice', 'tsh', 'tctl']
+const name = basename(process.argv[1] ?? '')
+const args = process.argv.slice(2)
+const program = PROGRAMS.includes(name) ? name : args.shift()
+if (!PROGRAMS.includes(program)) {
+  console.error(`usage: ${name} ${PROGRAMS.join('|')} …`)
+  process.exit(2)
+}
+
+const emitted = fileURLToPath(new URL('../cli/main.js', import.meta.url))
+const { HYGIENE, become, ready, recent } = await import('./node.mjs')
+const released = existsSync(emitted)
+if (released && !recent()) {
+  console.error(`${program} needs Node >= 26.6; this is ${process.versions.node}.`)
+  process.exit(1)
+}
+const node = released ? process.execPath : ready()
+const main = released ? emitted : fileURLToPath(new URL('../cli/main.ts', import.meta.url))
+
+if (recent() && HYGIENE.every((flag) => process.execArgv.includes(flag))) {
+  process.argv.splice(1, process.argv.length, main, program, ...args)
+  await import(main)
+} else {
+  // The flags hold only from the start of a process. Where Node can replace itself this costs 15 ms and no second process.
+  const env = { ...process.env }
+  delete env.NODE_OPTIONS
+  become(node, [...HYGIENE, main, program, ...args], env)
+}

@@ -1,0 +1,72 @@
+// The Debian programs that the tests run for real: installed when we are root, else named. Nothing is skipped in silence.
+// No service is started by an installation: the tests start their own, on loopback and in folders of their own.
+import { spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+
+const POSTGRES = '/usr/lib/postgresql/15/bin'
+
+/** Package → the files of it that the tests run. */
+const TESTS = {
+  'postgresql-15': [`${POSTGRES}/initdb`, `${POSTGRES}/postgres`, `${POSTGRES}/pgbench`],
+  'postgresql-client-15': [`${POSTGRES}/psql`],
+  openssl: ['/usr/bin/openssl'],
+  'util-linux': ['/usr/bin/setpriv'],
+}
+
+/** What `npm run bench` compares with, besides. */
+const BENCH = {
+  nginx: ['/usr/sbin/nginx'],
+  'libnginx-mod-stream': ['/usr/lib/nginx/modules/ngx_stream_module.so'],
+}
+
+const POLICY = '/usr/sbin/policy-rc.d'
+
+/** Packages of which a file is missing. */
+export function missing({ bench = false } = {}) {
+  const wanted = { ...TESTS, ...(bench ? BENCH : {}) }
+  return Object.keys(wanted).filter((name) => wanted[name].some((path) => !existsSync(path)))
+}
+
+/** Makes sure everything is there; returns the packages that are not. */
+export function provide(options) {
+  const packages = missing(options)
+  if (packages.length === 0 || process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get'))
+    return packages
+  console.log(`installing ${packages.join(' ')}`)
+  withoutServices(() => {
+    if (apt(['install', '-y', '--no-install-recommends', ...packages])) return
+    // The lists of a new machine are empty, and those of an old one name packages that are gone.
+    apt(['update'])
+    apt(['install', '-y', '--no-install-recommends', ...packages])
+  })
+  return missing(options)
+}
+
+/** The sentence for somebody who must install them by hand. */
+export function advice(packages) {
+  return `missing Debian packages: ${packages.join(' ')}\n  as root: apt-get install --no-install-recommends ${packages.join(' ')}`
+}
+
+function apt(args) {
+  const result = spawnSync('apt-get', ['-q', ...args], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  })
+  return result.status === 0
+}
+
+/** policy-rc.d that exits 101 keeps packages from starting what they bring. What was there before comes back. */
+function withoutServices(work) {
+  const before = existsSync(POLICY)
+    ? { text: readFileSync(POLICY), mode: statSync(POLICY).mode }
+    : undefined
+  writeFileSync(POLICY, '#!/bin/sh\nexit 101\n')
+  chmodSync(POLICY, 0o755)
+  try {
+    work()
+  } finally {
+    rmSync(POLICY)
+    if (before) writeFileSync(POLICY, before.text, { mode: before.mode })
+    if (before) chmodSync(POLICY, before.mode)
+  }
+}

@@ -1,0 +1,76 @@
+// `npm test`: every *.test.ts, each file in a process of its own; `--full` also the *.full.test.ts; with file names, those alone.
+// Fails when a test fails, when a test is skipped, and when none ran. Installs or names the real programs that the tests use.
+import { globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { relative } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { HYGIENE, root } from './node.mjs'
+import { advice, provide } from './prerequisites.mjs'
+
+const MINUTE = 60_000
+const SLOW_FILE_MS = 5_000
+
+const args = process.argv.slice(2)
+const full = args.includes('--full')
+const named = args.filter((arg) => !arg.startsWith('--'))
+const unknown = args.filter((arg) => arg.startsWith('--') && arg !== '--full')
+if (unknown.length > 0) fail(`unknown option ${unknown.join(' ')}; there is --full`)
+
+process.chdir(root)
+const lacking = provide()
+// Somebody who names files may well not need the programs; whoever asks for everything does.
+if (lacking.length > 0 && named.length === 0) fail(advice(lacking))
+if (lacking.length > 0) console.error(advice(lacking))
+
+const files = named.length > 0 ? named : all()
+if (files.length === 0) fail('no test file found')
+const totals = { tests: 0, passed: 0, bad: 0 }
+const slow = []
+// The tests of the whole start servers and measure deadlines: they do not share two cores with others.
+const isWhole = (file) => file.startsWith('test/e2e/')
+await pass(
+  files.filter((file) => !isWhole(file)),
+  availableParallelism(),
+  3 * MINUTE,
+)
+await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (full ? 20 : 6) * MINUTE)
+
+for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
+  console.log(`slow: ${(ms / 1000).toFixed(1)} s  ${file}`)
+if (totals.tests === 0) fail('no test ran')
+console.log(`${totals.passed} passed, ${totals.bad} failed`)
+process.exitCode = totals.bad === 0 ? 0 : 1
+
+function all() {
+  const exclude = ['node_modules/**', 'dist/**', 'bench/node_modules/**']
+  const found = globSync('**/*.test.ts', { exclude }).sort()
+  return full ? found : found.filter((file) => !file.endsWith('.full.test.ts'))
+}
+
+/** Runs the files and waits for the end of the report. */
+async function pass(some, concurrency, timeout) {
+  if (some.length === 0) return
+  // A relative name would be looked for from the place of this script by some versions of the runner.
+  const stream = run({ files: some, concurrency, timeout, execArgv: HYGIENE, cwd: root })
+  stream.on('test:summary', count)
+  const report = stream.compose(new spec())
+  report.pipe(process.stdout, { end: false })
+  await new Promise((resolve, reject) => report.on('end', resolve).on('error', reject))
+}
+
+function count({ file, counts, duration_ms: ms }) {
+  if (file !== undefined) {
+    if (ms >= SLOW_FILE_MS) slow.push({ file: relative(root, file), ms })
+    return
+  }
+  totals.tests += counts.tests
+  totals.passed += counts.passed
+  // A skipped test is a failed one: whoever reads "passed" must be able to trust it.
+  totals.bad += counts.failed + counts.cancelled + counts.skipped + counts.todo
+}
+
+function fail(message) {
+  console.error(`test: ${message}`)
+  process.exit(1)
+}
