@@ -1,0 +1,188 @@
+// What threads of one process say to each other: one union per direction. A message that carries a socket handle is sent
+// through workers/pool.ts alone, with the handle in its transfer list. Rights (`Authorized`) cannot be in here: structured
+// clone strips them.
+
+import type { TargetRef } from './identity.ts'
+import type { LightSnapshot, LockSet } from './snapshot.ts'
+import type { LinkFrame } from './tunnel/link.ts'
+import type { OpenFrame } from './tunnel/open.ts'
+
+/** A TCP handle on its way between threads; opaque outside workers/handover.ts. */
+export type SocketHandle = object
+
+/** Where a connection came from. `trusted`: the address is the peer's own or came in a header we trust. */
+export interface Source {
+  readonly address: string
+  readonly port: number
+  readonly trusted: boolean
+}
+
+/** Trust and keys, pushed by the main thread whenever they change; workers start with one of each. */
+export type TrustMessage =
+  | { readonly kind: 'snapshot'; readonly snapshot: LightSnapshot }
+  | { readonly kind: 'locks'; readonly lockSet: LockSet }
+  | { readonly kind: 'beacon'; readonly atMs: number }
+  /** This process's own certificate chain and key, PEM. */
+  | { readonly kind: 'host'; readonly certificate: string; readonly key: string }
+  /** Session ticket keys of one TLS purpose, 48 bytes; shared by the workers of this process. */
+  | { readonly kind: 'resumption-keys'; readonly purpose: string; readonly keys: Uint8Array }
+
+/** A spare a worker may use for one session. */
+export interface SpareGrant {
+  readonly handle: SocketHandle
+  readonly spareId: string
+  readonly agentId: string
+  /** `K` of the agent's link: MACs open and accept frames. */
+  readonly key: Uint8Array
+}
+
+/** What the open frame of a session says; the worker adds the spare's id and expiry when it has one. */
+export type OpenRequest = Omit<OpenFrame, 'spareId' | 'expiresAtMs'>
+
+export type ToProxyWorker =
+  | TrustMessage
+  | {
+      readonly kind: 'relay'
+      readonly session: number
+      readonly client: SocketHandle
+      /** Bytes read from the client so far: its ClientHello. */
+      readonly first: Uint8Array
+      readonly open: OpenRequest
+      readonly agentId: string
+      /** Absent: the pool is empty; one follows as `spare`, or `no-spare`. */
+      readonly spare?: SpareGrant
+    }
+  | { readonly kind: 'spare'; readonly session: number; readonly spare: SpareGrant }
+  | { readonly kind: 'no-spare'; readonly session: number }
+  /** Relay to control, unread. */
+  | {
+      readonly kind: 'control'
+      readonly session: number
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+    }
+  | {
+      readonly kind: 'link'
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly source: Source
+    }
+  | {
+      readonly kind: 'front'
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly source: Source
+    }
+  | { readonly kind: 'to-agent'; readonly agentId: string; readonly frame: LinkFrame }
+  | { readonly kind: 'cut-agent'; readonly agentId: string; readonly reason: string }
+  /** End the sessions of a subject tag (a user lock) or of one agent. */
+  | { readonly kind: 'cut-sessions'; readonly sessions: readonly number[]; readonly reason: string }
+  | { readonly kind: 'drain'; readonly deadlineMs: number }
+
+export interface RelayCounters {
+  readonly fromClientBytes: number
+  readonly fromTargetBytes: number
+}
+
+export type FromProxyWorker =
+  | {
+      readonly kind: 'link-up'
+      readonly agentId: string
+      readonly key: Uint8Array
+      readonly services: readonly string[]
+      readonly version: string
+      readonly source: Source
+    }
+  | { readonly kind: 'link-down'; readonly agentId: string; readonly reason: string }
+  | { readonly kind: 'from-agent'; readonly agentId: string; readonly frame: LinkFrame }
+  | { readonly kind: 'need-spare'; readonly session: number; readonly agentId: string }
+  | { readonly kind: 'accepted'; readonly session: number }
+  | {
+      readonly kind: 'ended'
+      readonly session: number
+      readonly reason: string
+      readonly counters: RelayCounters
+    }
+  | { readonly kind: 'refused-link'; readonly agentId?: string; readonly reason: string; readonly source: Source }
+  | { readonly kind: 'drained' }
+
+/** One target as an agent's own configuration describes it. */
+export interface AgentTarget {
+  readonly ref: TargetRef
+  readonly label: string
+  readonly protocol: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly host: string
+  readonly port: number
+  readonly tls: {
+    readonly mode: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
+    readonly serverName: string
+    /** PEM; absent: the cluster's `db` CA. */
+    readonly ca?: string
+    readonly trustSystemRoots: boolean
+  }
+}
+
+export interface DbClientCertificate {
+  /** PEM. */
+  readonly certificate: string
+  readonly key: string
+}
+
+/** A question a worker puts to its main thread; answered by one `answer` with the same id. */
+export type AgentQuestion =
+  | {
+      readonly what: 'db-client'
+      readonly target: TargetRef
+      readonly principal: string
+      /** The user's certificate, DER: control issues on its presentation only. */
+      readonly userCertificate: Uint8Array
+    }
+  | {
+      readonly what: 'lease'
+      readonly issuer: string
+      readonly user: string
+      readonly decisionId: string
+      readonly connectionsMax: number
+    }
+
+export type AgentAnswer =
+  | { readonly what: 'db-client'; readonly certificate: DbClientCertificate }
+  | { readonly what: 'lease'; readonly lease: string }
+  /** `unavailable`: control is away and nothing is cached. `refused`: control or the limit says no. */
+  | { readonly what: 'no'; readonly kind: 'unavailable' | 'refused'; readonly message: string }
+
+export type ToAgentWorker =
+  | TrustMessage
+  /** The targets this agent owns, and its server certificate for their names (PEM chain and key). */
+  | {
+      readonly kind: 'targets'
+      readonly targets: readonly AgentTarget[]
+      readonly certificate: string
+      readonly key: string
+    }
+  | {
+      readonly kind: 'spare'
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly spareId: string
+      readonly proxyId: string
+      readonly key: Uint8Array
+    }
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: AgentAnswer }
+  | { readonly kind: 'drain'; readonly deadlineMs: number }
+
+export type AuditFieldsByName = Readonly<Record<string, unknown>>
+
+export type FromAgentWorker =
+  | { readonly kind: 'ask'; readonly id: number; readonly question: AgentQuestion }
+  | { readonly kind: 'release-lease'; readonly lease: string }
+  | {
+      readonly kind: 'audit'
+      readonly name: string
+      readonly code: string
+      readonly fields: AuditFieldsByName
+    }
+  | { readonly kind: 'session-opened' }
+  | { readonly kind: 'session-ended' }
+  | { readonly kind: 'drained' }
