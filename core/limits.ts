@@ -88,6 +88,11 @@ export const LIMITS = {
   ) as Limit,
 
   // Tunnels
+  serverNameLengthMax: limit(
+    253,
+    'count',
+    'Characters of `<ticket>.<target>.<kind>.<cluster>`: what DNS and TLS carry.',
+  ) as Limit,
   ticketDialsUnacceptedMax: limit(
     8,
     'count',
@@ -213,6 +218,23 @@ export const LIMITS = {
     0x3fffffff,
     'bytes',
     'A message the server would refuse is refused here first.',
+  ) as Limit,
+
+  // A throw-away PostgreSQL (quickstart and tests)
+  localPostgresStartMs: limit(
+    MINUTE,
+    'ms',
+    'From initdb to "ready"; a busy machine needs five seconds.',
+  ) as Limit,
+  localPostgresStopMs: limit(
+    10 * SECOND,
+    'ms',
+    'A fast shutdown that takes longer is killed.',
+  ) as Limit,
+  localPostgresLogBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'The end of its log that is kept to explain a failure.',
   ) as Limit,
 } as const
 
