@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   'snapshot.forged': 'A snapshot, lock set or beacon has no valid signature of control.',
   'snapshot.rolled-back': 'A snapshot is older than one already seen.',
   'snapshot.stale': 'No beacon of control within the staleness bound.',
+  'store.resync': 'A watch token is too old or of another history; read the range again.',
   'store.unavailable': 'The state store did not answer or is closed.',
   'ticket.invalid': 'A routing ticket is forged, expired or malformed.',
   'trust.unproven': 'The peer could not prove to be the cluster that was pinned.',

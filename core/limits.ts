@@ -197,11 +197,76 @@ export const LIMITS = {
   ) as Limit,
   totpStepMs: limit(30 * SECOND, 'ms', 'RFC 6238 time step.') as Limit,
 
+  // State store
+  storeKeyBytesMax: limit(512, 'bytes', 'A key; its names are bounded themselves.') as Limit,
+  storeValueBytesMax: limit(1 * MB, 'bytes', 'A value: what an API body can carry.') as Limit,
+  storeBatchMax: limit(
+    256,
+    'count',
+    'Operations of one all-or-nothing batch; bounds how long a transaction grows.',
+  ) as Limit,
+  storeGroupMax: limit(
+    1000,
+    'count',
+    'Requests that share one transaction and one fsync.',
+  ) as Limit,
+  storePageBytesMax: limit(
+    8 * MB,
+    'bytes',
+    'Values in one page of a range; the page ends early and says where to go on.',
+  ) as Limit,
+  storeQueueMax: limit(4096, 'count', 'Requests that wait for the store at once.') as Limit,
+  storeQueueBytesMax: limit(
+    64 * MB,
+    'bytes',
+    'Values in requests that wait for the store; the same in front of one slow watcher.',
+  ) as Limit,
+  storeWatchQueueMax: limit(
+    8192,
+    'count',
+    'Events a watcher has not taken yet; beyond it is cut and resumes by its token.',
+  ) as Limit,
+  storeTombstonesMax: limit(
+    100_000,
+    'count',
+    'Deletions remembered for watchers that resume; an older token means reading again.',
+  ) as Limit,
+
   // Audit
   auditEventBytesMax: limit(
     64 * KB,
     'bytes',
     'One event; longer fields are trimmed and marked.',
+  ) as Limit,
+  auditDecisionBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'The explanation of a decision inside its event; fifty roles fit.',
+  ) as Limit,
+  auditFieldsMax: limit(
+    128,
+    'count',
+    'Fields of one event; the rest is dropped and counted.',
+  ) as Limit,
+  auditPendingBytesMax: limit(
+    16 * MB,
+    'bytes',
+    'Events that wait for the disk; a caller beyond is told at once.',
+  ) as Limit,
+  auditGroupBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'Events that share one write and one fdatasync.',
+  ) as Limit,
+  auditScanBytesMax: limit(
+    128 * MB,
+    'bytes',
+    'Log read by one query; a page may come back short, with its cursor.',
+  ) as Limit,
+  auditSegmentBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'One file of a spool; files that control acknowledged wholly are deleted.',
   ) as Limit,
   auditSpoolBytesMax: limit(
     256 * MB,
