@@ -284,6 +284,26 @@ export const LIMITS = {
     'bytes',
     'A message the server would refuse is refused here first.',
   ) as Limit,
+  pgNameBytesMax: limit(
+    63,
+    'bytes',
+    'User and database names; the server cuts longer ones, and would then see another name than policy did.',
+  ) as Limit,
+  pgCancelKeyBytesMax: limit(
+    256,
+    'bytes',
+    'Secret key of a CancelRequest in protocol 3.2; 3.0 has 4.',
+  ) as Limit,
+  pgLoginBytesMax: limit(
+    64 * KB,
+    'bytes',
+    'What a target may say before it has let us in; held until the client may see it.',
+  ) as Limit,
+  pgErrorTextMax: limit(
+    1 * KB,
+    'count',
+    'Characters of one field of an ErrorResponse of ours; reasons may quote what a stranger sent.',
+  ) as Limit,
 
   // A throw-away PostgreSQL (quickstart and tests)
   localPostgresStartMs: limit(

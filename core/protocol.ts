@@ -75,6 +75,7 @@ export type SessionEvent =
   /** The target is connected and logged in: bytes from it follow. */
   | { readonly kind: 'connected' }
   | { readonly kind: 'dial-failed'; readonly message: string }
+  /** A side sent its last byte. Once connected, the performer passes a half-close on by itself. */
   | { readonly kind: 'ended'; readonly side: Side }
   | { readonly kind: 'tap-ready' }
   /** The session must end now, for a reason the person is told: lock, deadline, idle, drain. */
@@ -98,11 +99,14 @@ export type Action =
    * Answered by `connected` or `dial-failed`.
    */
   | { readonly kind: 'dial'; readonly right: Authorized; readonly opening: Uint8Array }
-  /** Agent half only: the login is done; bytes not consumed belong to the session. */
-  | { readonly kind: 'ready' }
+  /**
+   * Agent half only: the login is done; bytes not consumed belong to the session. `first` holds bytes of the target that were
+   * consumed while they were judged and that the client must still see: the session is offered them ahead of the rest.
+   */
+  | { readonly kind: 'ready'; readonly first?: Uint8Array }
   | { readonly kind: 'wake-at'; readonly atMs: number }
   | { readonly kind: 'audit'; readonly code: string; readonly fields: AuditFields }
-  /** Write out what was sent, then end both sides. */
+  /** Write out what was sent, then end both sides. From an agent half before `ready`: the dial failed, and `reason` says why. */
   | { readonly kind: 'end'; readonly reason: string }
 
 export type AuditFields = Readonly<
@@ -118,17 +122,28 @@ export interface Out {
   pass(from: number, to: number): void
   /** Send bytes of our own. Order with `pass` is kept. The performer copies when it must keep them. */
   send(to: Side, bytes: Uint8Array): void
-  /** Tell audit and recording of message `code`, body in chunk[from, to). False: the tap is full and the mode is `sync`; stop and wait for `tap-ready`. */
-  note(code: number, from: number, to: number): boolean
+  /**
+   * Tell audit and recording of message `code` (the protocol's own number, different for each side), body in chunk[from, to).
+   * `rest` bytes of the body are still to come: they follow as further notes of the same code, each before its bytes pass.
+   * False: the tap is full and the mode is `sync`; nothing was taken; stop and wait for `tap-ready`.
+   */
+  note(code: number, from: number, to: number, rest: number): boolean
   act(action: Action): void
 }
 
 /** A class with one private phase, deterministic in its inputs. */
 export interface FramedSession {
-  /** Judge chunk[at..]. Returns how far it was consumed (an index into chunk); the rest is kept and offered again after the next event. */
+  /**
+   * Judge chunk[at..]. Returns how far it was consumed (an index into chunk); the rest is kept and offered again after the next
+   * event. Bytes left unconsumed mean that the session waits for an event, never that it needs more bytes: a message cut by
+   * the end of the chunk is consumed and kept by the session, within a named limit. The chunk is the performer's: copy to keep.
+   */
   bytes(from: Side, chunk: Uint8Array, at: number, out: Out): number
   event(event: SessionEvent, out: Out): void
-  /** Say no in this protocol's own words, at any phase, and `end`. Total: never throws. */
+  /**
+   * Say no in this protocol's own words, at any phase, and `end`. Total: never throws. While the client cannot hear yet (a TLS
+   * handshake, a start-up message it still sends) the refusal is kept, said as soon as it can be, and nothing else happens.
+   */
   refuse(refusal: Refusal, out: Out): void
 }
 
@@ -175,8 +190,8 @@ export interface Host {
 
 /** Recording and statement log of one session: bounded, copies what it takes. */
 export interface Tap {
-  /** False when full: await `ready()` in sync mode, or count the loss as the mode says. */
-  put(code: number, bytes: Uint8Array, from: number, to: number): boolean
+  /** False when full: await `ready()` in sync mode, or count the loss as the mode says. `rest` as in `Out.note`. */
+  put(code: number, bytes: Uint8Array, from: number, to: number, rest: number): boolean
   ready(): Promise<void>
   seal(reason: string): Promise<void>
 }
