@@ -36,8 +36,10 @@ export interface SpareGrant {
   readonly key: Uint8Array
 }
 
+type WithoutSpare<F> = F extends OpenFrame ? Omit<F, 'spareId' | 'expiresAtMs'> : never
+
 /** What the open frame of a session says; the worker adds the spare's id and expiry when it has one. */
-export type OpenRequest = Omit<OpenFrame, 'spareId' | 'expiresAtMs'>
+export type OpenRequest = WithoutSpare<OpenFrame>
 
 export type ToProxyWorker =
   | TrustMessage

@@ -1,0 +1,158 @@
+// One relayed session at the proxy's worker: the client's hello waits here until an agent accepted it over a spare. Writes
+// the open frame and the hello, checks the MACed answer, then copies bytes. A spare that dies or stays silent before the
+// answer is replaced and the same bytes are sent again; nothing else is ever repeated. Reads no byte of the session.
+
+import type net from 'node:net'
+
+import type { Clock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type { OpenRequest, RelayCounters, SocketHandle, SpareGrant } from '../core/messages.ts'
+import { readAnswer, writeOpen } from '../core/tunnel/open.ts'
+import { adopt, release } from './handover.ts'
+import { relay, type Relay } from './relay.ts'
+import { alert, ALERTS } from './tls-alert.ts'
+
+export interface RelaySessionOptions {
+  readonly client: SocketHandle
+  readonly first: Uint8Array
+  readonly open: OpenRequest
+  readonly clock: Clock
+  readonly log: Logger
+  /** Ask main for another spare; `use` or `noSpare` follows. */
+  needSpare(): void
+  accepted(): void
+  ended(reason: string, counters: RelayCounters): void
+}
+
+const NOTHING: RelayCounters = { fromClientBytes: 0, fromTargetBytes: 0 }
+
+export class RelaySession {
+  readonly #options: RelaySessionOptions
+  readonly #client: net.Socket
+  readonly #deadline: NodeJS.Timeout
+  #phase: 'waiting' | 'opening' | 'relaying' | 'ended' = 'waiting'
+  #relay: Relay | undefined
+  /** The spare in hand while `opening`. */
+  #spare: net.Socket | undefined
+  #tried = 0
+
+  constructor(options: RelaySessionOptions) {
+    this.#options = options
+    this.#client = adopt(options.client)
+    // Unread on purpose: what the client sends after its hello belongs to whoever relays.
+    this.#client.on('error', () => this.#end('client reset'))
+    this.#client.on('close', () => this.#end('client closed'))
+    this.#deadline = setTimeout(() => this.#refuse(ALERTS.internalError, 'no agent in time'), max('handshakeDeadlineMs'))
+  }
+
+  /** Opens this spare for the session. */
+  use(grant: SpareGrant): void {
+    const spare = adopt(grant.handle)
+    if (this.#phase !== 'waiting') {
+      spare.destroy()
+      return
+    }
+    this.#phase = 'opening'
+    this.#spare = spare
+    this.#tried++
+    const { open, clock, first } = this.#options
+    const expiresAtMs = clock.now() + max('frameClockSkewMs')
+    const frame = writeOpen(grant.key, { ...open, spareId: grant.spareId, expiresAtMs })
+    spare.cork()
+    spare.write(frame)
+    spare.write(first)
+    spare.uncork()
+    this.#awaitAnswer(spare, grant)
+  }
+
+  noSpare(): void {
+    this.#refuse(ALERTS.internalError, 'no agent of the target is connected')
+  }
+
+  /** Ends the session from outside: lock, drain. */
+  cut(reason: string): void {
+    this.#relay?.abort(reason)
+    this.#end(reason)
+  }
+
+  #awaitAnswer(spare: net.Socket, grant: SpareGrant): void {
+    const { open } = this.#options
+    const to = { spareId: grant.spareId, sessionId: open.sessionId }
+    let held: Uint8Array = new Uint8Array(0)
+    const silent = setTimeout(() => lost('silent'), max('spareAcceptDeadlineMs'))
+    const lost = (how: string): void => {
+      clearTimeout(silent)
+      spare.removeAllListeners()
+      spare.on('error', () => {})
+      spare.destroy()
+      if (this.#spare === spare) this.#again(how)
+    }
+    spare.on('error', () => lost('reset'))
+    spare.on('end', () => lost('ended'))
+    spare.on('close', () => lost('closed'))
+    spare.on('data', (chunk: Buffer) => {
+      held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+      const reading = readAnswer(held, grant.key, to)
+      if (reading.verdict === 'more') return
+      clearTimeout(silent)
+      if (reading.verdict === 'bad') return lost(reading.code)
+      if (reading.frame.kind === 'refuse') {
+        this.#options.log.warn('agent refused a session', { reason: reading.frame.reason, agent: grant.agentId })
+        spare.removeAllListeners()
+        spare.destroy()
+        return this.#refuse(ALERTS.accessDenied, `agent refused: ${reading.frame.reason}`)
+      }
+      this.#relayFrom(spare, held.subarray(reading.end))
+    })
+  }
+
+  /** The spare died before it answered: nothing reached the target, so the hello may be sent again. */
+  #again(how: string): void {
+    this.#spare = undefined
+    if (this.#phase !== 'opening') return
+    this.#phase = 'waiting'
+    this.#options.log.debug('spare lost before accept', { how, tried: this.#tried })
+    this.#options.needSpare()
+  }
+
+  #relayFrom(spare: net.Socket, leftover: Uint8Array): void {
+    if (this.#phase !== 'opening') return
+    this.#phase = 'relaying'
+    this.#spare = undefined
+    clearTimeout(this.#deadline)
+    this.#options.accepted()
+    const client = release(this.#client)
+    const target = release(spare)
+    this.#relay = relay(client.handle, target.handle, {
+      toClient: concat(leftover, target.rest),
+      toTarget: client.rest,
+    })
+    this.#relay.done.then(
+      (reason) => this.#end(reason),
+      (error: unknown) => this.#end(String(error)),
+    )
+  }
+
+  #refuse(description: number, reason: string): void {
+    if (this.#phase === 'relaying' || this.#phase === 'ended') return
+    this.#client.end(alert(description))
+    this.#end(reason)
+  }
+
+  #end(reason: string): void {
+    if (this.#phase === 'ended') return
+    const relaying = this.#phase === 'relaying'
+    this.#phase = 'ended'
+    clearTimeout(this.#deadline)
+    this.#spare?.destroy()
+    this.#spare = undefined
+    if (!relaying) this.#client.destroySoon()
+    this.#options.ended(reason, this.#relay?.counters() ?? NOTHING)
+  }
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  if (a.length === 0) return b
+  return b.length === 0 ? a : Buffer.concat([a, b])
+}
