@@ -1,0 +1,61 @@
+// Exit statuses of tsh, tctl and sluice, and how an error becomes text. Documented in README.md; scripts rely on them.
+
+import { errorCode, ProxyError } from '../core/errors.ts'
+
+export const EXIT = {
+  ok: 0,
+  /** Something went wrong that no other status names. */
+  failure: 1,
+  /** The command line itself is wrong. */
+  usage: 2,
+  /** Policy, a lock or a limit said no. */
+  denied: 3,
+  /** No valid certificate: log in first. */
+  notLoggedIn: 4,
+  /** The proxy, control or the target could not be reached. */
+  unreachable: 5,
+} as const
+
+export type ExitStatus = (typeof EXIT)[keyof typeof EXIT]
+
+const STATUS_BY_CODE: Readonly<Record<string, ExitStatus>> = {
+  'policy.denied': EXIT.denied,
+  'login.locked': EXIT.denied,
+  'login.failed': EXIT.denied,
+  'limit.exceeded': EXIT.denied,
+  'cert.expired': EXIT.notLoggedIn,
+  'control.unavailable': EXIT.unreachable,
+  'dial.failed': EXIT.unreachable,
+  'dial.no-agent': EXIT.unreachable,
+  'trust.unproven': EXIT.unreachable,
+}
+
+/** A failure of a command with the status it ends with. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError'
+  readonly status: ExitStatus
+  readonly next: string | undefined
+
+  constructor(message: string, status: ExitStatus = EXIT.failure, next?: string) {
+    super(message)
+    this.status = status
+    this.next = next
+  }
+}
+
+export function exitStatus(error: unknown): ExitStatus {
+  if (error instanceof CommandError) return error.status
+  const code = errorCode(error)
+  return code === undefined ? EXIT.failure : (STATUS_BY_CODE[code] ?? EXIT.failure)
+}
+
+/** `ERROR: what` and, where known, what to do next. Never a stack for an outcome we expect. */
+export function errorText(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error)
+  const known = error instanceof CommandError || error instanceof ProxyError || errorCode(error) !== undefined
+  const next = error instanceof CommandError || error instanceof ProxyError ? error.next : undefined
+  const lines = [`ERROR: ${message}`]
+  if (next !== undefined) lines.push(next)
+  if (!known && error instanceof Error && error.stack !== undefined) lines.push(error.stack)
+  return lines.join('\n')
+}
