@@ -52,7 +52,8 @@ export function exitStatus(error: unknown): ExitStatus {
 /** `ERROR: what` and, where known, what to do next. Never a stack for an outcome we expect. */
 export function errorText(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
-  const known = error instanceof CommandError || error instanceof ProxyError || errorCode(error) !== undefined
+  const known =
+    error instanceof CommandError || error instanceof ProxyError || errorCode(error) !== undefined
   const next = error instanceof CommandError || error instanceof ProxyError ? error.next : undefined
   const lines = [`ERROR: ${message}`]
   if (next !== undefined) lines.push(next)

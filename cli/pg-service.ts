@@ -27,7 +27,10 @@ export function removeService(file: string, name: string): void {
 
 /** `text` with the section of `name` as given; every other byte as it was. */
 export function withService(text: string, name: string, settings: ServiceSettings): string {
-  const section = [`[${name}]`, ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)].join('\n')
+  const section = [
+    `[${name}]`,
+    ...Object.entries(settings).map(([key, value]) => `${key}=${value}`),
+  ].join('\n')
   const found = locate(text, name)
   if (found !== undefined) return `${text.slice(0, found.from)}${section}\n${text.slice(found.to)}`
   const gap = text === '' || text.endsWith('\n\n') ? '' : text.endsWith('\n') ? '\n' : '\n\n'

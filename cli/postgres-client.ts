@@ -105,15 +105,27 @@ export class PostgresClient {
   }
 
   async #start(options: ConnectOptions): Promise<void> {
-    const parameters = { user: options.user, database: options.database, application_name: 'tsh', client_encoding: 'UTF8' }
-    const pairs = Object.entries(parameters).flatMap(([name, value]) => [cstring(name), cstring(value)])
+    const parameters = {
+      user: options.user,
+      database: options.database,
+      application_name: 'tsh',
+      client_encoding: 'UTF8',
+    }
+    const pairs = Object.entries(parameters).flatMap(([name, value]) => [
+      cstring(name),
+      cstring(value),
+    ])
     const body = Buffer.concat([uint32(PROTOCOL_3_0), ...pairs, Buffer.alloc(1)])
     this.#socket.write(Buffer.concat([uint32(body.length + 4), body]))
     for (;;) {
       const { code, body: answer } = await this.#next()
       if (code === 'E') throw new PostgresError(errorFields(answer))
       if (code === 'R' && answer.readUInt32BE(0) !== 0)
-        throw new ProxyError('protocol.violation', 'the database asks for a password, which tsh does not have', { side: 'target' })
+        throw new ProxyError(
+          'protocol.violation',
+          'the database asks for a password, which tsh does not have',
+          { side: 'target' },
+        )
       if (code === 'Z') return
     }
   }
@@ -121,7 +133,11 @@ export class PostgresClient {
   async #next(): Promise<Message> {
     const next = await this.#messages.next()
     if (next.done !== true) return next.value
-    throw new ProxyError('dial.failed', 'the connection was closed before the answer was complete', { side: 'target' })
+    throw new ProxyError(
+      'dial.failed',
+      'the connection was closed before the answer was complete',
+      { side: 'target' },
+    )
   }
 }
 
@@ -137,14 +153,21 @@ async function secureAny(options: ConnectOptions): Promise<tls.TLSSocket> {
   throw failure ?? new ProxyError('dial.failed', 'no proxy address is known for this database')
 }
 
-async function secure(address: { host: string; port: number }, options: ConnectOptions): Promise<tls.TLSSocket> {
+async function secure(
+  address: { host: string; port: number },
+  options: ConnectOptions,
+): Promise<tls.TLSSocket> {
   const raw = net.connect({ ...address, noDelay: true })
-  const timer = setTimeout(() => raw.destroy(new Error(`no answer within ${CONNECT_MS / 1000} s`)), CONNECT_MS)
+  const timer = setTimeout(
+    () => raw.destroy(new Error(`no answer within ${CONNECT_MS / 1000} s`)),
+    CONNECT_MS,
+  )
   try {
     await event(raw, 'connect')
     raw.write(SSL_REQUEST)
     const [answer] = await event(raw, 'data')
-    if (!Buffer.isBuffer(answer) || answer.length !== 1 || answer[0] !== 0x53) throw new Error('the server does not offer TLS')
+    if (!Buffer.isBuffer(answer) || answer.length !== 1 || answer[0] !== 0x53)
+      throw new Error('the server does not offer TLS')
     const socket = tls.connect({
       socket: raw,
       servername: options.serverName,
@@ -158,7 +181,11 @@ async function secure(address: { host: string; port: number }, options: ConnectO
   } catch (error) {
     raw.destroy()
     const reason = error instanceof Error ? error.message : String(error)
-    throw new ProxyError('dial.failed', `cannot connect through ${address.host}:${address.port}: ${reason}`, { cause: error })
+    throw new ProxyError(
+      'dial.failed',
+      `cannot connect through ${address.host}:${address.port}: ${reason}`,
+      { cause: error },
+    )
   } finally {
     clearTimeout(timer)
   }
@@ -186,7 +213,11 @@ async function* readMessages(socket: tls.TLSSocket): AsyncGenerator<Message> {
     while (held.length >= 5) {
       const length = held.readUInt32BE(1)
       if (length < 4 || length > MESSAGE_BYTES_MAX)
-        throw new ProxyError('limit.exceeded', `a message of ${length} bytes is more than tsh reads`, { side: 'target' })
+        throw new ProxyError(
+          'limit.exceeded',
+          `a message of ${length} bytes is more than tsh reads`,
+          { side: 'target' },
+        )
       if (held.length < 1 + length) break
       yield { code: String.fromCharCode(held[0] ?? 0), body: held.subarray(5, 1 + length) }
       held = held.subarray(1 + length)
@@ -196,7 +227,10 @@ async function* readMessages(socket: tls.TLSSocket): AsyncGenerator<Message> {
 
 function boundedRow(count: number, body: Buffer): readonly (string | null)[] {
   if (count >= ROWS_MAX)
-    throw new ProxyError('limit.exceeded', `more than ${ROWS_MAX} rows; use psql (tsh db connect) for large results`)
+    throw new ProxyError(
+      'limit.exceeded',
+      `more than ${ROWS_MAX} rows; use psql (tsh db connect) for large results`,
+    )
   const cells: (string | null)[] = []
   let at = 2
   for (let left = body.readUInt16BE(0); left > 0; left--) {
@@ -231,7 +265,9 @@ function errorFields(body: Buffer): ReadonlyMap<string, string> {
 }
 
 function copyRefused(): ProxyError {
-  return new ProxyError('protocol.violation', 'COPY needs a client that can stream', { next: 'Use psql: tsh db connect.' })
+  return new ProxyError('protocol.violation', 'COPY needs a client that can stream', {
+    next: 'Use psql: tsh db connect.',
+  })
 }
 
 function message(code: string, body: Buffer): Buffer {
@@ -239,7 +275,8 @@ function message(code: string, body: Buffer): Buffer {
 }
 
 function cstring(text: string): Buffer {
-  if (text.includes('\0')) throw new ProxyError('protocol.violation', 'text sent to PostgreSQL cannot hold a zero byte')
+  if (text.includes('\0'))
+    throw new ProxyError('protocol.violation', 'text sent to PostgreSQL cannot hold a zero byte')
   return Buffer.from(`${text}\0`)
 }
 

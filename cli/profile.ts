@@ -52,7 +52,9 @@ export class ProfileStore {
   /** All profiles, the current one first. */
   async list(): Promise<readonly Profile[]> {
     const current = this.#text('current-profile')?.trim()
-    const names = this.#names().sort((a, b) => Number(b === current) - Number(a === current) || a.localeCompare(b))
+    const names = this.#names().sort(
+      (a, b) => Number(b === current) - Number(a === current) || a.localeCompare(b),
+    )
     const profiles = await Promise.all(names.map((name) => this.read(name)))
     return profiles.filter((profile) => profile !== undefined)
   }
@@ -62,16 +64,27 @@ export class ProfileStore {
     const { stringify } = await import('yaml')
     const name = safe(hostOf(profile.proxy))
     const { proxy, user, cluster, pins, proxies } = profile
-    const document = { web_proxy_addr: proxy, user, cluster, ca_pins: pins, proxies, tls_routing_enabled: true }
+    const document = {
+      web_proxy_addr: proxy,
+      user,
+      cluster,
+      ca_pins: pins,
+      proxies,
+      tls_routing_enabled: true,
+    }
     this.#put(`${name}.yaml`, stringify(document))
     this.#put('current-profile', `${name}\n`)
   }
 
   /** Forgets the login: keys and certificates go, the profile (with its pins) stays, so that the next login needs no pin. */
   forget(profile: Profile): void {
-    rmSync(path.join(this.#home, 'keys', safe(hostOf(profile.proxy))), { recursive: true, force: true })
+    rmSync(path.join(this.#home, 'keys', safe(hostOf(profile.proxy))), {
+      recursive: true,
+      force: true,
+    })
     const current = this.#text('current-profile')?.trim()
-    if (current === hostOf(profile.proxy)) rmSync(path.join(this.#home, 'current-profile'), { force: true })
+    if (current === hostOf(profile.proxy))
+      rmSync(path.join(this.#home, 'current-profile'), { force: true })
   }
 
   loginFiles(profile: Profile): { key: string; certificate: string; cas: string } {
@@ -83,7 +96,10 @@ export class ProfileStore {
     }
   }
 
-  databaseFiles(profile: Profile, database: string): { key: string; certificate: string; cas: string } {
+  databaseFiles(
+    profile: Profile,
+    database: string,
+  ): { key: string; certificate: string; cas: string } {
     const folder = path.join(this.#keys(profile), `${safe(profile.user)}-db`, safe(profile.cluster))
     return {
       key: path.join(folder, `${safe(database)}.key`),
@@ -150,7 +166,12 @@ export function readText(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return undefined
+    if (
+      error instanceof Error &&
+      'code' in error &&
+      (error.code === 'ENOENT' || error.code === 'ENOTDIR')
+    )
+      return undefined
     throw error
   }
 }
@@ -185,11 +206,16 @@ function listFolder(folder: string): string[] {
 }
 
 function asProfile(value: unknown, name: string): Profile {
-  const fields = typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
+  const fields =
+    typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
   const text = (key: string): string => {
     const found = fields[key]
     if (typeof found === 'string') return found
-    throw new CommandError(`the profile ${name}.yaml has no ${key}`, EXIT.failure, 'Log in again: tsh login --proxy=…')
+    throw new CommandError(
+      `the profile ${name}.yaml has no ${key}`,
+      EXIT.failure,
+      'Log in again: tsh login --proxy=…',
+    )
   }
   const list = (key: string): readonly string[] => {
     const found = fields[key]

@@ -7,10 +7,14 @@ export type Format = (typeof FORMATS)[number]
 
 /** A text table: header, dashed underline, cells padded; the last column is not padded. */
 export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = headers.map((header, at) => Math.max(header.length, ...rows.map((row) => displayWidth(row[at] ?? ''))))
+  const widths = headers.map((header, at) =>
+    Math.max(header.length, ...rows.map((row) => displayWidth(row[at] ?? ''))),
+  )
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, at) => (at === cells.length - 1 ? cell : cell + ' '.repeat((widths[at] ?? 0) - displayWidth(cell))))
+      .map((cell, at) =>
+        at === cells.length - 1 ? cell : cell + ' '.repeat((widths[at] ?? 0) - displayWidth(cell)),
+      )
       .join(' ')
       .trimEnd()
   const underline = widths.map((width) => '-'.repeat(width))
@@ -28,14 +32,21 @@ export async function render(format: Format, value: unknown, text: () => string)
 type Style = 'bold' | 'green' | 'red' | 'yellow' | 'dim'
 
 /** Colours `text` when `stream` is a terminal and neither NO_COLOR nor a dumb terminal speaks against it. */
-export function colour(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+export function colour(
+  style: Style,
+  text: string,
+  stream: NodeJS.WriteStream = process.stdout,
+): string {
   return stream.isTTY && process.env['NO_COLOR'] === undefined && process.env['TERM'] !== 'dumb'
     ? styleText(style, text, { validateStream: false })
     : text
 }
 
 /** `k=v,k=v`, sorted, cut with `…` when longer than `length`. */
-export function labelsText(labels: Readonly<Record<string, string>>, length: number = Number.POSITIVE_INFINITY): string {
+export function labelsText(
+  labels: Readonly<Record<string, string>>,
+  length: number = Number.POSITIVE_INFINITY,
+): string {
   const text = Object.keys(labels)
     .sort()
     .map((key) => `${key}=${labels[key]}`)

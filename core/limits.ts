@@ -28,7 +28,27 @@ export const LIMITS = {
   ) as Limit,
   certificateBytesMax: limit(64 * KB, 'bytes', 'A DER certificate or CSR from a peer.') as Limit,
   derDepthMax: limit(32, 'depth', 'Nesting of DER structures; X.509 needs fewer than 16.') as Limit,
+  derOidBytesMax: limit(64, 'bytes', 'One object identifier; a UUID arc takes 19.') as Limit,
+  pemCharsMax: limit(1 * MB, 'count', 'Characters of a PEM text: every CA and then some.') as Limit,
+  pemBlocksMax: limit(32, 'count', 'Blocks in one PEM text.') as Limit,
   nameLengthMax: limit(128, 'count', 'Characters in a user, role or target name.') as Limit,
+  certTtlMinMs: limit(SECOND, 'ms', 'Dates in certificates are whole seconds.') as Limit,
+  targetNamesMax: limit(
+    300,
+    'count',
+    'Names in one target certificate, so that the longest fit into certificateBytesMax.',
+  ) as Limit,
+  dbServerHostsMax: limit(
+    64,
+    'count',
+    'Host names and addresses of one database server certificate.',
+  ) as Limit,
+  clusterLengthMax: limit(
+    120,
+    'count',
+    'A cluster name: leaves room for ticket, target and kind in one DNS name.',
+  ) as Limit,
+  dnsNameLengthMax: limit(253, 'count', 'A whole DNS name, RFC 1035.') as Limit,
   notBeforeSkewMs: limit(
     MINUTE,
     'ms',
@@ -57,6 +77,65 @@ export const LIMITS = {
     3 * 365 * DAY,
     'ms',
     'Longest life of a certificate from `tctl auth sign --format=db`.',
+  ) as Limit,
+
+  // Policy
+  patternLengthMax: limit(1024, 'count', 'Characters of one pattern in a role.') as Limit,
+  patternStepsMax: limit(
+    1000,
+    'count',
+    'Instructions of a compiled expression; matching costs at most this much per character.',
+  ) as Limit,
+  patternDepthMax: limit(32, 'depth', 'Nested groups of an expression.') as Limit,
+  matchSubjectMax: limit(
+    1024,
+    'count',
+    'Characters a pattern is tried on; a longer label value or name is matched by nothing.',
+  ) as Limit,
+  explanationRolesMax: limit(
+    100,
+    'count',
+    'Roles an explanation tells of; it must fit into one audit event.',
+  ) as Limit,
+  shownTextMax: limit(
+    64,
+    'count',
+    'Characters of a name or pattern quoted in a refusal or explanation; a stranger chose some of them.',
+  ) as Limit,
+
+  // Signer
+  signerFrameBytesMax: limit(
+    90 * MB,
+    'bytes',
+    'One request line to the signer: a whole snapshot base in base64.',
+  ) as Limit,
+  signerAnswerBytesMax: limit(1 * MB, 'bytes', 'One answer line of the signer.') as Limit,
+  signerPendingMax: limit(
+    1024,
+    'count',
+    'Requests control has under way at the signer; more are refused, not queued.',
+  ) as Limit,
+  signerConnectionsMax: limit(
+    4,
+    'count',
+    'Connections to the signer: control’s one, and room for a restart.',
+  ) as Limit,
+  signerDeadlineMs: limit(
+    5 * SECOND,
+    'ms',
+    'From asking the signer to its answer; a restart of the signer fits in.',
+  ) as Limit,
+  signerRedialMs: limit(100, 'ms', 'Pause before the signer’s socket is tried again.') as Limit,
+  passphraseBytesMin: limit(
+    16,
+    'bytes',
+    'The passphrase that wraps the CA keys; a file, so nobody has to type it.',
+  ) as Limit,
+  passphraseBytesMax: limit(4 * KB, 'bytes', 'The passphrase file.') as Limit,
+  keyFileBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'One key or CA certificate file of the signer.',
   ) as Limit,
 
   // Listener and multiplexer
@@ -174,6 +253,11 @@ export const LIMITS = {
   ) as Limit,
   targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.') as Limit,
   leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.') as Limit,
+  dbClientCertsCachedMax: limit(
+    10_000,
+    'count',
+    'Certificates towards databases an agent keeps; 2 KB each, the oldest goes first.',
+  ),
 
   // Control
   apiBodyBytesMax: limit(1 * MB, 'bytes', 'A request body.') as Limit,

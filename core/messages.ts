@@ -105,7 +105,12 @@ export type FromProxyWorker =
       readonly reason: string
       readonly counters: RelayCounters
     }
-  | { readonly kind: 'refused-link'; readonly agentId?: string; readonly reason: string; readonly source: Source }
+  | {
+      readonly kind: 'refused-link'
+      readonly agentId?: string
+      readonly reason: string
+      readonly source: Source
+    }
   | { readonly kind: 'drained' }
 
 /** One target as an agent's own configuration describes it. */

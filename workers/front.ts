@@ -45,9 +45,12 @@ export class Front {
 
   constructor(options: FrontOptions) {
     this.#options = options
-    this.#server = http.createServer({ maxHeaderSize: 16_384, requireHostHeader: true }, (request, response) => {
-      this.#serve(request, response).catch((error: unknown) => this.#failed(response, error))
-    })
+    this.#server = http.createServer(
+      { maxHeaderSize: 16_384, requireHostHeader: true },
+      (request, response) => {
+        this.#serve(request, response).catch((error: unknown) => this.#failed(response, error))
+      },
+    )
     this.#server.headersTimeout = max('handshakeDeadlineMs')
     this.#server.requestTimeout = max('apiDeadlineMs')
     this.#server.keepAliveTimeout = max('handshakeDeadlineMs')
@@ -88,11 +91,18 @@ export class Front {
     path: string,
   ): Promise<void> {
     const known = this.#options.gateway.some((row) => row.method === method && row.path.test(path))
-    if (!known) return replyError(response, 404, 'resource.not-found', 'The browser front has no such route.')
+    if (!known)
+      return replyError(response, 404, 'resource.not-found', 'The browser front has no such route.')
     if (method !== 'GET' && !this.#sameSite(request))
-      return replyError(response, 403, 'policy.denied', 'Changes must come from the cluster’s own pages, as application/json.')
+      return replyError(
+        response,
+        403,
+        'policy.denied',
+        'Changes must come from the cluster’s own pages, as application/json.',
+      )
     const body = method === 'GET' ? '' : await readBody(request)
-    if (body === undefined) return replyError(response, 413, 'limit.exceeded', 'The request body is too large.')
+    if (body === undefined)
+      return replyError(response, 413, 'limit.exceeded', 'The request body is too large.')
     const answer = await this.#options.call(method, path, body)
     return reply(response, answer.status, 'application/json', answer.body)
   }
@@ -108,7 +118,13 @@ export class Front {
   #failed(response: http.ServerResponse, error: unknown): void {
     this.#options.log.warn('front request failed', { error: String(error) })
     if (response.headersSent) response.destroy()
-    else replyError(response, 503, 'control.unavailable', 'The cluster’s control cannot be reached now; try again.')
+    else
+      replyError(
+        response,
+        503,
+        'control.unavailable',
+        'The cluster’s control cannot be reached now; try again.',
+      )
   }
 }
 
@@ -123,11 +139,21 @@ async function readBody(request: http.IncomingMessage): Promise<string | undefin
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function replyError(response: http.ServerResponse, status: number, code: string, message: string): void {
+function replyError(
+  response: http.ServerResponse,
+  status: number,
+  code: string,
+  message: string,
+): void {
   reply(response, status, 'application/json', JSON.stringify({ error: { code, message } }))
 }
 
-function reply(response: http.ServerResponse, status: number, type: string, body: string | Uint8Array): void {
+function reply(
+  response: http.ServerResponse,
+  status: number,
+  type: string,
+  body: string | Uint8Array,
+): void {
   response.writeHead(status, { ...HEADERS, 'content-type': `${type}; charset=utf-8` })
   response.end(body)
 }

@@ -43,7 +43,10 @@ export class RelaySession {
     // Unread on purpose: what the client sends after its hello belongs to whoever relays.
     this.#client.on('error', () => this.#end('client reset'))
     this.#client.on('close', () => this.#end('client closed'))
-    this.#deadline = setTimeout(() => this.#refuse(ALERTS.internalError, 'no agent in time'), max('handshakeDeadlineMs'))
+    this.#deadline = setTimeout(
+      () => this.#refuse(ALERTS.internalError, 'no agent in time'),
+      max('handshakeDeadlineMs'),
+    )
   }
 
   /** Opens this spare for the session. */
@@ -98,7 +101,10 @@ export class RelaySession {
       clearTimeout(silent)
       if (reading.verdict === 'bad') return lost(reading.code)
       if (reading.frame.kind === 'refuse') {
-        this.#options.log.warn('agent refused a session', { reason: reading.frame.reason, agent: grant.agentId })
+        this.#options.log.warn('agent refused a session', {
+          reason: reading.frame.reason,
+          agent: grant.agentId,
+        })
         spare.removeAllListeners()
         spare.destroy()
         return this.#refuse(ALERTS.accessDenied, `agent refused: ${reading.frame.reason}`)

@@ -7,7 +7,10 @@ import { FakeClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import { type Dial, TicketGate } from './tickets.ts'
 
-function enterMany(gate: TicketGate, count: number): { started: number[]; dials: (Dial | undefined)[] } {
+function enterMany(
+  gate: TicketGate,
+  count: number,
+): { started: number[]; dials: (Dial | undefined)[] } {
   const started: number[] = []
   const dials = Array.from({ length: count }, (_, i) => gate.enter('t', () => started.push(i)))
   return { started, dials }
@@ -33,9 +36,15 @@ describe('TicketGate', () => {
     const clock = new FakeClock()
     const gate = new TicketGate(clock)
     for (let i = 0; i < max('ticketDialsPerMinuteMax'); i++) gate.enter('t', () => {})?.leave()
-    assert.equal(gate.enter('t', () => {}), undefined)
+    assert.equal(
+      gate.enter('t', () => {}),
+      undefined,
+    )
     clock.advance(1000)
-    assert.notEqual(gate.enter('t', () => {}), undefined)
+    assert.notEqual(
+      gate.enter('t', () => {}),
+      undefined,
+    )
   })
 
   it('ignores a second leave, so that one dial cannot free two places', () => {

@@ -47,7 +47,8 @@ export class TicketGate {
       this.#forget(ticketId, ticket)
       return undefined
     }
-    if (ticket.unaccepted >= max('ticketDialsUnacceptedMax')) return this.#wait(ticketId, ticket, start)
+    if (ticket.unaccepted >= max('ticketDialsUnacceptedMax'))
+      return this.#wait(ticketId, ticket, start)
     ticket.unaccepted++
     start()
     return { leave: once(() => this.#leave(ticketId, ticket)) }
@@ -100,7 +101,10 @@ export class TicketGate {
   #fill(ticket: Ticket): void {
     const nowMs = this.#clock.monotonic()
     const perMinute = max('ticketDialsPerMinuteMax')
-    ticket.left = Math.min(perMinute, ticket.left + ((nowMs - ticket.filledAtMs) / MINUTE_MS) * perMinute)
+    ticket.left = Math.min(
+      perMinute,
+      ticket.left + ((nowMs - ticket.filledAtMs) / MINUTE_MS) * perMinute,
+    )
     ticket.filledAtMs = nowMs
   }
 

@@ -65,6 +65,8 @@ export class Trust {
 }
 
 /** True for the messages `Trust.apply` takes. */
-export function isTrustMessage<M extends { readonly kind: string }>(message: M | TrustMessage): message is TrustMessage {
+export function isTrustMessage<M extends { readonly kind: string }>(
+  message: M | TrustMessage,
+): message is TrustMessage {
   return ['snapshot', 'locks', 'beacon', 'host', 'resumption-keys'].includes(message.kind)
 }

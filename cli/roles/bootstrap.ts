@@ -65,7 +65,9 @@ export function runRole(log: Logger, begin: (start: RoleStart) => Promise<Runnin
         if (typeof handle === 'object' && handle !== null) listeners[message.name] = handle
         return tryBegin()
       case 'reload':
-        running?.reload(message.config).catch((error: unknown) => log.error('reload failed', { error: String(error) }))
+        running
+          ?.reload(message.config)
+          .catch((error: unknown) => log.error('reload failed', { error: String(error) }))
         return
       case 'local-token':
         answerLocalToken(running, message.role, log)
@@ -81,10 +83,15 @@ export function runRole(log: Logger, begin: (start: RoleStart) => Promise<Runnin
   process.on('SIGHUP', () => {})
 }
 
-function answerLocalToken(running: RunningRole | undefined, role: 'proxy' | 'agent', log: Logger): void {
+function answerLocalToken(
+  running: RunningRole | undefined,
+  role: 'proxy' | 'agent',
+  log: Logger,
+): void {
   running?.localToken?.(role).then(
     (local) => tell({ kind: 'local-token', role, local }),
-    (error: unknown) => log.error('no join token for a role of this machine', { role, error: String(error) }),
+    (error: unknown) =>
+      log.error('no join token for a role of this machine', { role, error: String(error) }),
   )
 }
 
@@ -98,6 +105,8 @@ function giveUp(log: Logger, error: unknown): void {
   log.error('cannot start or stop cleanly', { error: message, detail })
   const next = error instanceof ProxyError ? error.next : undefined
   if (process.connected)
-    process.send?.({ kind: 'failed', message, ...(next === undefined ? {} : { next }) }, () => process.exit(1))
+    process.send?.({ kind: 'failed', message, ...(next === undefined ? {} : { next }) }, () =>
+      process.exit(1),
+    )
   else process.exit(1)
 }

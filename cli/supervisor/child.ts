@@ -100,8 +100,15 @@ export class Child {
   #greet(child: ChildProcess, local: LocalJoin | undefined): void {
     const { listeners, config, configFile } = this.#options
     const names = Object.keys(listeners)
-    this.send({ kind: 'start', config, configFile, listeners: names, ...(local === undefined ? {} : { local }) })
-    for (const name of names) if (child.connected) this.send({ kind: 'listener', name }, listeners[name])
+    this.send({
+      kind: 'start',
+      config,
+      configFile,
+      listeners: names,
+      ...(local === undefined ? {} : { local }),
+    })
+    for (const name of names)
+      if (child.connected) this.send({ kind: 'listener', name }, listeners[name])
   }
 
   #heard(message: FromChild): void {
@@ -116,7 +123,9 @@ export class Child {
     const { role, log } = this.#options
     log.error('role ended; starting it again', { role, how, inMs: this.#pauseMs })
     this.#restart = setTimeout(() => {
-      this.start().catch((error: unknown) => log.error('role did not start', { role, error: String(error) }))
+      this.start().catch((error: unknown) =>
+        log.error('role did not start', { role, error: String(error) }),
+      )
     }, this.#pauseMs)
     this.#pauseMs = Math.min(this.#pauseMs * 2, RESTART_LONGEST_MS)
   }

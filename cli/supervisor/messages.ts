@@ -6,7 +6,13 @@ export type Role = (typeof ROLES)[number]
 
 /** Supervisor → child. Listening sockets follow one by one as `listener` messages with a handle. */
 export type ToChild =
-  | { readonly kind: 'start'; readonly config: string; readonly configFile: string; readonly listeners: readonly string[]; readonly local?: LocalJoin }
+  | {
+      readonly kind: 'start'
+      readonly config: string
+      readonly configFile: string
+      readonly listeners: readonly string[]
+      readonly local?: LocalJoin
+    }
   | { readonly kind: 'listener'; readonly name: string }
   | { readonly kind: 'reload'; readonly config: string }
   | { readonly kind: 'drain' }

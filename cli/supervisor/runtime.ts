@@ -42,7 +42,10 @@ const PRLIMIT = '/usr/bin/prlimit'
  * How to start `node` with `flags`: through prlimit (core size 0) and setpriv (no new privileges) where the machine has them.
  * Both replace themselves by the next program, so pid and IPC channel stay.
  */
-export function launch(node: string, flags: readonly string[]): { execPath: string; execArgv: string[] } {
+export function launch(
+  node: string,
+  flags: readonly string[],
+): { execPath: string; execArgv: string[] } {
   const chain = [
     ...(existsSync(SETPRIV) ? [SETPRIV, '--no-new-privs'] : []),
     ...(existsSync(PRLIMIT) ? [PRLIMIT, '--core=0:0'] : []),
@@ -78,18 +81,24 @@ export function readableRuntime(uids: readonly number[]): Runtime {
   throw new ProxyError(
     'config.invalid',
     `uid ${closed} can read neither the sources in ${root} nor a copy of them in ${copy.root}`,
-    { next: 'Move the checkout to a folder all users may enter, or set TMPDIR to one, then start again.' },
+    {
+      next: 'Move the checkout to a folder all users may enter, or set TMPDIR to one, then start again.',
+    },
   )
 }
 
 function readable(runtime: Runtime, uid: number): boolean {
-  const probe = spawnSync(runtime.node, ['--check', path.join(runtime.root, 'cli/roles/signer.ts')], {
-    uid,
-    gid: uid,
-    cwd: '/',
-    env: childEnvironment(),
-    stdio: 'ignore',
-  })
+  const probe = spawnSync(
+    runtime.node,
+    ['--check', path.join(runtime.root, 'cli/roles/signer.ts')],
+    {
+      uid,
+      gid: uid,
+      cwd: '/',
+      env: childEnvironment(),
+      stdio: 'ignore',
+    },
+  )
   return probe.status === 0
 }
 
@@ -110,7 +119,11 @@ function copyRuntime(root: string): Runtime {
 /** Copies a file or a tree and opens it for reading by all; symbolic links are followed. */
 function copyOpen(from: string, to: string): void {
   mkdirSync(path.dirname(to), { recursive: true })
-  cpSync(from, to, { recursive: true, dereference: true, filter: (source) => !source.endsWith('.test.ts') })
+  cpSync(from, to, {
+    recursive: true,
+    dereference: true,
+    filter: (source) => !source.endsWith('.test.ts'),
+  })
   open(to)
 }
 

@@ -62,7 +62,8 @@ export class Supervisor {
     for (const { plan, listeners } of bound) {
       this.#prepareFolder(plan)
       const found = await this.#startRole(plan, listeners, this.#runtime)
-      for (const [name, address] of Object.entries(found)) addresses[`${plan.role}.${name}`] = address
+      for (const [name, address] of Object.entries(found))
+        addresses[`${plan.role}.${name}`] = address
       log.info('role serves', { role: plan.role, ...found })
     }
     return addresses
@@ -108,7 +109,13 @@ export class Supervisor {
   #awaitReady(role: Role): Promise<Readonly<Record<string, string>>> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
-        () => reject(new ProxyError('config.invalid', `${role} did not start within a minute; its log lines say why`)),
+        () =>
+          reject(
+            new ProxyError(
+              'config.invalid',
+              `${role} did not start within a minute; its log lines say why`,
+            ),
+          ),
         READY_DEADLINE_MS,
       )
       this.#failed = (error) => {
@@ -164,6 +171,10 @@ export class Supervisor {
   }
 }
 
-function bindAll(addresses: Readonly<Record<string, string>>): Readonly<Record<string, BoundHandle>> {
-  return Object.fromEntries(Object.entries(addresses).map(([name, address]) => [name, bind(address)]))
+function bindAll(
+  addresses: Readonly<Record<string, string>>,
+): Readonly<Record<string, BoundHandle>> {
+  return Object.fromEntries(
+    Object.entries(addresses).map(([name, address]) => [name, bind(address)]),
+  )
 }
