@@ -1,0 +1,120 @@
+// Every call of control's API by name, with its request and reply. schema.ts holds the route table for exactly these names.
+// Types only: pages may import it.
+
+import type {
+  AnnouncedTarget,
+  AuditQuery,
+  CaBundle,
+  Database,
+  DatabasesRequest,
+  DbCertificate,
+  DbCertificateRequest,
+  DbClientRequest,
+  Decision,
+  HostCertificate,
+  InventoryReply,
+  Invite,
+  InviteAnswer,
+  InviteReply,
+  JoinReply,
+  JoinRequest,
+  JsonObject,
+  LeaseRequest,
+  LoginReply,
+  LoginRequest,
+  Me,
+  Nothing,
+  Ping,
+  ProxySelf,
+  ResourceName,
+  ResourceReply,
+  ShortCertificate,
+  SignReply,
+  SignRequest,
+  Status,
+  TargetStatus,
+  TicketKeyItem,
+  TokenReply,
+  TokenRequest,
+  UserRequest,
+  WatchItem,
+  WatchRequest,
+} from './messages.ts'
+
+/** Request and reply of every call, by name. Watches and exports reply with one item per NDJSON line. */
+export interface Calls {
+  ping: { request: Nothing; reply: Ping }
+  cas: { request: Nothing; reply: CaBundle }
+  login: { request: LoginRequest; reply: LoginReply }
+  'invite-read': { request: { readonly token: string }; reply: Invite }
+  'invite-complete': { request: InviteAnswer; reply: { readonly user: string } }
+  join: { request: JoinRequest; reply: JoinReply }
+  me: { request: Nothing; reply: Me }
+  openapi: { request: Nothing; reply: JsonObject }
+  databases: {
+    request: DatabasesRequest
+    reply: { readonly items: readonly Database[]; readonly next?: string }
+  }
+  'certificate-db': { request: DbCertificateRequest; reply: DbCertificate }
+  decision: { request: { readonly id: string }; reply: Decision }
+  renew: { request: { readonly csr: string }; reply: HostCertificate }
+  inventory: {
+    request: { readonly targets: readonly AnnouncedTarget[]; readonly csr?: string }
+    reply: InventoryReply
+  }
+  'certificate-db-client': { request: DbClientRequest; reply: ShortCertificate }
+  'proxy-self': { request: ProxySelf; reply: Nothing }
+  'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
+  watch: { request: WatchRequest; reply: WatchItem }
+  'audit-upload': {
+    request: { readonly records: readonly JsonObject[] }
+    reply: { readonly acknowledged: number }
+  }
+  'lease-take': { request: LeaseRequest; reply: { readonly lease: string } }
+  'lease-keep': { request: { readonly id: string }; reply: Nothing }
+  'lease-release': { request: { readonly id: string }; reply: Nothing }
+  'resource-list': {
+    request: { readonly kind: string }
+    reply: { readonly items: readonly JsonObject[] }
+  }
+  'resource-get': { request: ResourceName; reply: ResourceReply }
+  'resource-create': {
+    request: { readonly kind: string; readonly document: JsonObject }
+    reply: ResourceReply
+  }
+  'resource-put': {
+    request: ResourceName & { readonly document: JsonObject; readonly force?: boolean }
+    reply: ResourceReply
+  }
+  'resource-delete': { request: ResourceName; reply: Nothing }
+  'user-create': { request: UserRequest; reply: InviteReply }
+  'user-reset': { request: { readonly name: string; readonly ttlMs?: number }; reply: InviteReply }
+  'token-create': { request: TokenRequest; reply: TokenReply }
+  status: { request: Nothing; reply: Status }
+  targets: { request: Nothing; reply: { readonly items: readonly TargetStatus[] } }
+  'lock-receivers': {
+    request: { readonly name: string }
+    reply: {
+      readonly revision: number
+      readonly lacking: readonly { readonly id: string; readonly role: string }[]
+    }
+  }
+  'auth-export': {
+    request: { readonly type: 'user' | 'host' | 'target' | 'db' | 'db-client' | 'openssh' }
+    reply: { readonly pem: string }
+  }
+  'auth-sign': { request: SignRequest; reply: SignReply }
+  'audit-list': {
+    request: AuditQuery
+    reply: { readonly items: readonly JsonObject[]; readonly next?: string }
+  }
+  'audit-export': { request: Nothing; reply: JsonObject }
+  'audit-verify': {
+    request: { readonly anchors?: boolean }
+    reply: { readonly ok: boolean; readonly records: number; readonly problem?: string }
+  }
+}
+
+export type CallName = keyof Calls
+export type Request<N extends CallName> = Calls[N]['request']
+export type Reply<N extends CallName> = Calls[N]['reply']

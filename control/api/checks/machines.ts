@@ -1,0 +1,115 @@
+// Checks of the calls that agents and proxies make: renewal, inventory, certificates for databases, watches, audit upload,
+// session leases. Strict: a key nobody declared is refused.
+
+import * as z from 'zod'
+
+import { max } from '../../../core/limits.ts'
+import {
+  KB,
+  address,
+  base64,
+  count,
+  hostCertificate,
+  jsonObject,
+  labels,
+  list,
+  name,
+  nothing,
+  pem,
+  queryCount,
+  targetKind,
+  text,
+  time,
+} from './fields.ts'
+import type { Checks } from './fields.ts'
+
+const certificateReply = z.strictObject({ certificate: pem, expiresAtMs: time })
+const leaseId = z.string().regex(/^[0-9a-f]{32}$/)
+
+export type MachineCalls =
+  | 'renew'
+  | 'inventory'
+  | 'certificate-db-client'
+  | 'proxy-self'
+  | 'ticket-keys'
+  | 'watch'
+  | 'audit-upload'
+  | 'lease-take'
+  | 'lease-keep'
+  | 'lease-release'
+
+export const machines: Pick<Checks, MachineCalls> = {
+  renew: { request: z.strictObject({ csr: pem }), reply: z.strictObject(hostCertificate) },
+  inventory: {
+    request: z.strictObject({
+      targets: list(
+        z.strictObject({
+          kind: targetKind,
+          name: text(512).min(1),
+          protocol: name,
+          labels,
+          description: text(4 * KB),
+        }),
+      ),
+      csr: pem.exactOptional(),
+    }),
+    reply: z.strictObject({
+      accepted: list(z.strictObject({ name: text(512), label: text(63) })),
+      refused: list(z.strictObject({ name: text(512), reason: text(4 * KB) })),
+      certificate: text(max('apiBodyBytesMax')).exactOptional(),
+    }),
+  },
+  'certificate-db-client': {
+    request: z.strictObject({
+      target: text(512).min(1),
+      principal: text(KB),
+      userCertificate: pem,
+      publicKey: base64,
+    }),
+    reply: certificateReply,
+  },
+  'proxy-self': {
+    request: z.strictObject({
+      address,
+      linkedAgents: list(name, 20_000),
+      lockRevision: count.exactOptional(),
+      agentLockRevisions: z.record(name, count).readonly().exactOptional(),
+    }),
+    reply: nothing,
+  },
+  'ticket-keys': {
+    request: nothing,
+    reply: z.strictObject({
+      keys: list(z.strictObject({ id: count, key: base64, notAfterMs: time })),
+    }),
+  },
+  watch: {
+    request: z.strictObject({
+      class: z.enum(['agent', 'proxy']),
+      revision: queryCount.exactOptional(),
+      locks: queryCount.exactOptional(),
+      inventory: queryCount.exactOptional(),
+    }),
+    reply: z.strictObject({
+      type: z.enum(['snapshot', 'locks', 'beacon', 'inventory']),
+      body: z.string(),
+      signature: base64,
+      payload: z.string().exactOptional(),
+    }),
+  },
+  'audit-upload': {
+    request: z.strictObject({ records: list(jsonObject, max('auditBatchMax')) }),
+    reply: z.strictObject({ acknowledged: z.int() }),
+  },
+  'lease-take': {
+    request: z.strictObject({
+      user: text(KB).min(1),
+      issuer: name,
+      decisionId: name,
+      max: z.int().positive(),
+    }),
+    reply: z.strictObject({ lease: leaseId }),
+  },
+  'lease-keep': { request: z.strictObject({ id: leaseId }), reply: nothing },
+  'lease-release': { request: z.strictObject({ id: leaseId }), reply: nothing },
+}

@@ -1,0 +1,332 @@
+// What control's API says, as plain types. calls.ts names the request and reply of each call; schema.ts holds the route table.
+// No logic, no zod: pages may import it. Binary values are base64, certificates PEM, times milliseconds since the epoch.
+
+import type { ErrorCode } from '../../core/errors.ts'
+import type { TargetKind, Traits } from '../../core/identity.ts'
+import type { SnapshotClass } from '../../core/snapshot.ts'
+
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json }
+export type JsonObject = { readonly [key: string]: Json }
+export type Labels = Readonly<Record<string, string>>
+
+/** CA certificates by purpose, PEM, and the pins of the host CAs. */
+export interface CaBundle {
+  readonly user: readonly string[]
+  readonly host: readonly string[]
+  readonly target: readonly string[]
+  readonly db: readonly string[]
+  readonly db_client: readonly string[]
+  /** `sha256:<hex>` of each host CA's SPKI. */
+  readonly pins: readonly string[]
+}
+
+export interface ApiError {
+  readonly error: {
+    readonly code: ErrorCode
+    readonly message: string
+    readonly next?: string
+    readonly decisionId?: string
+  }
+}
+
+export interface Nothing {}
+
+export interface Ping {
+  readonly cluster: string
+  readonly version: string
+  readonly timeMs: number
+  readonly secondFactors: readonly 'otp'[]
+}
+
+export interface LoginRequest {
+  readonly user: string
+  readonly password: string
+  readonly otp: string
+  /** SPKI, DER, base64. */
+  readonly publicKey: string
+  readonly ttlMs?: number
+}
+
+export interface LoginReply {
+  readonly certificate: string
+  readonly cas: CaBundle
+  readonly cluster: string
+  readonly proxies: readonly string[]
+  readonly expiresAtMs: number
+}
+
+export interface Invite {
+  readonly user: string
+  readonly cluster: string
+  readonly purpose: 'invite' | 'reset'
+  readonly otpUri: string
+  readonly otpSecret: string
+}
+
+export interface InviteAnswer {
+  readonly token: string
+  readonly password: string
+  readonly otp: string
+}
+
+export interface JoinRequest {
+  readonly token: string
+  /** PKCS#10, PEM: proves possession of the key. */
+  readonly csr: string
+  readonly hostname: string
+  readonly role: 'agent' | 'proxy'
+  readonly services: readonly string[]
+  /** Public address of a proxy, `host:port`. */
+  readonly address?: string
+}
+
+export interface HostCertificate {
+  readonly certificate: string
+  readonly cas: CaBundle
+  /** SPKI (DER, base64) of the keys that sign snapshots. */
+  readonly signers: readonly string[]
+  readonly proxies: readonly string[]
+}
+
+export interface JoinReply extends HostCertificate {
+  readonly id: string
+  readonly cluster: string
+}
+
+export interface Me {
+  readonly user: string
+  readonly roles: readonly string[]
+  readonly traits: Traits
+  readonly expiresAtMs: number
+  readonly cluster: string
+  readonly proxies: readonly string[]
+}
+
+export interface DatabasesRequest {
+  /** Words, separated by commas or spaces; each must occur in name, description or a label. */
+  readonly search?: string
+  /** `key=value,key2=value2`; all must be equal. */
+  readonly labels?: string
+  readonly cursor?: string
+  readonly limit?: number
+}
+
+export interface Database {
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Labels
+  readonly description: string
+  readonly online: boolean
+  /** What the roles allow; patterns as they stand (`*`). */
+  readonly dbUsers: readonly string[]
+  readonly dbNames: readonly string[]
+}
+
+export interface DbCertificateRequest {
+  readonly service: string
+  readonly dbUser?: string
+  readonly dbName?: string
+  readonly publicKey: string
+  readonly ttlMs?: number
+}
+
+export interface DbCertificate {
+  readonly certificate: string
+  readonly serverName: string
+  readonly target: { readonly name: string; readonly protocol: string }
+  readonly proxies: readonly string[]
+  readonly targetCas: readonly string[]
+  readonly expiresAtMs: number
+}
+
+/** A decision as its subject may see it; `explanation` is for auditors. */
+export interface Decision {
+  readonly id: string
+  readonly timeMs: number
+  readonly allowed: boolean
+  readonly user: string
+  readonly target: string
+  readonly reason: string
+  readonly next?: string
+  readonly explanation?: Json
+  readonly text?: string
+}
+
+export interface AnnouncedTarget {
+  readonly kind: TargetKind
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Labels
+  readonly description: string
+}
+
+export interface InventoryReply {
+  readonly accepted: readonly { readonly name: string; readonly label: string }[]
+  readonly refused: readonly { readonly name: string; readonly reason: string }[]
+  /** Server certificate chain for all accepted names; absent when none was accepted or no CSR was sent. */
+  readonly certificate?: string
+}
+
+export interface DbClientRequest {
+  readonly target: string
+  readonly principal: string
+  /** The user's certificate for this target, PEM. */
+  readonly userCertificate: string
+  readonly publicKey: string
+}
+
+export interface ShortCertificate {
+  readonly certificate: string
+  readonly expiresAtMs: number
+}
+
+export interface ProxySelf {
+  readonly address: string
+  readonly linkedAgents: readonly string[]
+  /** The newest lock set this proxy, and each linked agent, is known to hold. */
+  readonly lockRevision?: number
+  readonly agentLockRevisions?: Readonly<Record<string, number>>
+}
+
+export interface TicketKeyItem {
+  readonly id: number
+  readonly key: string
+  readonly notAfterMs: number
+}
+
+/** One line of a watch. `body` and `signature` as signed; `payload` holds the bytes a signed manifest names (zstd). */
+export interface WatchItem {
+  readonly type: 'snapshot' | 'locks' | 'beacon' | 'inventory'
+  readonly body: string
+  readonly signature: string
+  readonly payload?: string
+}
+
+export interface WatchRequest {
+  readonly class: SnapshotClass
+  /** Newest snapshot, lock and inventory revisions the caller holds; only what is newer is sent. */
+  readonly revision?: number
+  readonly locks?: number
+  readonly inventory?: number
+}
+
+export interface LeaseRequest {
+  readonly user: string
+  readonly issuer: string
+  readonly decisionId: string
+  readonly max: number
+}
+
+export interface ResourceName {
+  readonly kind: string
+  readonly name: string
+}
+
+export interface ResourceReply {
+  readonly document: JsonObject
+  readonly warnings: readonly string[]
+}
+
+export interface UserRequest {
+  readonly name: string
+  readonly roles: readonly string[]
+  readonly traits: Traits
+  readonly ttlMs?: number
+}
+
+export interface InviteReply {
+  readonly invite: { readonly url: string; readonly token: string; readonly expiresAtMs: number }
+  readonly pins: readonly string[]
+}
+
+export interface TokenRequest {
+  /** `db`, `node`, `proxy`, … */
+  readonly roles: readonly string[]
+  readonly ttlMs?: number
+  readonly name?: string
+  /** Names of the targets that agents joined with this token may serve; absent: any free name. */
+  readonly targets?: readonly string[]
+}
+
+export interface TokenReply {
+  readonly token: string
+  readonly pins: readonly string[]
+  readonly expiresAtMs: number
+}
+
+export interface Status {
+  readonly cluster: string
+  readonly version: string
+  readonly pins: readonly string[]
+  readonly authorities: readonly {
+    readonly type: string
+    readonly protocol: string
+    readonly algorithm: string
+    readonly storage: string
+    readonly rotation: string
+    readonly expiresAtMs: number
+  }[]
+  readonly agents: readonly Member[]
+  readonly proxies: readonly Member[]
+  /** Ids of members that hold an older snapshot or lock set than control, or have not been heard of. */
+  readonly stale: readonly string[]
+  readonly insecureKeys: boolean
+  readonly audit: { readonly count: number; readonly head: string }
+}
+
+export interface Member {
+  readonly id: string
+  readonly hostname: string
+  readonly services: readonly string[]
+  readonly address: string
+  readonly lastSeenMs: number
+  readonly online: boolean
+}
+
+/** A target with who owns its name and who was turned away. */
+export interface TargetStatus {
+  readonly kind: TargetKind
+  readonly name: string
+  readonly label: string
+  readonly protocol: string
+  readonly labels: Labels
+  readonly owner: string
+  readonly agents: readonly string[]
+  readonly online: boolean
+  readonly refused: readonly {
+    readonly agent: string
+    readonly atMs: number
+    readonly reason: string
+  }[]
+}
+
+export interface SignRequest {
+  readonly format: 'db'
+  readonly hosts: readonly string[]
+  readonly ttlMs: number
+  readonly publicKey: string
+}
+
+export interface SignReply {
+  readonly certificate: string
+  readonly cas: { readonly db: readonly string[]; readonly db_client: readonly string[] }
+  /** Lines for pg_ident.conf and pg_hba.conf. */
+  readonly pgIdent: readonly string[]
+  readonly pgHba: readonly string[]
+  readonly expiresAtMs: number
+}
+
+export interface AuditQuery {
+  readonly fromMs?: number
+  readonly toMs?: number
+  /** Event names, separated by commas. */
+  readonly types?: string
+  readonly limit?: number
+  readonly cursor?: string
+}
