@@ -49,6 +49,7 @@ export const LIMITS = {
     'A cluster name: leaves room for ticket, target and kind in one DNS name.',
   ) as Limit,
   dnsNameLengthMax: limit(253, 'count', 'A whole DNS name, RFC 1035.') as Limit,
+  trustCacheMax: limit(64, 'count', 'CA certificates and signing keys kept as read.') as Limit,
   notBeforeSkewMs: limit(
     MINUTE,
     'ms',
@@ -88,7 +89,7 @@ export const LIMITS = {
   ) as Limit,
   patternDepthMax: limit(32, 'depth', 'Nested groups of an expression.') as Limit,
   matchSubjectMax: limit(
-    1024,
+    512,
     'count',
     'Characters a pattern is tried on; a longer label value or name is matched by nothing.',
   ) as Limit,
@@ -165,6 +166,31 @@ export const LIMITS = {
     'bytes',
     'PROXY v1 line (107) or v2 header with ordinary TLVs.',
   ) as Limit,
+  answersPerConnectionMax: limit(
+    2,
+    'count',
+    'One-byte answers before TLS: `N` to GSSENCRequest, then `S` to SSLRequest.',
+  ) as Limit,
+  clientKeepAliveMs: limit(
+    3 * MINUTE,
+    'ms',
+    'TCP keep-alive of accepted connections; a peer that lost power is noticed.',
+  ) as Limit,
+  farewellMs: limit(
+    SECOND,
+    'ms',
+    'A last word (redirect, TLS alert) has this long to reach a peer that keeps its end open.',
+  ) as Limit,
+  strangerSummaryMs: limit(
+    MINUTE,
+    'ms',
+    'Strangers are counted and summed up this often, never logged one by one.',
+  ) as Limit,
+  strangerSourcesMax: limit(
+    1000,
+    'count',
+    'Sources named in one summary of strangers; the rest is one number.',
+  ) as Limit,
 
   // Tunnels
   serverNameLengthMax: limit(
@@ -199,6 +225,11 @@ export const LIMITS = {
     'bytes',
     'One frame on a link; snapshots travel in parts.',
   ) as Limit,
+  linkSignedPartBytes: limit(
+    256 * KB,
+    'bytes',
+    'Signed values travel in parts of this size, so that a lock never waits behind a snapshot.',
+  ),
   linkPingMs: limit(
     15 * SECOND,
     'ms',
@@ -216,6 +247,41 @@ export const LIMITS = {
     30 * SECOND,
     'ms',
     'TCP keep-alive of parked spares, for NAT and balancers.',
+  ) as Limit,
+  spareKeepAliveIntervalMs: limit(
+    10 * SECOND,
+    'ms',
+    'Between keep-alive probes of a parked spare that did not answer.',
+  ) as Limit,
+  spareKeepAliveProbesMax: limit(
+    3,
+    'count',
+    'Unanswered probes after which a parked spare is dead: one minute in all.',
+  ) as Limit,
+  spareWaitingMax: limit(
+    4096,
+    'count',
+    'Sessions that wait for a spare of one agent; a good ticket must not fill the memory.',
+  ) as Limit,
+  spareAskedMs: limit(
+    5 * SECOND,
+    'ms',
+    'Spares asked of an agent that did not come by then are asked for again.',
+  ) as Limit,
+  spareSweepMs: limit(
+    5 * SECOND,
+    'ms',
+    'How often the age of parked spares is looked at.',
+  ) as Limit,
+  spareRateWindowMs: limit(
+    10 * SECOND,
+    'ms',
+    'Time in which an old dial loses its weight in the pool’s idea of the rate.',
+  ) as Limit,
+  spareRefillMs: limit(
+    500,
+    'ms',
+    'A pool holds the dials of this long: one round trip to the agent, with room.',
   ) as Limit,
   spareAcceptDeadlineMs: limit(
     2 * SECOND,
@@ -246,6 +312,21 @@ export const LIMITS = {
     'One pooled read buffer of a relay: a quarter of the syscalls of 64 KB.',
   ) as Limit,
   relayBuffersPooledMax: limit(64, 'count', 'Read buffers a worker keeps for reuse.') as Limit,
+  relayBufferMiddleBytes: limit(
+    16 * KB,
+    'bytes',
+    'Read buffer of a relay between single messages and bulk: one TLS record.',
+  ) as Limit,
+  relayBufferSmallBytes: limit(
+    1 * KB,
+    'bytes',
+    'Read buffer of a quiet relay: an idle session keeps two of these.',
+  ) as Limit,
+  relayFullReadBytes: limit(
+    64 * KB,
+    'bytes',
+    'A read this large ends its socket’s turn: one bulk stream must not hold the loop.',
+  ) as Limit,
   sessionBufferedBytesMax: limit(
     1 * MB,
     'bytes',
@@ -258,6 +339,30 @@ export const LIMITS = {
     'count',
     'Certificates towards databases an agent keeps; 2 KB each, the oldest goes first.',
   ),
+
+  // Worker threads
+  workerYoungGenerationBytes: limit(
+    64 * MB,
+    'bytes',
+    'Young generation of a worker: fewer collections under load.',
+  ) as Limit,
+  workerReadyMs: limit(30 * SECOND, 'ms', 'From starting a worker to its `ready`.') as Limit,
+  workerStopMs: limit(5 * SECOND, 'ms', 'A stopping worker that takes longer is ended.') as Limit,
+  workerRestartDelayMs: limit(
+    SECOND,
+    'ms',
+    'Pause before a worker that died young is replaced; others are replaced at once.',
+  ) as Limit,
+  loopDelayReportMs: limit(
+    SECOND,
+    'ms',
+    'How often a worker reports its event-loop delay.',
+  ) as Limit,
+  loopDelayShedMs: limit(
+    50,
+    'ms',
+    'Event-loop delay beyond which a worker gets no new connections if another can take them.',
+  ) as Limit,
 
   // Control
   apiBodyBytesMax: limit(1 * MB, 'bytes', 'A request body.') as Limit,
