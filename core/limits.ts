@@ -229,7 +229,7 @@ export const LIMITS = {
     256 * KB,
     'bytes',
     'Signed values travel in parts of this size, so that a lock never waits behind a snapshot.',
-  ),
+  ) as Limit,
   linkPingMs: limit(
     15 * SECOND,
     'ms',
@@ -338,7 +338,7 @@ export const LIMITS = {
     10_000,
     'count',
     'Certificates towards databases an agent keeps; 2 KB each, the oldest goes first.',
-  ),
+  ) as Limit,
 
   // Worker threads
   workerYoungGenerationBytes: limit(
