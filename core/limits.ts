@@ -369,6 +369,33 @@ export const LIMITS = {
   apiDepthMax: limit(32, 'depth', 'Nesting of a JSON or YAML body.') as Limit,
   apiDeadlineMs: limit(30 * SECOND, 'ms', 'One API call that is not a watch.') as Limit,
   apiPageMax: limit(1000, 'count', 'Items in one page of a list.') as Limit,
+  apiReplyBytesMax: limit(16 * MB, 'bytes', 'An answer a client takes.') as Limit,
+  apiConnectionsMax: limit(
+    20_000,
+    'count',
+    'Connections to the API at once: every agent, proxy and command line.',
+  ) as Limit,
+  apiAnonymousPerMinuteMax: limit(
+    120,
+    'per-minute',
+    'Anonymous calls of one source; one connection gets a quarter of it.',
+  ) as Limit,
+  apiRequestsPerConnectionMax: limit(
+    10_000,
+    'count',
+    'Requests on one connection; then the client connects anew.',
+  ) as Limit,
+  apiClientSocketsMax: limit(8, 'count', 'Connections one client opens to control.') as Limit,
+  watchLineBytesMax: limit(
+    96 * MB,
+    'bytes',
+    'One line of a watch: a snapshot base in base64.',
+  ) as Limit,
+  watchQueueBytesMax: limit(
+    16 * MB,
+    'bytes',
+    'Bytes a watcher may lag behind, beside its first base; then it is cut and resumes.',
+  ) as Limit,
   inviteTtlMs: limit(HOUR, 'ms', 'Default life of an invite link.') as Limit,
   inviteTtlMaxMs: limit(48 * HOUR, 'ms', 'Longest life of an invite link.') as Limit,
   tokenTtlMs: limit(30 * MINUTE, 'ms', 'Default life of a join token.') as Limit,
