@@ -1,0 +1,264 @@
+// Bytes to messages, as far as a judge needs it: whole packets of a handshake (a client's start-up, a target's login) and the
+// frames of a running session, which are skipped by length and of which a few are handed to audit. Incremental and bounded:
+// it decodes no statement and never believes a length. Formats: see wire.ts. What we say ourselves is in refusal.ts.
+
+import { Chunks } from '../../core/bytes/chunks.ts'
+import { Reader } from '../../core/bytes/reader.ts'
+import { errorCode } from '../../core/errors.ts'
+import { max } from '../../core/limits.ts'
+import type { Out, Side } from '../../core/protocol.ts'
+import { HEAD_BYTES, LENGTH_BYTES, MAJOR_VERSION, REQUEST } from './wire.ts'
+
+/** What a client's first packet says. `bad` carries the reason in words. */
+export type Startup =
+  | {
+      readonly kind: 'startup'
+      readonly user: string
+      readonly database: string
+      readonly replication: boolean
+    }
+  | { readonly kind: 'request'; readonly code: number }
+  | { readonly kind: 'version'; readonly major: number; readonly minor: number }
+  | { readonly kind: 'bad'; readonly reason: string }
+
+/** Collects one packet: `typeBytes` (0 or 1), Int32 length that counts itself, body. What follows it is not taken. */
+export class PacketReader {
+  readonly #typeBytes: number
+  readonly #bytesMax: number
+  readonly #kept: Chunks
+  #whole = 0
+
+  constructor(typeBytes: 0 | 1, bytesMax: number) {
+    this.#typeBytes = typeBytes
+    this.#bytesMax = bytesMax
+    this.#kept = new Chunks(bytesMax)
+  }
+
+  /** Take what belongs to the packet from chunk[at..]; returns how far. */
+  add(chunk: Uint8Array, at: number): number {
+    const headBytes = this.#typeBytes + LENGTH_BYTES
+    const o = this.#fill(chunk, at, headBytes)
+    if (this.#kept.length < headBytes || this.bad) return o
+    if (this.#whole === 0) this.#whole = this.#typeBytes + word(this.#kept.view(), this.#typeBytes)
+    return this.bad ? o : this.#fill(chunk, o, this.#whole)
+  }
+
+  /** True when the announced length is out of bounds; nothing more is taken. */
+  get bad(): boolean {
+    if (this.#whole === 0) return false
+    return this.#whole < this.#typeBytes + LENGTH_BYTES || this.#whole > this.#bytesMax
+  }
+
+  /** The packet once it is whole, as bytes of its own; the next one may follow. */
+  take(): Uint8Array | undefined {
+    if (this.#whole === 0 || this.bad || this.#kept.length < this.#whole) return undefined
+    this.#whole = 0
+    return this.#kept.take()
+  }
+
+  #fill(chunk: Uint8Array, at: number, to: number): number {
+    const end = Math.min(chunk.length, at + Math.max(0, to - this.#kept.length))
+    this.#kept.add(chunk, at, end)
+    return end
+  }
+}
+
+/**
+ * StartupMessage: Int32 length, Int32 version, then pairs of String name and String value, then a zero byte. SSLRequest,
+ * GSSENCRequest and CancelRequest have a request code for a version.
+ */
+export function readStartup(packet: Uint8Array): Startup {
+  try {
+    const reader = new Reader(packet, LENGTH_BYTES)
+    const version = reader.u32()
+    if (version === REQUEST.ssl || version === REQUEST.gss || version === REQUEST.cancel) {
+      return { kind: 'request', code: version }
+    }
+    const [major, minor] = [version >>> 16, version & 0xffff]
+    return major === MAJOR_VERSION ? readParameters(reader) : { kind: 'version', major, minor }
+  } catch (error) {
+    // A TypeError of the decoder and a violation found by the reader mean the same: these bytes are no start-up message.
+    if (error instanceof TypeError || errorCode(error) === 'protocol.violation') {
+      return { kind: 'bad', reason: 'the start-up message is malformed' }
+    }
+    throw error
+  }
+}
+
+/**
+ * A name that comes twice, a name the server would cut and bytes that are not UTF-8 are refused: the server might read them
+ * in another way than policy did.
+ */
+function readParameters(reader: Reader): Startup {
+  // The byte order mark is kept: without it we would judge another name than the one that is forwarded.
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  const parameters = new Map<string, string>()
+  for (;;) {
+    const name = utf8.decode(reader.cstring())
+    if (name === '') break
+    if (parameters.has(name)) return { kind: 'bad', reason: 'a start-up parameter comes twice' }
+    const value = reader.cstring()
+    if ((name === 'user' || name === 'database') && value.length > max('pgNameBytesMax')) {
+      return { kind: 'bad', reason: `a ${name} name ends at ${max('pgNameBytesMax')} bytes` }
+    }
+    parameters.set(name, utf8.decode(value))
+  }
+  if (reader.left > 0) return { kind: 'bad', reason: 'bytes follow the start-up parameters' }
+  const user = parameters.get('user') ?? ''
+  if (user === '') return { kind: 'bad', reason: 'no database user name was given' }
+  // As the server does it: no database, or an empty one, means the one called like the user.
+  const database = parameters.get('database') || user
+  return { kind: 'startup', user, database, replication: parameters.has('replication') }
+}
+
+/** What a table says of a message type. 0, so every type that is not named, is refused. */
+export const KIND = {
+  pass: 1,
+  note: 2,
+  /** Added to one of these: behind this message the second table holds. */
+  last: 4,
+} as const
+
+/** A table by type byte. */
+export function kinds(rows: readonly (readonly [code: number, kind: number])[]): Uint8Array {
+  const table = new Uint8Array(256)
+  for (const [code, kind] of rows) table[code] = kind
+  return table
+}
+
+export interface FramesOptions {
+  /** Where the bytes of this direction go. */
+  readonly to: Side
+  readonly kinds: Uint8Array
+  /** The table behind a message of kind `last`. */
+  readonly after?: Uint8Array
+  /** Added to the type byte in notes. */
+  readonly noteBase: number
+}
+
+/**
+ * The frames of one direction: Byte1 type, Int32 length, body. A chunk passes as one range and no message makes an object.
+ * No byte passes before the whole head of its message was judged: a head that the end of a chunk cuts is kept and sent.
+ */
+export class Frames {
+  readonly #to: Side
+  readonly #after: Uint8Array
+  readonly #noteBase: number
+  readonly #bytesMax = max('pgMessageBytesMax')
+  #kinds: Uint8Array
+  /** Body bytes of the current message that are still to come, and the code to note them under (0: passed blind). */
+  #left = 0
+  #noting = 0
+  /** A head that the last chunk cut. */
+  readonly #head = new Uint8Array(HEAD_BYTES)
+  #have = 0
+  #fault: string | undefined
+
+  constructor(options: FramesOptions) {
+    this.#to = options.to
+    this.#kinds = options.kinds
+    this.#after = options.after ?? options.kinds
+    this.#noteBase = options.noteBase
+  }
+
+  /** True when all that was passed on ends with a whole message. */
+  get between(): boolean {
+    return this.#left === 0
+  }
+
+  /** Why nothing more of this direction is taken. */
+  get fault(): string | undefined {
+    return this.#fault
+  }
+
+  /** Judge chunk[at..]; returns how far it was taken. Less than all of it: the tap is full, or `fault` says why. */
+  scan(chunk: Uint8Array, at: number, out: Out): number {
+    const start = this.#resume(chunk, at, out)
+    if (this.#left > 0 || this.#have > 0) return start
+    const end = chunk.length
+    let o = start
+    while (end - o >= HEAD_BYTES) {
+      const code = chunk[o] ?? 0
+      const kind = this.#kinds[code] ?? 0
+      const length = word(chunk, o + 1)
+      if (!this.#allowed(code, kind, length)) break
+      const whole = o + 1 + length
+      const to = whole < end ? whole : end
+      if ((kind & KIND.note) !== 0) {
+        if (!out.note(this.#noteBase + code, o + HEAD_BYTES, to, whole - to)) break
+        this.#noting = this.#noteBase + code
+      } else this.#noting = 0
+      if ((kind & KIND.last) !== 0) this.#kinds = this.#after
+      this.#left = whole - to
+      o = to
+    }
+    if (o > start) out.pass(start, o)
+    return end - o < HEAD_BYTES && o < end ? this.#keep(chunk, o) : o
+  }
+
+  /** Go on where the last chunk ended: inside a body, or inside a head. */
+  #resume(chunk: Uint8Array, at: number, out: Out): number {
+    if (this.#left > 0) return this.#body(chunk, at, out)
+    if (this.#have === 0 || this.#fault !== undefined) return at
+    const o = Math.min(chunk.length, at + HEAD_BYTES - this.#have)
+    this.#head.set(chunk.subarray(at, o), this.#have)
+    if (this.#have + o - at < HEAD_BYTES) {
+      this.#have += o - at
+      return o
+    }
+    return this.#headed(chunk, at, o, out)
+  }
+
+  #body(chunk: Uint8Array, at: number, out: Out): number {
+    const to = Math.min(chunk.length, at + this.#left)
+    const rest = this.#left - (to - at)
+    if (this.#noting !== 0 && !out.note(this.#noting, at, to, rest)) return at
+    if (to > at) out.pass(at, to)
+    this.#left = rest
+    return to
+  }
+
+  /** The kept head became whole at chunk[o]. When it cannot go on, what was taken of this chunk is given back. */
+  #headed(chunk: Uint8Array, at: number, o: number, out: Out): number {
+    const code = this.#head[0] ?? 0
+    const kind = this.#kinds[code] ?? 0
+    const length = word(this.#head, 1)
+    if (!this.#allowed(code, kind, length)) return at
+    const to = Math.min(chunk.length, o + length - LENGTH_BYTES)
+    const rest = length - LENGTH_BYTES - (to - o)
+    this.#noting = (kind & KIND.note) === 0 ? 0 : this.#noteBase + code
+    if (this.#noting !== 0 && !out.note(this.#noting, o, to, rest)) return at
+    if ((kind & KIND.last) !== 0) this.#kinds = this.#after
+    // A copy: whoever writes it may keep it while the next head comes in.
+    out.send(this.#to, this.#head.slice())
+    if (to > o) out.pass(o, to)
+    this.#have = 0
+    this.#left = rest
+    return to
+  }
+
+  /** Keep a head that the chunk cuts, once its type was judged. */
+  #keep(chunk: Uint8Array, at: number): number {
+    const code = chunk[at] ?? 0
+    if (!this.#allowed(code, this.#kinds[code] ?? 0, LENGTH_BYTES)) return at
+    this.#head.set(chunk.subarray(at))
+    this.#have = chunk.length - at
+    return chunk.length
+  }
+
+  #allowed(code: number, kind: number, length: number): boolean {
+    if (kind !== 0 && length >= LENGTH_BYTES && length <= this.#bytesMax) return true
+    const type = `0x${code.toString(16).padStart(2, '0')}`
+    this.#fault =
+      kind === 0
+        ? `message type ${type} is not allowed here`
+        : `message type ${type} has a bad length`
+    return false
+  }
+}
+
+/** Int32 as an unsigned number; the caller checked that four bytes are there. */
+function word(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16)
+  return (high | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0
+}
