@@ -1,7 +1,7 @@
 // Which Node runs Sluice in a checkout, and whether it is there. Plain JavaScript: any Node >= 20 starts it.
 // Platform packages bring the pinned Node (docs: CONTRIBUTING.md, "Installing"); it is addressed by path, never by PATH.
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
@@ -24,7 +24,6 @@ export function recent(version = process.versions.node) {
 /** Installs what package-lock.json says when it is not installed yet; returns the path of the Node to run. */
 export function ready() {
   if (!installed()) install()
-  linkPrograms()
   return existsSync(`${bin}/node`) ? `${bin}/node` : process.execPath
 }
 
@@ -77,23 +76,4 @@ function installEnvironment() {
   for (const key of Object.keys(env))
     if (/^npm_config_(omit|production|ignore_scripts|global|dry_run)$/i.test(key)) delete env[key]
   return env
-}
-
-/** `npx tsh` finds the checkout's own programs only in node_modules/.bin, where npm does not put a root package's. */
-function linkPrograms() {
-  for (const name of ['sluice', 'tsh', 'tctl']) {
-    const link = `${root}node_modules/.bin/${name}`
-    if (linkTarget(link) === '../../scripts/bin.mjs') continue
-    mkdirSync(`${root}node_modules/.bin`, { recursive: true })
-    rmSync(link, { force: true })
-    symlinkSync('../../scripts/bin.mjs', link)
-  }
-}
-
-function linkTarget(link) {
-  try {
-    return readlinkSync(link)
-  } catch {
-    return undefined
-  }
 }

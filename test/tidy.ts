@@ -257,7 +257,9 @@ const VAGUE = /^(utils?|helpers?|common|misc|stuff|shared)$/
 
 function fileName({ path }: Source): string[] {
   if (!isCode(path)) return []
-  const base = posix.basename(path).replace(/(\.(test|suite|bench|fuzz|full|child))*\.(ts|mjs)$/, '')
+  const base = posix
+    .basename(path)
+    .replace(/(\.(test|suite|bench|fuzz|full|child))*\.(ts|mjs)$/, '')
   if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(base)) return ['is not lower-case words with hyphens']
   if (VAGUE.test(base)) return ['has a name that says nothing; name the concept']
   if (/^(issue|bug|test|route)?-?\d+$/.test(base)) return ['has a number for a name']
