@@ -142,15 +142,15 @@ export class PostgresClient {
 }
 
 async function secureAny(options: ConnectOptions): Promise<tls.TLSSocket> {
-  let failure: unknown
+  let failure: Error = new ProxyError('dial.failed', 'no proxy address is known for this database')
   for (const address of options.addresses) {
     try {
       return await secure(address, options)
     } catch (error) {
-      failure = error
+      if (error instanceof Error) failure = error
     }
   }
-  throw failure ?? new ProxyError('dial.failed', 'no proxy address is known for this database')
+  throw failure
 }
 
 async function secure(

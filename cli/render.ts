@@ -74,5 +74,5 @@ export function printable(text: string): string {
 }
 
 function displayWidth(text: string): number {
-  return [...text].length
+  return Array.from(text).length
 }

@@ -1,0 +1,97 @@
+// sluice.yaml: what is accepted, what is refused, and that every refusal names its line.
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { durationMs, loadConfig } from './config.ts'
+
+const GOOD = `version: v3
+teleport:
+  nodename: db-host-1
+  data_dir: /srv/sluice
+  proxy_server: proxy.example.com:443
+  auth_token: secret
+  ca_pin: sha256:00
+auth_service:
+  enabled: no
+proxy_service:
+  enabled: no
+ssh_service:
+  enabled: no
+db_service:
+  enabled: yes
+  databases:
+    - name: orders
+      protocol: postgres
+      uri: 10.0.0.5:5432
+      static_labels: {env: prod}
+`
+
+function refusal(text: string): string {
+  try {
+    loadConfig(text, 'sluice.yaml')
+  } catch (error) {
+    return error instanceof Error ? error.message : ''
+  }
+  return 'accepted'
+}
+
+describe('sluice.yaml', () => {
+  it('reads the reference product’s sections and words', () => {
+    const config = loadConfig(GOOD, 'sluice.yaml')
+    assert.equal(config.sluice.data_dir, '/srv/sluice')
+    assert.equal(config.auth_service.enabled, false)
+    assert.equal(config.db_service.databases[0]?.uri, '10.0.0.5:5432')
+    assert.deepEqual(config.db_service.databases[0]?.static_labels, { env: 'prod' })
+  })
+
+  it('takes an empty file as a machine that runs control and proxy', () => {
+    const config = loadConfig('', 'sluice.yaml')
+    assert.equal(config.auth_service.enabled, true)
+    assert.equal(config.proxy_service.web_listen_addr, '0.0.0.0:443')
+    assert.equal(config.db_service.enabled, false)
+  })
+
+  it('refuses an unknown key with its line', () => {
+    assert.match(
+      refusal('proxy_service:\n  enabled: yes\n  web_lisen_addr: 0.0.0.0:1\n'),
+      /^sluice\.yaml:3: .*web_lisen_addr is not a known key/,
+    )
+  })
+
+  it('refuses a known key that is not built yet by name', () => {
+    assert.match(
+      refusal('proxy_service:\n  acme: {enabled: yes}\n'),
+      /:2: proxy_service\.acme is known but not built yet/,
+    )
+  })
+
+  it('refuses a service that is not built yet unless it is off', () => {
+    assert.match(refusal('ssh_service:\n  enabled: yes\n'), /:1: ssh_service is not built yet/)
+    assert.equal(refusal('ssh_service: {enabled: no}\n'), 'accepted')
+  })
+
+  it('names the list item a fault is in', () => {
+    const text =
+      'db_service:\n  databases:\n    - name: a\n      protocol: postgres\n      uri: nowhere\n'
+    assert.match(refusal(text), /:5: db_service\.databases\.0\.uri: must be host:port/)
+  })
+
+  it('refuses anchors, aliases, tags, duplicate keys and prototype keys', () => {
+    assert.match(refusal('a: &x 1\n'), /:1: anchors are not allowed/)
+    assert.match(refusal('sluice: !!js/function x\n'), /:1: /)
+    assert.match(refusal('sluice: {}\nsluice: {}\n'), /:2: /)
+    assert.match(refusal('__proto__: {}\n'), /:1: keys named __proto__/)
+    assert.match(refusal('sluice: {}\nteleport: {}\n'), /same section/)
+  })
+
+  it('refuses a billion laughs before it is expanded', () => {
+    const bomb = `a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n`
+    assert.match(refusal(bomb), /not allowed/)
+  })
+
+  it('reads durations of several units', () => {
+    assert.equal(durationMs('8h30m'), 30_600_000)
+    assert.equal(durationMs('90s'), 90_000)
+  })
+})

@@ -1,0 +1,130 @@
+// The keys of sluice.yaml that Sluice acts on, with their defaults. Names and nesting are the reference product's; keys of our
+// own (`insecure_keys`, `key_passphrase_file`, `run_as`, `proxy_protocol_trusted`) stand beside them.
+
+import * as z from 'zod'
+
+import type { ConfigFile } from './types.ts'
+
+const address = z
+  .string()
+  .regex(/^(?:\[[0-9a-fA-F:.]+\]|[^:[\]\s]*):\d{1,5}$/, 'must be an address of the form host:port')
+const flag = z
+  .union([z.boolean(), z.enum(['yes', 'no', 'on', 'off'])])
+  .transform((value) => value === true || value === 'yes' || value === 'on')
+const labels = z.record(z.string().min(1), z.string())
+const duration = z
+  .string()
+  .regex(/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/, 'must be a duration such as 30m or 8h30m')
+const text = z.string().min(1)
+
+const uid = z.int().min(0).max(4_294_967_294)
+
+/** Global section: `sluice`, or `teleport` as the reference product calls it. */
+const globalSchema = z.strictObject({
+  nodename: text.optional(),
+  data_dir: text.default('/var/lib/sluice'),
+  auth_token: text.optional(),
+  join_params: z.strictObject({ method: z.literal('token'), token_name: text }).optional(),
+  ca_pin: z.union([text, z.array(text).min(1)]).optional(),
+  auth_server: address.optional(),
+  proxy_server: address.optional(),
+  diag_addr: address.optional(),
+  shutdown_delay: duration.optional(),
+  log: z
+    .strictObject({
+      output: z.enum(['stderr', 'stdout']).default('stderr'),
+      severity: z.enum(['DEBUG', 'INFO', 'WARN', 'WARNING', 'ERROR']).default('INFO'),
+      format: z
+        .strictObject({
+          output: z.enum(['text', 'json']).default('text'),
+          extra_fields: z.array(z.string()).optional(),
+        })
+        .optional(),
+    })
+    .optional(),
+  run_as: z
+    .strictObject({
+      signer: uid.optional(),
+      control: uid.optional(),
+      proxy: uid.optional(),
+      agent: uid.optional(),
+    })
+    .optional(),
+  insecure_keys: flag.default(false),
+  key_passphrase_file: text.optional(),
+})
+
+const authSchema = z.strictObject({
+  enabled: flag.default(true),
+  listen_addr: address.default('0.0.0.0:3025'),
+  cluster_name: z
+    .string()
+    .max(120)
+    .regex(
+      /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
+      'must be a lower-case DNS name',
+    )
+    .optional(),
+  tokens: z
+    .array(z.string().regex(/^[a-z,]+:.+$/, 'must have the form roles:token, e.g. "db:…"'))
+    .default([]),
+  authentication: z
+    .strictObject({
+      type: z.literal('local').default('local'),
+      second_factors: z.array(z.enum(['otp'])).default(['otp']),
+      second_factor: z.literal('otp').optional(),
+      locking_mode: z.enum(['strict', 'best_effort']).optional(),
+      default_session_ttl: duration.optional(),
+      local_auth: z.literal(true).optional(),
+    })
+    .optional(),
+  session_recording: z.enum(['node', 'node-sync', 'proxy', 'proxy-sync', 'off']).optional(),
+  client_idle_timeout: duration.optional(),
+  client_idle_timeout_message: z.string().optional(),
+  disconnect_expired_cert: flag.optional(),
+})
+
+const proxySchema = z.strictObject({
+  enabled: flag.default(true),
+  web_listen_addr: address.default('0.0.0.0:443'),
+  public_addr: z.union([address, z.array(address).min(1)]).optional(),
+  https_keypairs: z
+    .array(z.strictObject({ key_file: text, cert_file: text }))
+    .max(1)
+    .default([]),
+  proxy_protocol: z.enum(['on', 'off']).optional(),
+  proxy_protocol_trusted: z.array(text).default([]),
+  unauthenticated_per_source: z.int().min(1).max(65_536).optional(),
+  worker_threads: z.int().min(1).max(256).optional(),
+})
+
+const databaseSchema = z.strictObject({
+  name: text,
+  description: z.string().default(''),
+  protocol: z.literal('postgres', { error: 'only postgres is built yet' }),
+  uri: z.string().regex(/^(?:\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, 'must be host:port'),
+  static_labels: labels.default({}),
+  ca_cert_file: text.optional(),
+  tls: z
+    .strictObject({
+      mode: z.enum(['verify-full', 'verify-ca', 'insecure']).default('verify-full'),
+      server_name: text.optional(),
+      ca_cert_file: text.optional(),
+      trust_system_cert_pool: flag.default(false),
+    })
+    .optional(),
+})
+
+const dbSchema = z.strictObject({
+  enabled: flag.default(false),
+  databases: z.array(databaseSchema).default([]),
+  worker_threads: z.int().min(1).max(256).optional(),
+})
+
+export const configSchema: z.ZodType<ConfigFile> = z.strictObject({
+  version: z.enum(['v1', 'v2', 'v3']).default('v3'),
+  sluice: globalSchema.prefault({}),
+  auth_service: authSchema.prefault({}),
+  proxy_service: proxySchema.prefault({}),
+  db_service: dbSchema.prefault({}),
+})
