@@ -133,6 +133,16 @@ export const LIMITS = {
     'The passphrase that wraps the CA keys; a file, so nobody has to type it.',
   ) as Limit,
   passphraseBytesMax: limit(4 * KB, 'bytes', 'The passphrase file.') as Limit,
+  scryptLog2Min: limit(
+    10,
+    'count',
+    'Least cost of a key file, as log2 of N; tests use it.',
+  ) as Limit,
+  scryptLog2Max: limit(
+    20,
+    'count',
+    'Highest cost a key file may ask for: 1 GB of memory at one start.',
+  ) as Limit,
   keyFileBytesMax: limit(
     16 * KB,
     'bytes',
