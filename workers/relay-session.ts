@@ -9,8 +9,9 @@ import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { OpenRequest, RelayCounters, SocketHandle, SpareGrant } from '../core/messages.ts'
 import { readAnswer, writeOpen } from '../core/tunnel/open.ts'
-import { adopt, release } from './handover.ts'
-import { relay, type Relay } from './relay.ts'
+import { adopt, discard, release } from './handover.ts'
+import { relay } from './relay.ts'
+import type { Relay } from './relay.ts'
 import { alert, ALERTS } from './tls-alert.ts'
 
 export interface RelaySessionOptions {
@@ -130,14 +131,16 @@ export class RelaySession {
     this.#options.accepted()
     const client = release(this.#client)
     const target = release(spare)
+    if (client === undefined || target === undefined) {
+      for (const side of [client, target]) if (side !== undefined) discard(side.handle)
+      this.#end('closed before the relay began')
+      return
+    }
     this.#relay = relay(client.handle, target.handle, {
       toClient: concat(leftover, target.rest),
       toTarget: client.rest,
     })
-    this.#relay.done.then(
-      (reason) => this.#end(reason),
-      (error: unknown) => this.#end(String(error)),
-    )
+    void this.#relay.done.then((reason) => this.#end(reason))
   }
 
   #refuse(description: number, reason: string): void {
