@@ -342,6 +342,21 @@ export const LIMITS = {
     'bytes',
     'Bytes a session holds for a side that does not read; then the other side is stopped.',
   ) as Limit,
+  sessionLingerMs: limit(
+    5 * SECOND,
+    'ms',
+    'How long the last bytes of an ended session may take to leave.',
+  ) as Limit,
+  halfClosedMsMax: limit(
+    5 * MINUTE,
+    'ms',
+    'A session whose one end has closed; the other may still send that long.',
+  ) as Limit,
+  wallClockCheckMs: limit(
+    10 * SECOND,
+    'ms',
+    'How often dated deadlines look at the wall clock, which may jump.',
+  ) as Limit,
   targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.') as Limit,
   leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.') as Limit,
   dbClientCertsCachedMax: limit(
@@ -411,6 +426,11 @@ export const LIMITS = {
   tokenTtlMs: limit(30 * MINUTE, 'ms', 'Default life of a join token.') as Limit,
   passwordLengthMin: limit(12, 'count', 'Characters of a password.') as Limit,
   passwordLengthMax: limit(128, 'count', 'Characters of a password; bounds hashing.') as Limit,
+  passwordJobsWaitingMax: limit(
+    64,
+    'count',
+    'Logins waiting for a core to hash; a third of a second each.',
+  ) as Limit,
   loginFailuresMax: limit(
     5,
     'count',

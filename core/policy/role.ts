@@ -1,6 +1,8 @@
 // A role as the policy engine reads it: plain data, checked and compiled once in control from the YAML resource
 // (control/resources/role.ts), carried in signed snapshots, never changed afterwards. Field names follow the resource.
 
+import type { TargetKind } from '../identity.ts'
+
 /** `'*': ['*']` matches everything; values may be globs (`x*`) or regular expressions (`^x$`). Keys AND, values OR. */
 export type LabelMatch = Readonly<Record<string, readonly string[]>>
 
@@ -28,13 +30,20 @@ export interface RoleOptions {
 }
 
 /**
- * A field that a role sets and nothing enforces yet. It makes the role grant nothing of `kinds`
- * (every kind for a field that governs all); a denial names it.
+ * A field that a role sets and nothing enforces yet; a denial names it.
+ * `withholds`: the role grants nothing of `kinds` (the field narrows what this role gives).
+ * `demands`: sessions that the role would grant are refused, also when another role grants them (the field is a condition on
+ * every session the role matches: a second factor, a recording that must not fail).
+ * `refuses`: whoever holds the role gets nothing of `kinds` (the field denies, or binds all of the holder's certificates).
  */
 export interface Unenforced {
   readonly field: string
-  readonly kinds: readonly string[]
+  readonly kinds: readonly UnenforcedKind[]
+  readonly effect: 'withholds' | 'demands' | 'refuses'
 }
+
+/** `rules`: administrative rights. */
+export type UnenforcedKind = TargetKind | 'rules'
 
 export interface Role {
   readonly name: string

@@ -1,0 +1,257 @@
+// The one authorisation flow of all protocols. A verified certificate and a wish go in; a right or a refusal comes out, with
+// the explanation that the audit log keeps. Nothing else makes an `Authorized`, so no protocol can skip or reorder a check.
+// The certificate itself (chain, purpose, extension) is verified before, from its DER, by core/cert/verify.ts.
+
+import type { CertificateFacts, UserIdentity } from './identity.ts'
+import { compileRoles } from './policy/compile.ts'
+import { decide } from './policy/decide.ts'
+import type { Explanation } from './policy/explain.ts'
+import { explain, explainCheck } from './policy/explain.ts'
+import {
+  isGenerationStale,
+  lockText,
+  matchLock,
+  sessionSubject,
+  userGenerationKey,
+} from './policy/locks.ts'
+import type { MergedOptions } from './policy/options.ts'
+import { lockModeOf, withCluster } from './policy/options.ts'
+import { policyRefusal } from './policy/refusal.ts'
+import type { Access, Grant, Peer, Refusal } from './protocol.ts'
+import type { Snapshot, Target } from './snapshot.ts'
+
+/** What this process knows besides the peer. */
+export interface LoginContext {
+  readonly nowMs: number
+  readonly decisionId: string
+  /** Age of the newest beacon beyond which strict locking refuses. */
+  readonly stalenessMaxMs: number
+  /** SHA-256 of the peer's public key (SPKI), as core/cert/verify.ts gives it. */
+  readonly keySha256: string
+  /** Ids of the hosts the session runs through, as far as known: this agent, the proxy. A lock on one of them refuses. */
+  readonly serverIds: readonly string[]
+}
+
+export type LoginOutcome =
+  | { readonly right: Authorized; readonly refusal?: never; readonly explanation: Explanation }
+  | { readonly refusal: Refusal; readonly right?: never; readonly explanation: Explanation }
+
+interface AuthorizedFields {
+  readonly decisionId: string
+  readonly identity: UserIdentity
+  readonly facts: CertificateFacts
+  readonly target: Target
+  readonly access: Access
+  readonly grant: Grant
+  readonly endsAtMs: number
+}
+
+const MINT: unique symbol = Symbol('mint')
+
+/**
+ * The right to one session with one target. A function that opens a target takes one as its argument. The private field makes
+ * it unforgeable: copies, spreads and structured clones (so also messages between threads) are no rights.
+ */
+export class Authorized {
+  readonly decisionId: string
+  readonly identity: UserIdentity
+  readonly facts: CertificateFacts
+  readonly target: Target
+  readonly access: Access
+  readonly grant: Grant
+  /** When the session must end, milliseconds since the epoch; 0: it may outlive the certificate. */
+  readonly endsAtMs: number
+  readonly #minted = true
+
+  constructor(mint: typeof MINT, fields: AuthorizedFields) {
+    if (mint !== MINT) throw new TypeError('Only core/login.ts makes a right.')
+    this.decisionId = fields.decisionId
+    this.identity = fields.identity
+    this.facts = fields.facts
+    this.target = fields.target
+    this.access = fields.access
+    this.grant = fields.grant
+    this.endsAtMs = fields.endsAtMs
+    Object.freeze(this)
+  }
+
+  /** Whether a value is a right that this process minted. */
+  static holds(value: unknown): value is Authorized {
+    return typeof value === 'object' && value !== null && #minted in value && value.#minted
+  }
+}
+
+/** `target` is the resolved target: the one that would be dialled, with the labels it has now. */
+export function authorize(
+  peer: Peer,
+  access: Access,
+  target: Target,
+  snapshot: Snapshot,
+  context: LoginContext,
+): LoginOutcome {
+  const wish: Wish = { peer, access, target, snapshot, context }
+  const no =
+    checkIdentity(wish) ??
+    checkDates(wish) ??
+    checkRoute(wish) ??
+    checkLocks(wish) ??
+    checkFresh(wish)
+  if (no === undefined) return applyPolicy(wish)
+  const { identity } = peer
+  const { nowMs } = context
+  return {
+    refusal: no.refusal,
+    explanation: explainCheck({ identity, target, access, nowMs }, no.check, no.refusal.reason),
+  }
+}
+
+/** The end of a session that may not outlive its certificate. A per-session one of minutes defers to the login's own end. */
+export function certificateEndMs(identity: UserIdentity, facts: CertificateFacts): number {
+  return identity.loginExpiresAtMs ?? facts.notAfterMs
+}
+
+interface Wish {
+  readonly peer: Peer
+  readonly access: Access
+  readonly target: Target
+  readonly snapshot: Snapshot
+  readonly context: LoginContext
+}
+
+interface CheckFailed {
+  readonly check: Exclude<Explanation['check'], 'policy'>
+  readonly refusal: Refusal
+}
+
+function applyPolicy(wish: Wish): LoginOutcome {
+  const { peer, access, target, snapshot, context } = wish
+  const roles = compileRoles(snapshot.roles)
+  const input = { identity: peer.identity, target, access, roles, nowMs: context.nowMs }
+  const decision = decide(input)
+  const explanation = explain(input)
+  if (!decision.allow)
+    return { refusal: policyRefusal(context.decisionId, decision.denial, access), explanation }
+  const options = withCluster(decision, snapshot.config)
+  return { right: mint(wish, options), explanation }
+}
+
+function mint(wish: Wish, options: MergedOptions): Authorized {
+  const { peer, access, target, context } = wish
+  const { identity, facts } = peer
+  return new Authorized(MINT, {
+    decisionId: context.decisionId,
+    identity,
+    facts,
+    target,
+    access,
+    grant: options.grant,
+    endsAtMs: options.disconnectExpiredCert ? certificateEndMs(identity, facts) : 0,
+  })
+}
+
+function checkIdentity(wish: Wish): CheckFailed | undefined {
+  const { identity } = wish.peer
+  // The type says so already; the value came from a peer.
+  const good = identity.type === 'user' && identity.cluster === wish.snapshot.config.cluster
+  if (good) return undefined
+  return failed(
+    wish,
+    'identity',
+    'identity',
+    'the certificate is not a user’s of this cluster',
+    LOG_IN,
+  )
+}
+
+function checkDates(wish: Wish): CheckFailed | undefined {
+  const { facts, identity } = wish.peer
+  const { nowMs } = wish.context
+  const over = nowMs >= facts.notAfterMs || nowMs >= certificateEndMs(identity, facts)
+  if (over) return failed(wish, 'expired', 'expired', 'the certificate has expired', LOG_IN)
+  if (nowMs < facts.notBeforeMs)
+    return failed(wish, 'expired', 'expired', 'the certificate is not valid yet', CHECK_CLOCK)
+  const { lockSet } = wish.snapshot
+  const key = userGenerationKey(identity.issuer, identity.name)
+  if (isGenerationStale(lockSet, key, identity.generation))
+    return failed(wish, 'expired', 'expired', 'the account was reset since this login', LOG_IN)
+  return undefined
+}
+
+/** A login certificate reaches no target, and one for a target reaches no other, so that a stolen one opens one door. */
+function checkRoute(wish: Wish): CheckFailed | undefined {
+  const { access, target } = wish
+  const { route } = wish.peer.identity
+  const { kind, name } = target.ref
+  const here =
+    route?.kind === kind &&
+    route.name === name &&
+    access.target.kind === kind &&
+    access.target.name === name &&
+    (route.protocol === undefined || route.protocol === target.protocol)
+  if (!here)
+    return failed(
+      wish,
+      'identity',
+      'identity',
+      'the certificate is not for this database',
+      DB_LOGIN,
+    )
+  if (route.principal !== undefined && route.principal !== access.principal)
+    return failed(
+      wish,
+      'identity',
+      'identity',
+      'the certificate is for another database user',
+      DB_LOGIN,
+    )
+  if (route.resource !== undefined && route.resource !== access.resource)
+    return failed(
+      wish,
+      'identity',
+      'identity',
+      'the certificate is for another database name',
+      DB_LOGIN,
+    )
+  return undefined
+}
+
+function checkLocks(wish: Wish): CheckFailed | undefined {
+  const { identity, facts } = wish.peer
+  const { nowMs, keySha256, serverIds } = wish.context
+  const subject = sessionSubject(identity, {
+    kind: wish.target.ref.kind,
+    target: wish.target.ref.name,
+    principal: wish.access.principal,
+    certificateSerial: facts.serial,
+    keySha256,
+    serverIds,
+  })
+  const lock = matchLock(wish.snapshot.lockSet, subject, nowMs)
+  return lock === undefined ? undefined : failed(wish, 'lock', 'lock', lockText(lock), ASK)
+}
+
+function checkFresh(wish: Wish): CheckFailed | undefined {
+  const { snapshot, context } = wish
+  const ageMs = context.nowMs - snapshot.beaconAtMs
+  if (ageMs <= context.stalenessMaxMs) return undefined
+  const ofRoles = lockModeOf(wish.peer.identity, compileRoles(snapshot.roles))
+  if (ofRoles !== 'strict' && snapshot.config.lockingMode !== 'strict') return undefined
+  const reason = 'locks cannot be checked, as control has been silent too long for strict locking'
+  return failed(wish, 'staleness', 'unavailable', reason, TRY_LATER)
+}
+
+const LOG_IN = 'Log in again with "tsh login".'
+const DB_LOGIN = 'Get a certificate for it with "tsh db login".'
+const CHECK_CLOCK = 'Check the clock of your machine.'
+const ASK = 'Ask an administrator.'
+const TRY_LATER = 'Try again when control is back.'
+
+function failed(
+  wish: Wish,
+  check: CheckFailed['check'],
+  kind: Refusal['kind'],
+  reason: string,
+  next: string,
+): CheckFailed {
+  return { check, refusal: { decisionId: wish.context.decisionId, kind, reason, next } }
+}

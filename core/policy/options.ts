@@ -1,0 +1,65 @@
+// What the options of several roles come to. Session options are those of the roles that granted the session, so that a role
+// which has nothing to do with it cannot spoil it; the lifetime of a login and the lock mode are those of all roles held.
+
+import type { UserIdentity } from '../identity.ts'
+import type { Grant } from '../protocol.ts'
+import type { ClusterConfig } from '../snapshot.ts'
+import type { CompiledRole, CompiledRoles } from './compile.ts'
+
+export interface MergedOptions {
+  readonly grant: Grant
+  readonly disconnectExpiredCert: boolean
+}
+
+/** Shortest idle time, fewest connections, any wish to end with the certificate; `strict` of any role held. */
+export function mergeOptions(
+  granting: readonly CompiledRole[],
+  lockMode: Grant['lockMode'],
+): MergedOptions {
+  let idleMsMax = 0
+  let connectionsMax = 0
+  let disconnectExpiredCert = false
+  for (const { role } of granting) {
+    idleMsMax = lower(idleMsMax, role.options.clientIdleTimeoutMs)
+    connectionsMax = lower(connectionsMax, role.options.maxConnections)
+    disconnectExpiredCert ||= role.options.disconnectExpiredCert === true
+  }
+  const roles = granting.map(({ role }) => role.name).sort()
+  return { grant: { roles, idleMsMax, connectionsMax, lockMode }, disconnectExpiredCert }
+}
+
+/** The same, with what the cluster sets for everybody: the shorter and the stricter hold. */
+export function withCluster(merged: MergedOptions, config: ClusterConfig): MergedOptions {
+  const { grant } = merged
+  return {
+    grant: {
+      ...grant,
+      idleMsMax: lower(grant.idleMsMax, config.clientIdleTimeoutMs),
+      lockMode: config.lockingMode === 'strict' ? 'strict' : grant.lockMode,
+    },
+    disconnectExpiredCert: merged.disconnectExpiredCert || config.disconnectExpiredCert,
+  }
+}
+
+/** `strict` anywhere wins: a role held, whether it grants the session or not. */
+export function lockModeOf(identity: UserIdentity, roles: CompiledRoles): Grant['lockMode'] {
+  for (const name of identity.roles)
+    if (roles.get(name)?.role.options.lock === 'strict') return 'strict'
+  return 'best_effort'
+}
+
+/** How long a login may last: the shortest of the roles that say it; undefined when none does. */
+export function sessionTtlMs(
+  roleNames: readonly string[],
+  roles: CompiledRoles,
+): number | undefined {
+  let ttlMs = 0
+  for (const name of roleNames) ttlMs = lower(ttlMs, roles.get(name)?.role.options.maxSessionTtlMs)
+  return ttlMs === 0 ? undefined : ttlMs
+}
+
+/** 0 and undefined mean no limit. */
+function lower(a: number, b: number | undefined): number {
+  if (b === undefined || b === 0) return a
+  return a === 0 ? b : Math.min(a, b)
+}
