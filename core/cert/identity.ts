@@ -51,6 +51,11 @@ export function isIdentityName(value: unknown): value is string {
   return isText(value) && value.length > 0 && value.normalize('NFKC') === value
 }
 
+/** 1 to 128 characters without control, format or unassigned ones: principals and other systems' names, kept as they are. */
+export function isPlainText(value: unknown): value is string {
+  return isText(value) && value.length > 0
+}
+
 export const SYSTEM_ID: RegExp = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 function encode(identity: Identity): Uint8Array {
@@ -105,8 +110,8 @@ function checkRoute(value: unknown): Route | undefined {
   const { name, protocol, principal, resource } = value
   const kind = TARGET_KINDS.find((known) => known === value['kind'])
   if (kind === undefined || !isIdentityName(name)) return undefined
-  if (!isOptional(isFilled, protocol) || !isOptional(isFilled, principal)) return undefined
-  if (!isOptional(isFilled, resource)) return undefined
+  if (!isOptional(isPlainText, protocol) || !isOptional(isPlainText, principal)) return undefined
+  if (!isOptional(isPlainText, resource)) return undefined
   return {
     kind,
     name,
@@ -121,7 +126,7 @@ function checkTraits(value: unknown): Traits | undefined {
   const traits: [string, readonly string[]][] = []
   for (const [key, values] of Object.entries(value)) {
     // A trait of this name would change the object it is put into instead of being in it.
-    if (!isFilled(key) || key === '__proto__' || !isList(values)) return undefined
+    if (!isPlainText(key) || key === '__proto__' || !isList(values)) return undefined
     const texts = values.filter(isTraitValue)
     if (texts.length !== values.length) return undefined
     traits.push([key, texts])
@@ -166,10 +171,6 @@ function isTraitValue(value: unknown): value is string {
 
 function isText(value: unknown): value is string {
   return isTraitValue(value) && value.length <= max('nameLengthMax')
-}
-
-function isFilled(value: unknown): value is string {
-  return isText(value) && value.length > 0
 }
 
 function isNames(value: unknown): value is readonly string[] {

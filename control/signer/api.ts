@@ -1,0 +1,105 @@
+// What control may ask of the signer: one method per template, and nothing that signs bytes as they come. The same interface
+// in process (`openSigner`, for tests) and over the signer's socket (`connectSigner`). A request outside its template fails
+// with `signer.refused`. Private keys never cross this interface.
+
+import type { SnapshotType } from '../../core/cert/signed.ts'
+import type { CertificateFacts, SystemIdentity, UserIdentity } from '../../core/identity.ts'
+import type { CaSets } from '../../core/snapshot.ts'
+
+export type CaName = keyof CaSets
+
+/** Public halves of everything the signer holds. Lists are ordered: the first signs, all are trusted. */
+export interface Authorities {
+  readonly cluster: string
+  /** CA certificates, DER. */
+  readonly cas: CaSets
+  /** SPKI, DER, Ed25519. */
+  readonly openssh: readonly Uint8Array[]
+  readonly snapshot: readonly Uint8Array[]
+  readonly audit: readonly Uint8Array[]
+  /** The key files are in clear: `tctl status` says so. */
+  readonly insecureKeys: boolean
+}
+
+/** A certificate just signed, with what an audit event tells of it. */
+export interface Issued {
+  /** DER. */
+  readonly certificate: Uint8Array
+  readonly ca: CaName
+  readonly facts: CertificateFacts
+}
+
+/** clientAuth only, from the user CA. At most userCertTtlMaxMs. */
+export interface UserRequest {
+  readonly identity: UserIdentity
+  /** SPKI, DER. */
+  readonly spki: Uint8Array
+  readonly ttlMs: number
+}
+
+/** From the host CA; named `<id>.<role>.<cluster>`. Agents clientAuth only, proxies and control serverAuth too. */
+export interface HostRequest {
+  readonly identity: SystemIdentity
+  /** PKCS#10, DER: proves the key. */
+  readonly csr: Uint8Array
+  readonly ttlMs: number
+  /** More names, each one label below the cluster. */
+  readonly dnsNames?: readonly string[]
+  /**
+   * Control asks for itself. Only then may the role be `control`, and must be: what a joining process wrote into its
+   * request cannot become a control certificate by an oversight in a route.
+   */
+  readonly self?: boolean
+}
+
+/** A name under which an agent serves a target: `*.<label>.<kindLabel>.<cluster>`. */
+export interface TargetName {
+  readonly label: string
+  readonly kindLabel: string
+}
+
+/** serverAuth only, from the target CA, for all names an agent owns. Lives as long as a host certificate. */
+export interface TargetRequest {
+  readonly names: readonly TargetName[]
+  /** PKCS#10, DER. */
+  readonly csr: Uint8Array
+  readonly agentId: string
+}
+
+/** clientAuth only, from the db_client CA: CN the principal, OU the target, O the cluster. */
+export interface DbClientRequest {
+  readonly target: string
+  readonly principal: string
+  /** SPKI, DER. */
+  readonly spki: Uint8Array
+  /** At most, and by default, dbClientCertTtlMs. */
+  readonly ttlMs?: number
+}
+
+/** serverAuth only, from the db CA: what a self-hosted database shows to agents. */
+export interface DbServerRequest {
+  /** DNS names and addresses; the first is the CN. */
+  readonly hosts: readonly string[]
+  /** SPKI, DER. */
+  readonly spki: Uint8Array
+  readonly ttlMs: number
+}
+
+export interface SnapshotRequest {
+  readonly type: SnapshotType
+  readonly body: Uint8Array
+}
+
+export interface SignerApi {
+  authorities(): Promise<Authorities>
+  user(request: UserRequest): Promise<Issued>
+  host(request: HostRequest): Promise<Issued>
+  target(request: TargetRequest): Promise<Issued>
+  dbClient(request: DbClientRequest): Promise<Issued>
+  dbServer(request: DbServerRequest): Promise<Issued>
+  /** Ed25519 by the snapshot key over `sluice:<type>:v1`, a line feed and the body. */
+  signSnapshot(request: SnapshotRequest): Promise<Uint8Array>
+  /** Ed25519 by the audit key; the body is `checkpointBody(…)` of core/cert/signed.ts, and nothing else. */
+  signCheckpoint(body: Uint8Array): Promise<Uint8Array>
+  close(): Promise<void>
+}
