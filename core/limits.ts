@@ -55,6 +55,11 @@ export const LIMITS = {
     'ms',
     'Certificates start this much in the past, for clocks that run behind.',
   ) as Limit,
+  clockSkewWarnMs: limit(
+    5 * SECOND,
+    'ms',
+    'A process whose clock differs more from control’s says so.',
+  ),
   clockSkewRefuseMs: limit(
     MINUTE,
     'ms',
@@ -176,6 +181,11 @@ export const LIMITS = {
     'bytes',
     'PROXY v1 line (107) or v2 header with ordinary TLVs.',
   ) as Limit,
+  listenBacklogMax: limit(
+    4096,
+    'count',
+    'Connections the kernel keeps until they are accepted; a burst of clients fits.',
+  ) as Limit,
   answersPerConnectionMax: limit(
     2,
     'count',
@@ -223,6 +233,7 @@ export const LIMITS = {
     'per-minute',
     'Dials per routing ticket; pgbench -C stays below.',
   ) as Limit,
+  ticketSweepMs: limit(MINUTE, 'ms', 'How often rate buckets of idle tickets are dropped.'),
   openFrameBytesMax: limit(
     4 * KB,
     'bytes',
@@ -298,6 +309,11 @@ export const LIMITS = {
     'ms',
     'An opened spare that says nothing is given up and the hello repeated.',
   ) as Limit,
+  spareTicketsRememberedMax: limit(
+    200_000,
+    'count',
+    'Used spare tickets remembered against replay; when full, spares are refused.',
+  ),
   sparePrefaceBytesMax: limit(256, 'bytes', 'The first bytes of a spare.') as Limit,
   redialMinMs: limit(
     200,

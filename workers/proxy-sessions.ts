@@ -1,0 +1,345 @@
+// Relayed sessions as the proxy's main thread sees them: from a server name to an agent's spare in a worker's hands, and the
+// count of what is open. The routing ticket is a turnstile only; whoever passes it reaches an agent, never a target.
+
+import { randomBytes, randomUUID } from 'node:crypto'
+
+import type { Clock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type {
+  FromProxyWorker,
+  OpenRequest,
+  SocketHandle,
+  Source,
+  ToProxyWorker,
+} from '../core/messages.ts'
+import type { Passage } from '../core/protocol.ts'
+import type { Inventory } from '../core/inventory.ts'
+import type { LockSet } from '../core/snapshot.ts'
+import {
+  checkTicket,
+  splitServerName,
+  subjectTag,
+  type TicketCheck,
+  type TicketKey,
+} from '../core/tunnel/ticket.ts'
+import { newDecisionId } from '../core/ulid.ts'
+import { discard, farewell } from './handover.ts'
+import type { Ledger } from './ledger.ts'
+import type { Pool, PoolThread } from './pool.ts'
+import type { LinkedAgent, ProxyLinks } from './proxy-links.ts'
+import { type Dial, TicketGate } from './tickets.ts'
+import { alert, ALERTS } from './tls-alert.ts'
+
+/** A TLS connection that names a target, as the listener hands it on. */
+export interface Caller {
+  readonly handle: SocketHandle
+  readonly first: Uint8Array
+  readonly serverName: string
+  readonly protocol: string
+  readonly stage: string
+  readonly source: Source
+}
+
+export interface ProxySessionsOptions {
+  readonly cluster: string
+  readonly clock: Clock
+  readonly ledger: Ledger
+  readonly log: Logger
+  readonly links: ProxyLinks
+  readonly workers: Pool<ToProxyWorker, FromProxyWorker>
+  readonly ticketKeys: () => readonly TicketKey[]
+  readonly inventory: () => Inventory | undefined
+  readonly lockSet: () => LockSet
+  readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
+}
+
+interface Session {
+  readonly number: number
+  readonly sessionId: string
+  readonly passage: Passage
+  readonly subjectTag: string
+  readonly source: Source
+  readonly startedAtMs: number
+  thread: PoolThread<ToProxyWorker> | undefined
+  dial: Dial | undefined
+  agentId: string
+  accepted: boolean
+}
+
+type GoodTicket = Exclude<TicketCheck, { verdict: 'bad' }>
+type Denial = Extract<OpenRequest, { mode: 'deny' }>['denial']
+
+export class ProxySessions {
+  readonly #options: ProxySessionsOptions
+  readonly #gate: TicketGate
+  readonly #sessions = new Map<number, Session>()
+  readonly #sweep: NodeJS.Timeout
+  #numbers = 0
+  #lockedTags: { revision: number; keys: number; tags: ReadonlySet<string> } | undefined
+  /** Strangers: no good ticket, or no such target. Counted alike. */
+  strangers = 0
+
+  constructor(options: ProxySessionsOptions) {
+    this.#options = options
+    this.#gate = new TicketGate(options.clock)
+    options.ledger.watch('relayed sessions', () => this.#sessions.size)
+    options.ledger.watch('routing tickets', () => this.#gate.size)
+    this.#sweep = setInterval(() => this.#gate.sweep(), max('ticketSweepMs'))
+    this.#sweep.unref()
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** Routes one caller. Every way out closes the handle or gives it to a worker. */
+  open(caller: Caller): void {
+    const { cluster, clock, ticketKeys, inventory } = this.#options
+    const split = splitServerName(caller.serverName, cluster)
+    if (split === undefined) return this.#stranger(caller)
+    const check = checkTicket(ticketKeys(), split.ticket, split.rest, clock.now())
+    const target = inventory()?.byLabel(split.kind, split.label)
+    if (check.verdict === 'bad' || target === undefined) return this.#stranger(caller)
+    const passage: Omit<Passage, 'agentId'> = { target: target.ref, ticketId: check.ticketId }
+    this.#admit(caller, check, passage, target.agents)
+  }
+
+  accepted(number: number): void {
+    const session = this.#sessions.get(number)
+    if (session === undefined || session.accepted) return
+    session.accepted = true
+    session.dial?.leave()
+  }
+
+  /** A worker lost the spare of a session before it was accepted. */
+  needSpare(number: number): void {
+    const session = this.#sessions.get(number)
+    if (session !== undefined) void this.#supply(session)
+  }
+
+  ended(
+    number: number,
+    reason: string,
+    counters: { fromClientBytes: number; fromTargetBytes: number },
+  ): void {
+    const session = this.#sessions.get(number)
+    if (session === undefined) return
+    this.#sessions.delete(number)
+    session.dial?.leave()
+    session.thread?.leave()
+    if (!session.accepted) return
+    const { clock, audit } = this.#options
+    audit('session.relay', 'SL010I', {
+      sid: session.sessionId,
+      db_service: session.passage.target.name,
+      agent_id: session.agentId,
+      'addr.remote': `${session.source.address}:${session.source.port}`,
+      reason,
+      bytes_from_client: counters.fromClientBytes,
+      bytes_from_target: counters.fromTargetBytes,
+      duration_ms: Math.round(clock.monotonic() - session.startedAtMs),
+    })
+  }
+
+  /** A worker thread is gone with its sockets: its sessions are over. */
+  lost(thread: PoolThread<ToProxyWorker>): void {
+    const nothing = { fromClientBytes: 0, fromTargetBytes: 0 }
+    for (const session of [...this.#sessions.values()])
+      if (session.thread === thread) this.ended(session.number, 'worker thread ended', nothing)
+  }
+
+  /** Ends the relayed sessions of people who are locked now. Every other kind of lock acts at the agent. */
+  enforceLocks(): void {
+    const tags = this.#locked()
+    const byThread = new Map<PoolThread<ToProxyWorker>, number[]>()
+    for (const session of this.#sessions.values()) {
+      if (session.thread === undefined || !tags.has(session.subjectTag)) continue
+      const numbers = byThread.get(session.thread) ?? []
+      byThread.set(session.thread, [...numbers, session.number])
+    }
+    for (const [thread, sessions] of byThread)
+      thread.post({ kind: 'cut-sessions', sessions, reason: 'lock' })
+  }
+
+  close(): void {
+    clearInterval(this.#sweep)
+  }
+
+  #admit(
+    caller: Caller,
+    check: GoodTicket,
+    passage: Omit<Passage, 'agentId'>,
+    agents: readonly string[],
+  ): void {
+    const number = ++this.#numbers
+    const session: Session = {
+      number,
+      sessionId: randomUUID(),
+      passage: { ...passage, agentId: '' },
+      subjectTag: check.subjectTag,
+      source: caller.source,
+      startedAtMs: this.#options.clock.monotonic(),
+      thread: undefined,
+      dial: undefined,
+      agentId: '',
+      accepted: false,
+    }
+    this.#sessions.set(number, session)
+    const denial = this.#denial(check)
+    session.dial = this.#gate.enter(check.ticketId, () =>
+      this.#start(session, caller, agents, denial),
+    )
+    if (session.dial === undefined) this.#overLimit(session, caller, agents)
+  }
+
+  /** Too many dials of one ticket: said by the agent too, outside the gate. */
+  #overLimit(session: Session, caller: Caller, agents: readonly string[]): void {
+    this.#start(session, caller, agents, {
+      kind: 'limit',
+      reason: 'too many connections of one login are being opened at once',
+      next: 'Wait for those to be accepted, or open connections more slowly.',
+    })
+  }
+
+  #start(
+    session: Session,
+    caller: Caller,
+    agents: readonly string[],
+    denial: Denial | undefined,
+  ): void {
+    const agent = this.#options.links.choose(agents)
+    const thread = this.#options.workers.least()
+    // A caller that waited for its turn longer than a handshake may last is gone, or gives up now.
+    const late = this.#options.clock.monotonic() - session.startedAtMs > max('handshakeDeadlineMs')
+    if (thread === undefined || late) {
+      discard(caller.handle)
+      this.#sessions.delete(session.number)
+      queueMicrotask(() => session.dial?.leave())
+      return
+    }
+    session.thread = thread
+    thread.enter()
+    const open = this.#openRequest(session, caller, denial)
+    const taken = agent === undefined ? undefined : this.#options.links.pool.take(agent.agentId)
+    const base = {
+      kind: 'relay',
+      session: session.number,
+      client: caller.handle,
+      first: caller.first,
+      open,
+    } as const
+    if (agent === undefined || taken === undefined) {
+      thread.post({ ...base, agentId: agent?.agentId ?? '' }, [caller.handle])
+      void this.#supply(session, agents)
+      return
+    }
+    session.agentId = agent.agentId
+    const spare = this.#options.links.grant(agent, taken)
+    thread.post({ ...base, agentId: agent.agentId, spare }, [caller.handle, spare.handle])
+  }
+
+  /** Gets a spare for a session whose worker waits: from a linked agent, or from one that links in time. */
+  async #supply(session: Session, agents?: readonly string[]): Promise<void> {
+    const candidates = agents ?? this.#agentsOf(session)
+    const deadlineMs = session.startedAtMs + max('handshakeDeadlineMs')
+    while (this.#sessions.has(session.number)) {
+      const leftMs = deadlineMs - this.#options.clock.monotonic()
+      if (leftMs <= 0) break
+      const agent = this.#options.links.choose(candidates)
+      const given = agent === undefined ? false : await this.#giveFrom(agent, session, leftMs)
+      if (given) return
+      if (agent === undefined)
+        await Promise.race([this.#options.links.nextLink(), pause(Math.min(leftMs, 1000))])
+    }
+    session.thread?.post({ kind: 'no-spare', session: session.number })
+  }
+
+  async #giveFrom(agent: LinkedAgent, session: Session, leftMs: number): Promise<boolean> {
+    // Not the whole time left: the agent may be gone and another one may serve.
+    const taken = await this.#options.links.pool.want(
+      agent.agentId,
+      undefined,
+      Math.min(leftMs, max('spareAcceptDeadlineMs')),
+    )
+    if (taken === undefined) return false
+    const current = this.#options.links.get(agent.agentId)
+    if (
+      current === undefined ||
+      session.thread === undefined ||
+      !this.#sessions.has(session.number)
+    ) {
+      discard(taken.handle)
+      return false
+    }
+    session.agentId = agent.agentId
+    const spare = this.#options.links.grant(current, taken)
+    return session.thread.post({ kind: 'spare', session: session.number, spare }, [spare.handle])
+  }
+
+  #agentsOf(session: Session): readonly string[] {
+    const { kind, name } = session.passage.target
+    return this.#options.inventory()?.byName(kind, name)?.agents ?? []
+  }
+
+  #openRequest(session: Session, caller: Caller, denial: Denial | undefined): OpenRequest {
+    const { clock } = this.#options
+    const fields = {
+      sessionId: session.sessionId,
+      decisionId: newDecisionId(clock.now(), randomBytes(10)),
+      protocol: caller.protocol,
+      stage: caller.stage,
+      target: session.passage.target,
+      serverName: caller.serverName.toLowerCase(),
+      client: caller.source,
+      cancelHandle: 0,
+    }
+    return denial === undefined ? { ...fields, mode: 'relay' } : { ...fields, mode: 'deny', denial }
+  }
+
+  #denial(check: GoodTicket): Denial | undefined {
+    if (check.verdict === 'expired')
+      return {
+        kind: 'expired',
+        reason: 'the login that this connection was made with has expired',
+        next: 'Log in again: tsh login, then tsh db login.',
+      }
+    if (!this.#locked().has(check.subjectTag)) return undefined
+    return {
+      kind: 'lock',
+      reason: 'a lock is in force for this user',
+      next: 'Ask an administrator: tctl get locks.',
+    }
+  }
+
+  /** Tags of locked users under each ticket key; computed once per lock set. */
+  #locked(): ReadonlySet<string> {
+    const { lockSet, ticketKeys, clock } = this.#options
+    const { revision, locks } = lockSet()
+    const keys = ticketKeys()
+    if (this.#lockedTags?.revision === revision && this.#lockedTags.keys === keys.length)
+      return this.#lockedTags.tags
+    const nowMs = clock.now()
+    const users = locks.flatMap(({ target, expiresAtMs }) => {
+      const only = Object.keys(target).length === 1
+      return only && target.user !== undefined && (expiresAtMs ?? Infinity) > nowMs
+        ? [target.user]
+        : []
+    })
+    const tags = new Set(
+      users.flatMap((user) => keys.map(({ key }) => subjectTag(key, 'local', user))),
+    )
+    this.#lockedTags = { revision, keys: keys.length, tags }
+    return tags
+  }
+
+  /** No good ticket, or no such target: one answer for both, after the same work. */
+  #stranger(caller: Caller): void {
+    this.strangers++
+    farewell(caller.handle, alert(ALERTS.unrecognizedName))
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
