@@ -1,9 +1,8 @@
 // Snapshots, lock sets, beacons and inventories as bytes: canonical JSON that control signs and everybody verifies, whoever
 // carried it. A role with a part this version does not know grants nothing here. Never: a default for something missing.
 
-import { createPublicKey, verify } from 'node:crypto'
-
 import { type Canonical, canonicalJson } from './cert/canonical.ts'
+import type { SnapshotType } from './cert/signed.ts'
 import { ProxyError } from './errors.ts'
 import { TARGET_KINDS } from './identity.ts'
 import type { TargetRef } from './identity.ts'
@@ -11,12 +10,9 @@ import { type InventoryDelta, readTarget } from './inventory.ts'
 import type { Lock, Role } from './policy/role.ts'
 import type { AuditCheckpoint, Beacon, CaSets, LightSnapshot, LockSet } from './snapshot.ts'
 
-export const SIGNED_TYPES = ['snapshot', 'locks', 'beacon', 'inventory'] as const
-export type SignedType = (typeof SIGNED_TYPES)[number]
-
 /** A message of control as it travels. `payload`: the bytes a signed inventory manifest names, compressed with zstd. */
 export interface SignedMessage {
-  readonly type: SignedType
+  readonly type: SnapshotType
   readonly body: Uint8Array
   readonly signature: Uint8Array
   readonly payload?: Uint8Array
@@ -31,25 +27,6 @@ export type InventoryBody =
       readonly bytes: number
     }
   | ({ readonly kind: 'delta' } & InventoryDelta)
-
-/** What is signed: the type goes in, so that no message passes for one of another type. */
-export function signedBytes(type: SignedType, body: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`sluice:${type}:v1\n`), body])
-}
-
-/** True when one of `signers` (SPKI, Ed25519) signed this body as this type. */
-export function verifySigned(
-  type: SignedType,
-  body: Uint8Array,
-  signature: Uint8Array,
-  signers: readonly Uint8Array[],
-): boolean {
-  const message = signedBytes(type, body)
-  return signers.some((spki) => {
-    const key = createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' })
-    return key.asymmetricKeyType === 'ed25519' && verify(null, message, key, signature)
-  })
-}
 
 export function encodeSnapshot(snapshot: LightSnapshot): Uint8Array {
   const cas = Object.fromEntries(

@@ -5,6 +5,7 @@ import { generateKeyPairSync, hash, sign } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { zstdCompressSync } from 'node:zlib'
 
+import { signedMessage, type SnapshotType } from './cert/signed.ts'
 import { FakeClock } from './clock.ts'
 import { buildInventory } from './inventory.ts'
 import {
@@ -13,8 +14,6 @@ import {
   encodeLocks,
   encodeSnapshot,
   type SignedMessage,
-  signedBytes,
-  type SignedType,
 } from './snapshot-codec.ts'
 import { type Kept, type SavedTrust, SnapshotKeeper } from './snapshot-keeper.ts'
 import type { LightSnapshot, Target } from './snapshot.ts'
@@ -23,7 +22,7 @@ const START_MS = Date.UTC(2026, 0, 1)
 
 interface Key {
   readonly spki: Uint8Array
-  seal(type: SignedType, body: Uint8Array): SignedMessage
+  seal(type: SnapshotType, body: Uint8Array): SignedMessage
 }
 
 function newKey(): Key {
@@ -33,7 +32,7 @@ function newKey(): Key {
     seal: (type, body) => ({
       type,
       body,
-      signature: sign(null, signedBytes(type, body), privateKey),
+      signature: sign(null, signedMessage(type, body), privateKey),
     }),
   }
 }

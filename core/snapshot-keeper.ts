@@ -5,6 +5,7 @@
 import { hash } from 'node:crypto'
 import { zstdDecompressSync } from 'node:zlib'
 
+import { type SnapshotType, verifySigned } from './cert/signed.ts'
 import type { Clock } from './clock.ts'
 import type { ErrorCode } from './errors.ts'
 import { errorCode } from './errors.ts'
@@ -16,8 +17,6 @@ import {
   decodeLocks,
   decodeSnapshot,
   type SignedMessage,
-  type SignedType,
-  verifySigned,
 } from './snapshot-codec.ts'
 import type { Beacon, LightSnapshot, LockSet, SnapshotClass } from './snapshot.ts'
 
@@ -53,7 +52,7 @@ export type Kept =
   | {
       readonly kind: 'refused'
       readonly code: ErrorCode
-      readonly type: SignedType
+      readonly type: SnapshotType
       readonly reason: string
     }
 
@@ -92,7 +91,7 @@ export class SnapshotKeeper {
   /** What was saved before the restart, as messages to accept first. */
   restore(): readonly Kept[] {
     const { locks, snapshot } = this.#saved
-    const again = (type: SignedType, message: SavedMessage | undefined): readonly Kept[] =>
+    const again = (type: SnapshotType, message: SavedMessage | undefined): readonly Kept[] =>
       message === undefined ? [] : [this.accept({ type, ...fromSaved(message) })]
     return [...again('locks', locks), ...again('snapshot', snapshot)]
   }
@@ -227,7 +226,7 @@ function fromSaved({ body, signature }: SavedMessage): { body: Uint8Array; signa
   return { body: Buffer.from(body, 'base64'), signature: Buffer.from(signature, 'base64') }
 }
 
-function rolledBack(type: SignedType, revision: number, seen: number): Kept {
+function rolledBack(type: SnapshotType, revision: number, seen: number): Kept {
   return refused(
     'snapshot.rolled-back',
     type,
@@ -235,6 +234,6 @@ function rolledBack(type: SignedType, revision: number, seen: number): Kept {
   )
 }
 
-function refused(code: ErrorCode, type: SignedType, why: string): Kept {
+function refused(code: ErrorCode, type: SnapshotType, why: string): Kept {
   return { kind: 'refused', code, type, reason: `A ${type} message is refused: ${why}.` }
 }
