@@ -1,0 +1,85 @@
+// TLS as a client on a connected socket: towards proxies (links) and towards targets. Contexts are built here and nowhere
+// else: Node ignores other options beside a ready-made context. Certificates are checked by OpenSSL; for our own hosts
+// the caller checks the role from the DER as well.
+
+import net from 'node:net'
+import tls from 'node:tls'
+
+import { writePem } from '../core/cert/pem.ts'
+import { ProxyError } from '../core/errors.ts'
+
+export interface TlsClientOptions {
+  /** Who the server must be. An address is checked but not sent as SNI. */
+  readonly serverName: string
+  /**
+   * `full`: CA and name. `ca`: CA only, because the name is checked otherwise or the configuration says so.
+   * `none`: anybody; audited by whoever chose it.
+   */
+  readonly verify: 'full' | 'ca' | 'none'
+  /** PEM or DER. Absent: the system's roots. */
+  readonly cas?: readonly (string | Uint8Array)[]
+  /** Our own certificate and key, PEM. */
+  readonly certificate?: string
+  readonly key?: string
+  readonly alpn?: readonly string[]
+  /** Targets may be older than TLS 1.3; links are not. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+}
+
+const GROUPS = 'X25519MLKEM768:X25519:P-256:P-384'
+
+/**
+ * Runs the handshake over `raw`, which nobody else reads; `first` are bytes of the server read from it already. The caller
+ * destroys `raw` to give up.
+ */
+export function connectTls(
+  raw: net.Socket,
+  first: Uint8Array,
+  options: TlsClientOptions,
+): Promise<tls.TLSSocket> {
+  if (first.length > 0) raw.unshift(first)
+  // Its errors reach the TLS socket; without a listener of its own a reset would end the thread.
+  raw.on('error', () => {})
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ socket: raw, ...contextOf(options), ...peerOf(options) })
+    const fail = (detail: string): void => {
+      socket.destroy()
+      raw.destroy()
+      const message = `TLS with ${options.serverName} failed: ${detail}.`
+      reject(new ProxyError('trust.unproven', message, { side: 'target', detail }))
+    }
+    const failed = (error: Error): void => fail(error.message)
+    const closed = (): void => fail('the connection closed')
+    socket.once('error', failed)
+    socket.once('close', closed)
+    socket.once('secureConnect', () => {
+      socket.off('error', failed)
+      socket.off('close', closed)
+      resolve(socket)
+    })
+  })
+}
+
+function contextOf(options: TlsClientOptions): tls.ConnectionOptions {
+  return {
+    minVersion: options.minVersion ?? 'TLSv1.3',
+    ecdhCurve: GROUPS,
+    ...(options.cas === undefined ? {} : { ca: options.cas.map(pemOf) }),
+    ...(options.certificate === undefined ? {} : { cert: options.certificate }),
+    ...(options.key === undefined ? {} : { key: options.key }),
+    ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
+  }
+}
+
+function peerOf(options: TlsClientOptions): tls.ConnectionOptions {
+  const named = net.isIP(options.serverName) === 0
+  return {
+    rejectUnauthorized: options.verify !== 'none',
+    ...(named ? { servername: options.serverName } : { host: options.serverName }),
+    ...(options.verify === 'full' ? {} : { checkServerIdentity: () => undefined }),
+  }
+}
+
+function pemOf(ca: string | Uint8Array): string {
+  return typeof ca === 'string' ? ca : writePem('CERTIFICATE', ca)
+}
