@@ -1,5 +1,5 @@
 // Moves accepted sockets between threads: the one module that knows the handle under a socket. Node transfers TCP handles since
-// 26.6 but documents it for unread sockets alone, so Node is pinned exactly and a self-test runs at start-up (handover-test.ts).
+// 26.6 but documents it for unread sockets alone, so Node is pinned exactly and a self-test runs at start-up (handover-check.ts).
 // It never lets two owners have one handle, and never clears a handle's `onread`: that aborts the process.
 
 import net from 'node:net'
