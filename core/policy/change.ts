@@ -110,6 +110,11 @@ function lackingLabels(role: CompiledRole, request: PolicyRequest): readonly Cha
   for (const rule of rules)
     if (!matchLabelRule(rule, labels, request.identity, 'allow'))
       out.push(lackingLabel(name, rule, labels))
+  // A map without keys matches nothing.
+  const dropped = out.filter(({ what }) => what === 'drop-key').length
+  const left = rules.length + (role.allowDb?.labels.broken ? 1 : 0) - dropped
+  if (left === 0 && role.allowDb?.labels.wildcard !== true)
+    out.push({ what: 'add', role: name, field, key: '*', value: '*' })
   return out
 }
 
