@@ -353,6 +353,24 @@ export const LIMITS = {
     'bytes',
     'A read this large ends its socket’s turn: one bulk stream must not hold the loop.',
   ) as Limit,
+  controlDialMs: limit(5 * SECOND, 'ms', 'A proxy connecting to control for somebody.'),
+  controlRelayIdleMs: limit(
+    2 * MINUTE,
+    'ms',
+    'Silence on a relayed connection to control; watches have beacons each second.',
+  ),
+  resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.'),
+  strangerEventsMax: limit(
+    20,
+    'count',
+    'Sources of strangers that get an event of their own in a minute.',
+  ),
+  proxyReportMs: limit(
+    2 * SECOND,
+    'ms',
+    'How often a proxy tells control which agents and locks it holds.',
+  ),
+  ticketKeysMs: limit(MINUTE, 'ms', 'How often a proxy asks control for routing ticket keys.'),
   sessionBufferedBytesMax: limit(
     1 * MB,
     'bytes',
@@ -425,6 +443,16 @@ export const LIMITS = {
     10_000,
     'count',
     'Requests on one connection; then the client connects anew.',
+  ) as Limit,
+  apiRelayedFactor: limit(
+    50,
+    'count',
+    'A proxy’s address stands for this many sources of anonymous calls.',
+  ) as Limit,
+  apiDrainMs: limit(
+    5 * SECOND,
+    'ms',
+    'Calls under way may take this long when control stops.',
   ) as Limit,
   apiClientSocketsMax: limit(8, 'count', 'Connections one client opens to control.') as Limit,
   watchLineBytesMax: limit(

@@ -55,7 +55,7 @@ const system = (
 const admin = (
   method: Method,
   path: string,
-  permission: Exclude<Permission, 'none' | 'own'>,
+  permission: Exclude<Permission, 'none'>,
   audit: AuditName,
 ): RowFacts => ({ method, path, who: 'admin', permission, audit, mfa: 'login' })
 
@@ -72,10 +72,10 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   join: anyone('POST', '/v1/join', 'instance.join'),
 
   me: user('GET', '/v1/me', OWN),
-  openapi: user('GET', '/v1/openapi.json', NONE),
+  openapi: admin('GET', '/v1/openapi.json', 'own', NONE),
   databases: user('GET', '/v1/databases', OWN),
   'certificate-db': user('POST', '/v1/certificates/db', 'cert.create'),
-  decision: user('GET', '/v1/decisions/:id', OWN),
+  decision: admin('GET', '/v1/decisions/:id', 'own', OWN),
 
   renew: system('system', 'POST', '/v1/renew', 'cert.create'),
   inventory: system('agent', 'PUT', '/v1/inventory', QUIET),
