@@ -26,7 +26,8 @@ export class PacketReader {
   readonly #typeBytes: number
   readonly #bytesMax: number
   readonly #kept: Chunks
-  #whole = 0
+  /** Bytes of the whole packet; undefined until its length has come. Zero is a length a stranger may announce. */
+  #whole: number | undefined
 
   constructor(typeBytes: 0 | 1, bytesMax: number) {
     this.#typeBytes = typeBytes
@@ -39,20 +40,20 @@ export class PacketReader {
     const headBytes = this.#typeBytes + LENGTH_BYTES
     const o = this.#fill(chunk, at, headBytes)
     if (this.#kept.length < headBytes || this.bad) return o
-    if (this.#whole === 0) this.#whole = this.#typeBytes + word(this.#kept.view(), this.#typeBytes)
+    this.#whole ??= this.#typeBytes + word(this.#kept.view(), this.#typeBytes)
     return this.bad ? o : this.#fill(chunk, o, this.#whole)
   }
 
   /** True when the announced length is out of bounds; nothing more is taken. */
   get bad(): boolean {
-    if (this.#whole === 0) return false
+    if (this.#whole === undefined) return false
     return this.#whole < this.#typeBytes + LENGTH_BYTES || this.#whole > this.#bytesMax
   }
 
   /** The packet once it is whole, as bytes of its own; the next one may follow. */
   take(): Uint8Array | undefined {
-    if (this.#whole === 0 || this.bad || this.#kept.length < this.#whole) return undefined
-    this.#whole = 0
+    if (this.#whole === undefined || this.bad || this.#kept.length < this.#whole) return undefined
+    this.#whole = undefined
     return this.#kept.take()
   }
 
@@ -173,6 +174,7 @@ export class Frames {
 
   /** Judge chunk[at..]; returns how far it was taken. Less than all of it: the tap is full, or `fault` says why. */
   scan(chunk: Uint8Array, at: number, out: Out): number {
+    if (this.#fault !== undefined) return at
     const start = this.#resume(chunk, at, out)
     if (this.#left > 0 || this.#have > 0) return start
     const end = chunk.length
@@ -199,7 +201,7 @@ export class Frames {
   /** Go on where the last chunk ended: inside a body, or inside a head. */
   #resume(chunk: Uint8Array, at: number, out: Out): number {
     if (this.#left > 0) return this.#body(chunk, at, out)
-    if (this.#have === 0 || this.#fault !== undefined) return at
+    if (this.#have === 0) return at
     const o = Math.min(chunk.length, at + HEAD_BYTES - this.#have)
     this.#head.set(chunk.subarray(at, o), this.#have)
     if (this.#have + o - at < HEAD_BYTES) {

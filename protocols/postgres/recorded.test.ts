@@ -1,0 +1,98 @@
+// Both halves together over what real clients and servers said: every byte arrives as recorded, and every statement is noted.
+// The servers were PostgreSQL 15 and 18, the clients psql 15, pgbench 15 and libpq 18; vectors/ holds the bytes.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { Action } from '../../core/protocol.ts'
+import type { Recorded } from '../../test/fake/vectors.ts'
+import { Rig } from '../../test/fake/rig.ts'
+import { right } from '../../test/scripts/people.ts'
+import { allowed, loginOf, secured, start, VECTORS, vector } from '../../test/scripts/postgres.ts'
+import { postgres } from './index.ts'
+
+const NOTED = [
+  'Query',
+  'Parse',
+  'Bind',
+  'Execute',
+  'Close',
+  'FunctionCall',
+  'Terminate',
+  'ErrorResponse',
+  'CommandComplete',
+  'RowDescription',
+  'ReadyForQuery',
+]
+
+function last(rig: Rig): Action | undefined {
+  const item = rig.decisions.at(-1)
+  return item !== undefined && 'act' in item ? item.act : undefined
+}
+
+/** Log in with the agent half; returns what the session is to see of the target from then on. */
+function logIn(opening: Uint8Array, said: readonly Recorded[], chunkBytes: number): Buffer {
+  const agent = new Rig(postgres.agent(loginOf(opening))).run([
+    start,
+    { from: 'target', bytes: Buffer.from('S') },
+    { event: { kind: 'tls', side: 'target' } },
+  ])
+  const all = Buffer.concat(said.map(({ bytes }) => bytes))
+  for (let at = 0; at < all.length; at += chunkBytes) {
+    agent.give('target', all.subarray(at, at + chunkBytes))
+  }
+  const ready = agent.decisions.find((item) => 'act' in item && item.act.kind === 'ready')
+  assert.ok(ready && 'act' in ready && ready.act.kind === 'ready')
+  return Buffer.concat([ready.act.first ?? new Uint8Array(0), agent.pending('target')])
+}
+
+function play(recorded: readonly Recorded[], chunkBytes: number): Rig {
+  const [opening, ...rest] = recorded
+  assert.ok(opening)
+  const rig = new Rig(postgres.session()).run([start, secured])
+  rig.give('client', opening.bytes)
+  const dialled = rig.run([{ event: { kind: 'authorized', right } }])
+  const dial = last(dialled)
+  assert.ok(dial?.kind === 'dial')
+  const until = rest.findIndex(({ from }) => from === 'client')
+  const greeting = rest.slice(0, until < 0 ? rest.length : until)
+  rig.run(allowed.slice(1))
+  rig.give('target', logIn(dial.opening, greeting, chunkBytes))
+  for (const { from, bytes } of rest.slice(greeting.length)) {
+    for (let at = 0; at < bytes.length; at += chunkBytes) {
+      rig.give(from, bytes.subarray(at, at + chunkBytes))
+    }
+  }
+  return rig
+}
+
+for (const name of VECTORS) {
+  for (const chunkBytes of [65_536, 7, 1]) {
+    test(`${name} in chunks of ${chunkBytes}: bytes arrive as recorded, statements are noted`, () => {
+      const recorded = vector(name)
+      const rig = play(recorded, chunkBytes)
+      const of = (side: 'client' | 'target'): Buffer =>
+        Buffer.concat(recorded.filter(({ from }) => from === side).map(({ bytes }) => bytes))
+      assert.deepEqual(rig.written('client'), of('target'))
+      // The start-up message goes to the target by way of the agent half.
+      const startupBytes = recorded[0]?.bytes.length ?? 0
+      assert.deepEqual(rig.written('target'), of('client').subarray(startupBytes))
+      assert.equal(rig.ended, false)
+      const notes = rig.decisions.flatMap((item) => ('note' in item ? [item.body] : []))
+      const expected = recorded
+        .filter(({ name: message }) => NOTED.includes(message.split(' ')[0] ?? ''))
+        .map(({ bytes }) => bytes.toString('hex', 5))
+      assert.deepEqual(notes, expected)
+    })
+  }
+}
+
+test('a server that asked for a password is named, and the client hears nothing of its question', () => {
+  const recorded = vector('psql15-pg15-scram')
+  const opening = recorded[0]?.bytes ?? Buffer.alloc(0)
+  const agent = new Rig(postgres.agent(loginOf(opening, 'off'))).run([start])
+  agent.give('target', recorded[1]?.bytes ?? Buffer.alloc(0))
+  const action = last(agent)
+  assert.ok(action?.kind === 'end')
+  assert.match(action.reason, /SCRAM/)
+})
