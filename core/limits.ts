@@ -256,6 +256,36 @@ export const LIMITS = {
     'ms',
     'Ping interval on a link; three missed ones end it.',
   ) as Limit,
+  linkHeartbeatMs: limit(
+    10 * SECOND,
+    'ms',
+    'How often an agent says over its links what it serves and believes.',
+  ) as Limit,
+  linkPingsMissedMax: limit(
+    3,
+    'count',
+    'Pings without any answer after which a link is over.',
+  ) as Limit,
+  linkBufferedBytesMax: limit(
+    64 * MB,
+    'bytes',
+    'Frames a peer of a link has not taken yet; beyond it the link ends.',
+  ) as Limit,
+  linkRedialBurstMax: limit(
+    10,
+    'count',
+    'Dials of a link that may follow each other at the back-off alone.',
+  ) as Limit,
+  linkRedialEveryMs: limit(
+    4 * SECOND,
+    'ms',
+    'How often another dial of a link is earned after the burst.',
+  ) as Limit,
+  linkStableMs: limit(
+    30 * SECOND,
+    'ms',
+    'A link that stood this long starts the back-off afresh.',
+  ) as Limit,
   sparesIdle: limit(2, 'count', 'Parked spares kept per agent when idle.') as Limit,
   sparesPerAgentMax: limit(64, 'count', 'Parked spares per agent.') as Limit,
   sparesTotalMax: limit(50_000, 'count', 'Parked spares per proxy process.') as Limit,
@@ -365,6 +395,7 @@ export const LIMITS = {
     'count',
     'Sources of strangers that get an event of their own in a minute.',
   ),
+  inventoryIntervalMs: limit(MINUTE, 'ms', 'How often an agent announces its targets; also its heartbeat.'),
   proxyReportMs: limit(
     2 * SECOND,
     'ms',
@@ -479,6 +510,11 @@ export const LIMITS = {
     5,
     'count',
     'Failed logins of one account from one source before both wait.',
+  ) as Limit,
+  loginFailuresAccountMax: limit(
+    100,
+    'count',
+    'Failed logins of one account from anywhere before it waits: guesses of whoever changes address.',
   ) as Limit,
   loginFailureWindowMs: limit(
     30 * MINUTE,

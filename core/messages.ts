@@ -63,6 +63,13 @@ export type ToProxyWorker =
       readonly client: SocketHandle
       readonly first: Uint8Array
     }
+  /** Reply to an `ask`. */
+  | {
+      readonly kind: 'answer'
+      readonly id: number
+      readonly status: number
+      readonly body: string
+    }
   | {
       readonly kind: 'link'
       readonly client: SocketHandle
@@ -87,6 +94,14 @@ export interface RelayCounters {
 }
 
 export type FromProxyWorker =
+  /** A browser's call that the front passes on to control. */
+  | {
+      readonly kind: 'ask'
+      readonly id: number
+      readonly method: string
+      readonly path: string
+      readonly body: string
+    }
   | {
       readonly kind: 'link-up'
       readonly agentId: string

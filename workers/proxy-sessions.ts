@@ -110,6 +110,7 @@ export class ProxySessions {
     if (session === undefined || session.accepted) return
     session.accepted = true
     session.dial?.leave()
+    this.#options.audit('session.relay', 'SLR001I', relayFields(session))
   }
 
   /** A worker lost the spare of a session before it was accepted. */
@@ -130,11 +131,8 @@ export class ProxySessions {
     session.thread?.leave()
     if (!session.accepted) return
     const { clock, audit } = this.#options
-    audit('session.relay', 'SL010I', {
-      sid: session.sessionId,
-      db_service: session.passage.target.name,
-      agent_id: session.agentId,
-      'addr.remote': `${session.source.address}:${session.source.port}`,
+    audit('session.relay', 'SLR002I', {
+      ...relayFields(session),
       reason,
       bytes_from_client: counters.fromClientBytes,
       bytes_from_target: counters.fromTargetBytes,
@@ -337,6 +335,19 @@ export class ProxySessions {
   #stranger(caller: Caller): void {
     this.strangers++
     farewell(caller.handle, alert(ALERTS.unrecognizedName))
+  }
+}
+
+function relayFields(session: Session): Readonly<Record<string, unknown>> {
+  const { sessionId, passage, agentId, source } = session
+  return {
+    sid: sessionId,
+    target_kind: passage.target.kind,
+    target_name: passage.target.name,
+    ticket_id: passage.ticketId,
+    agent_id: agentId,
+    'addr.remote': `${source.address}:${source.port}`,
+    'addr.trusted': source.trusted,
   }
 }
 

@@ -1,0 +1,436 @@
+// The agent's main thread: one link to each proxy, the sockets of opened spares on their way to worker threads, the inventory it
+// announces, the certificates towards its databases, its audit spool. It accepts no connection and never parses a session byte.
+
+import { randomBytes, randomInt } from 'node:crypto'
+import net from 'node:net'
+
+import type { Clock } from '../core/clock.ts'
+import { errorCode } from '../core/errors.ts'
+import type { TargetRef } from '../core/identity.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type {
+  AgentAnswer,
+  AgentQuestion,
+  AgentTarget,
+  FromAgentWorker,
+  ToAgentWorker,
+  TrustMessage,
+} from '../core/messages.ts'
+import type { SavedTrust } from '../core/snapshot-keeper.ts'
+import type { LightSnapshot, Snapshot } from '../core/snapshot.ts'
+import { siblingModule } from '../core/sibling.ts'
+import type { AgentThreadData } from './agent-thread.ts'
+import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
+import { release } from './handover.ts'
+import { handoverSelfTest } from './handover-check.ts'
+import { type Admission, admitHost } from './host-peer.ts'
+import { Ledger } from './ledger.ts'
+import { LinkAgent } from './link-agent.ts'
+import type { OpenedSpare } from './link-spares.ts'
+import { Pool, type PoolThread } from './pool.ts'
+import { systemTimers } from './timers.ts'
+import { TrustFeed } from './trust-feed.ts'
+import type { HostKeys } from './trust.ts'
+
+/** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
+export interface AgentControl {
+  /** Announces targets; the reply says which names are ours and holds the certificate for them. */
+  announce(targets: readonly AnnouncedTarget[]): Promise<Announcement>
+  dbClient(
+    target: TargetRef,
+    principal: string,
+    userCertificate: Uint8Array,
+  ): Promise<IssuedCertificate>
+  takeLease(
+    user: { issuer: string; name: string },
+    decisionId: string,
+    connectionsMax: number,
+  ): Promise<string>
+  keepLease(lease: string): Promise<void>
+  releaseLease(lease: string): Promise<void>
+}
+
+export type AnnouncedTarget = Omit<AgentTarget, 'label'>
+
+export interface Announcement {
+  readonly accepted: readonly { readonly name: string; readonly label: string }[]
+  readonly refused: readonly { readonly name: string; readonly reason: string }[]
+  /** For all accepted names, PEM. */
+  readonly keys?: HostKeys
+}
+
+export interface AgentOptions {
+  readonly agentId: string
+  readonly cluster: string
+  readonly hostname: string
+  readonly version: string
+  readonly threads: number
+  readonly targets: readonly AnnouncedTarget[]
+  readonly host: HostKeys
+  readonly hostCas: readonly Uint8Array[]
+  /** `host:port` of the proxies known at start; snapshots name the rest. */
+  readonly proxies: readonly string[]
+  readonly control: AgentControl
+  readonly saved: SavedTrust
+  readonly save: (saved: SavedTrust) => void
+  readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+type Thread = PoolThread<ToAgentWorker>
+
+export class Agent {
+  readonly ledger: Ledger = new Ledger()
+  readonly #options: AgentOptions
+  readonly #feed: TrustFeed
+  readonly #workers: Pool<ToAgentWorker, FromAgentWorker>
+  readonly #links = new Map<string, LinkAgent>()
+  readonly #up = new Set<string>()
+  readonly #certificates: DbCertificates
+  readonly #leases = new Map<string, Thread>()
+  readonly #timers: NodeJS.Timeout[] = []
+  #host: HostKeys
+  #served: { targets: readonly AgentTarget[]; keys: HostKeys } | undefined
+  #resumption: Uint8Array = randomBytes(48)
+  #sessions = 0
+  #stopped = false
+
+  constructor(options: AgentOptions) {
+    this.#options = options
+    this.#host = options.host
+    const { clock, log, saved, save, audit, control } = options
+    this.#feed = new TrustFeed({
+      class: 'agent',
+      saved,
+      save,
+      clock,
+      log,
+      onChange: (message) => this.#trustChanged(message),
+      onRefused: ({ code, reason, type }, proxy) =>
+        audit('snapshot.refused', code === 'snapshot.rolled-back' ? 'SLS002E' : 'SLS001E', {
+          proxy_id: proxy,
+          kind: type,
+          error: reason,
+        }),
+    })
+    this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
+    this.#workers = new Pool({
+      entry: siblingModule(import.meta.url, 'agent-thread'),
+      count: options.threads,
+      data: () => this.#threadData(),
+      clock,
+      log,
+      onMessage: (thread, message) => this.#heard(thread, message),
+      onLost: (thread) => this.#lost(thread),
+    })
+    this.ledger.watch('sessions', () => this.#sessions)
+    this.ledger.watch('leases', () => this.#leases.size)
+    this.ledger.watch('links', () => this.#up.size)
+  }
+
+  /** Linked to a proxy, and allowed to serve what it announced. */
+  get ready(): boolean {
+    return this.#up.size > 0 && this.#served !== undefined
+  }
+
+  get sessions(): number {
+    return this.#sessions
+  }
+
+  get linkedProxies(): number {
+    return this.#up.size
+  }
+
+  async start(): Promise<void> {
+    await handoverSelfTest()
+    this.#feed.restore()
+    await this.#workers.start()
+    this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
+    this.#every(max('inventoryIntervalMs'), () => void this.#announce())
+    this.#every(max('leaseTtlMs') / 2, () => void this.#keepLeases())
+    this.#linkTo([
+      ...this.#options.proxies,
+      ...(this.#feed.snapshot?.proxies ?? []).map(({ address }) => address),
+    ])
+    void this.#announceUntilHeard()
+  }
+
+  /** A renewed certificate of this agent. */
+  replaceHost(host: HostKeys): void {
+    this.#host = host
+    this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    this.#stopped = true
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const link of this.#links.values()) link.drain('the agent stops', deadlineMs)
+    this.#workers.broadcast({ kind: 'drain', deadlineMs })
+    const endMs = this.#options.clock.monotonic() + deadlineMs
+    while (this.#sessions > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
+    for (const link of this.#links.values()) link.close()
+    await this.#workers.stop()
+  }
+
+  /** One link per address; addresses that left the cluster are given up. */
+  #linkTo(addresses: readonly string[]): void {
+    const wanted = new Set(addresses)
+    for (const [address, link] of this.#links) {
+      if (wanted.has(address)) continue
+      link.close()
+      this.#links.delete(address)
+      this.#up.delete(address)
+    }
+    for (const address of wanted)
+      if (!this.#links.has(address) && !this.#stopped) this.#startLink(address)
+  }
+
+  #startLink(address: string): void {
+    const { agentId, cluster, version, clock, log } = this.#options
+    const link = new LinkAgent({
+      agentId,
+      cluster,
+      software: version,
+      services: ['db'],
+      clock,
+      timers: systemTimers,
+      log: log.child({ proxy: address }),
+      random: () => randomInt(2 ** 32) / 2 ** 32,
+      connect: () => dial(address),
+      host: () => this.#host,
+      hostCas: () => this.#feed.snapshot?.cas.host ?? this.#options.hostCas,
+      admit: (chain) => this.#admitProxy(chain),
+      opened: (spare) => this.#opened(spare),
+      signed: ({ kind, body, signature }, proxyId) =>
+        this.#feed.accept({ type: kind, body, signature }, proxyId),
+      state: () => ({
+        sessions: this.#sessions,
+        snapshotRevision: this.#feed.held.revision,
+        lockRevision: this.#feed.held.lockRevision,
+      }),
+      changed: (up, reason) => this.#linkChanged(address, up, reason),
+    })
+    this.#links.set(address, link)
+    link.start()
+  }
+
+  #linkChanged(address: string, up: boolean, reason: string): void {
+    if (up) this.#up.add(address)
+    else this.#up.delete(address)
+    if (up) this.#options.log.info('linked', { proxy: address })
+    else this.#options.log.warn('link lost', { proxy: address, reason })
+    if (up && this.#served === undefined) void this.#announce()
+  }
+
+  /** Before the first snapshot only the host CAs of the join are known, and no locks. */
+  #admitProxy(chain: readonly Uint8Array[]): Admission {
+    const { clock, cluster, hostCas } = this.#options
+    const view = this.#view() ?? firstTrust(cluster, hostCas)
+    return admitHost(chain, { role: 'proxy', purpose: 'server' }, view, clock.now())
+  }
+
+  #view(): Snapshot | undefined {
+    const light = this.#feed.snapshot
+    return light === undefined
+      ? undefined
+      : { ...light, lockSet: this.#feed.lockSet, beaconAtMs: 0 }
+  }
+
+  #opened(spare: OpenedSpare): void {
+    const released = release(spare.socket)
+    const thread = this.#workers.least()
+    if (released === undefined || thread === undefined) return
+    const { spareId, proxyId, key } = spare
+    const first =
+      released.rest.length === 0 ? spare.first : Buffer.concat([spare.first, released.rest])
+    thread.post({ kind: 'spare', client: released.handle, first, spareId, proxyId, key }, [
+      released.handle,
+    ])
+  }
+
+  #heard(thread: Thread, message: FromAgentWorker): void {
+    switch (message.kind) {
+      case 'ask':
+        void this.#answer(thread, message.id, message.question)
+        return
+      case 'audit':
+        return this.#options.audit(message.name, message.code, message.fields)
+      case 'session-opened':
+        this.#sessions++
+        return thread.enter()
+      case 'session-ended':
+        this.#sessions--
+        return thread.leave()
+      case 'release-lease':
+        this.#leases.delete(message.lease)
+        void this.#options.control.releaseLease(message.lease).catch(() => {})
+        return
+      case 'drained':
+    }
+  }
+
+  async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
+    const answer = await this.#find(thread, question).catch((error: unknown) => asNo(error))
+    thread.post({ kind: 'answer', id, answer })
+  }
+
+  async #find(thread: Thread, question: AgentQuestion): Promise<AgentAnswer> {
+    switch (question.what) {
+      case 'db-client': {
+        const { target, principal, userCertificate } = question
+        return {
+          what: 'db-client',
+          certificate: await this.#certificates.get(target, principal, userCertificate),
+        }
+      }
+      case 'lease': {
+        const { issuer, user: name, decisionId, connectionsMax } = question
+        const lease = await this.#options.control.takeLease(
+          { issuer, name },
+          decisionId,
+          connectionsMax,
+        )
+        this.#leases.set(lease, thread)
+        return { what: 'lease', lease }
+      }
+    }
+  }
+
+  /** A crashed thread ends its sessions; their leases go back at once. */
+  #lost(thread: Thread): void {
+    this.#sessions -= thread.load
+    for (const [lease, holder] of this.#leases) {
+      if (holder !== thread) continue
+      this.#leases.delete(lease)
+      void this.#options.control.releaseLease(lease).catch(() => {})
+    }
+  }
+
+  async #keepLeases(): Promise<void> {
+    for (const lease of this.#leases.keys())
+      await this.#options.control
+        .keepLease(lease)
+        .catch((error: unknown) =>
+          this.#options.log.debug('lease not kept', { error: String(error) }),
+        )
+  }
+
+  async #announceUntilHeard(): Promise<void> {
+    let pauseMs = max('redialMinMs')
+    while (!this.#stopped && this.#served === undefined) {
+      await this.#announce()
+      await pause(pauseMs)
+      pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))
+    }
+  }
+
+  async #announce(): Promise<void> {
+    const { control, targets, log } = this.#options
+    try {
+      const reply = await control.announce(targets)
+      for (const { name, reason } of reply.refused)
+        log.error('a target is not ours to serve', { target: name, reason })
+      if (reply.keys !== undefined) this.#serve(reply, reply.keys)
+    } catch (error) {
+      log.debug('control did not take the inventory', { error: String(error) })
+    }
+  }
+
+  #serve(reply: Announcement, keys: HostKeys): void {
+    const labels = new Map(reply.accepted.map(({ name, label }) => [name, label]))
+    const targets = this.#options.targets.flatMap((target) => {
+      const label = labels.get(target.ref.name)
+      return label === undefined ? [] : [{ ...target, label }]
+    })
+    this.#served = { targets, keys }
+    this.#workers.broadcast({ kind: 'targets', targets, ...keys })
+  }
+
+  #trustChanged(message: TrustMessage): void {
+    this.#workers.broadcast(message)
+    if (message.kind === 'beacon') return
+    if (message.kind === 'locks') this.#drawResumptionKeys()
+    if (message.kind === 'snapshot') this.#snapshotChanged(message.snapshot)
+    for (const link of this.#links.values()) link.recheck()
+  }
+
+  #snapshotChanged({ proxies }: LightSnapshot): void {
+    if (proxies.length > 0) this.#linkTo(proxies.map(({ address }) => address))
+  }
+
+  /** Nothing resumes over a lock, or for longer than an hour. */
+  #drawResumptionKeys(): void {
+    this.#resumption = randomBytes(48)
+    this.#workers.broadcast({ kind: 'resumption-keys', purpose: 'user', keys: this.#resumption })
+  }
+
+  #threadData(): AgentThreadData {
+    const { cluster, agentId, hostname } = this.#options
+    return {
+      cluster,
+      agentId,
+      hostname,
+      trust: [
+        { kind: 'host', ...this.#host },
+        { kind: 'resumption-keys', purpose: 'user', keys: this.#resumption },
+        ...this.#feed.current(),
+      ],
+      targets: this.#served?.targets ?? [],
+      ...(this.#served === undefined ? {} : this.#served.keys),
+    }
+  }
+
+  #every(ms: number, action: () => void): void {
+    this.#timers.push(setInterval(action, ms))
+  }
+}
+
+function asNo(error: unknown): AgentAnswer {
+  const message = error instanceof Error ? error.message : String(error)
+  const away = errorCode(error) === 'control.unavailable' || errorCode(error) === 'dial.failed'
+  return away
+    ? {
+        what: 'no',
+        kind: 'unavailable',
+        message: `control cannot be reached, and nothing is cached for this: ${message}`,
+      }
+    : { what: 'no', kind: 'refused', message }
+}
+
+function dial(address: string): net.Socket {
+  const at = address.lastIndexOf(':')
+  const host = address.slice(0, at).replaceAll(/[[\]]/g, '')
+  return net.connect({
+    host,
+    port: Number(address.slice(at + 1)),
+    allowHalfOpen: true,
+    noDelay: true,
+  })
+}
+
+function firstTrust(cluster: string, hostCas: readonly Uint8Array[]): Snapshot {
+  return {
+    revision: 0,
+    class: 'agent',
+    issuedAtMs: 0,
+    cas: { user: [], host: hostCas, target: [], db: [], db_client: [] },
+    signers: [],
+    roles: [],
+    config: {
+      cluster,
+      recording: 'node',
+      lockingMode: 'best_effort',
+      disconnectExpiredCert: false,
+      maxConnectionsMode: 'best_effort',
+    },
+    proxies: [],
+    lockSet: { revision: 0, locks: [], generations: {} },
+    beaconAtMs: 0,
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

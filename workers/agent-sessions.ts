@@ -1,0 +1,274 @@
+// The sessions of one agent worker: from a spare's first bytes to the end. The open frame is checked before any byte of the
+// client; a lock, an expiry or the drain ends sessions in their own protocol's words.
+
+import { randomBytes } from 'node:crypto'
+import type net from 'node:net'
+
+import type { Clock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type {
+  AgentAnswer,
+  AgentQuestion,
+  AgentTarget,
+  FromAgentWorker,
+  ToAgentWorker,
+} from '../core/messages.ts'
+import { lockText, matchLock, sessionSubject } from '../core/policy/locks.ts'
+import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
+import { type AgentRefusal, type OpenFrame, readOpen, writeAnswer } from '../core/tunnel/open.ts'
+import { newDecisionId } from '../core/ulid.ts'
+import { AgentSession } from './agent-session.ts'
+import { adopt } from './handover.ts'
+import { runFramed } from './perform.ts'
+import { TlsServer, type TlsServerState } from './tls.ts'
+import type { HostKeys, Trust } from './trust.ts'
+
+export interface AgentSessionsOptions {
+  readonly cluster: string
+  readonly agentId: string
+  readonly hostname: string
+  readonly protocols: readonly Protocol[]
+  readonly trust: Trust
+  readonly clock: Clock
+  readonly log: Logger
+  ask(question: AgentQuestion): Promise<AgentAnswer>
+  send(message: FromAgentWorker): void
+}
+
+type SpareMessage = Extract<ToAgentWorker, { kind: 'spare' }>
+
+export class AgentSessions {
+  readonly #options: AgentSessionsOptions
+  readonly #live = new Set<AgentSession>()
+  readonly #opening = new Set<net.Socket>()
+  #targets: ReadonlyMap<string, AgentTarget> = new Map()
+  #server: { tls: TlsServer; keys: HostKeys } | undefined
+  #draining = false
+
+  constructor(options: AgentSessionsOptions) {
+    this.#options = options
+    options.trust.onChange((what) => {
+      if (what === 'locks') this.#enforceLocks()
+      if (what === 'snapshot' || what === 'resumption-keys') this.#renewServer()
+      if (what === 'beacon') this.#enforceStaleness()
+    })
+  }
+
+  get size(): number {
+    return this.#live.size + this.#opening.size
+  }
+
+  /** The targets this agent owns now, and the certificate for their names. */
+  serve(targets: readonly AgentTarget[], keys: HostKeys): void {
+    this.#targets = new Map(
+      targets.map((target) => [`${target.ref.kind}/${target.ref.name}`, target]),
+    )
+    const state = this.#serverState(keys)
+    if (state === undefined) return
+    if (this.#server === undefined) {
+      const alpn = this.#options.protocols.flatMap((protocol) => protocol.alpn)
+      this.#server = { tls: new TlsServer({ purpose: 'user', alpn }, state), keys }
+    } else {
+      this.#server.tls.replace(state)
+      this.#server.keys = keys
+    }
+  }
+
+  /** A spare whose first bytes have come. */
+  take(message: SpareMessage): void {
+    const spare = adopt(message.client)
+    this.#opening.add(spare)
+    let held: Uint8Array = message.first
+    const deadline = setTimeout(() => give('no open frame in time'), max('handshakeDeadlineMs'))
+    const leave = (): void => {
+      clearTimeout(deadline)
+      this.#opening.delete(spare)
+      spare.removeAllListeners()
+    }
+    const give = (reason: string): void => {
+      leave()
+      spare.on('error', () => {})
+      spare.destroy()
+      this.#options.log.warn('spare refused', { reason, proxy: message.proxyId })
+      this.#audit('spare.refused', 'SLL002W', {
+        proxy_id: message.proxyId,
+        spare_id: message.spareId,
+        reason,
+      })
+    }
+    const look = (): void => {
+      const opened = {
+        key: message.key,
+        spareId: message.spareId,
+        nowMs: this.#options.clock.now(),
+      }
+      const reading = readOpen(held, opened)
+      if (reading.verdict === 'more') return
+      if (reading.verdict === 'bad') return give(reading.code)
+      const first = Uint8Array.from(held.subarray(reading.end))
+      spare.pause()
+      leave()
+      this.#opened(spare, message, reading.frame, first)
+    }
+    spare.on('error', () => give('reset'))
+    spare.on('end', () => give('ended'))
+    spare.on('data', (chunk: Buffer) => {
+      held = Buffer.concat([held, chunk])
+      look()
+    })
+    look()
+  }
+
+  /** Lets sessions end until the deadline, then evicts the rest. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true
+    const endMs = this.#options.clock.monotonic() + deadlineMs
+    while (this.#live.size > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
+    for (const session of this.#live)
+      session.evict(this.#refusal('unavailable', 'the agent is being restarted', 'Connect again.'))
+    for (const socket of this.#opening) socket.destroy()
+  }
+
+  #opened(spare: net.Socket, message: SpareMessage, frame: OpenFrame, first: Uint8Array): void {
+    const { key, spareId } = message
+    const target = this.#targets.get(`${frame.target.kind}/${frame.target.name}`)
+    const protocol = this.#protocol(frame.protocol)
+    const refused = this.#refuses(frame, target, protocol)
+    const to = { spareId, sessionId: frame.sessionId }
+    if (
+      refused !== undefined ||
+      target === undefined ||
+      protocol === undefined ||
+      this.#server === undefined
+    ) {
+      spare.on('error', () => {})
+      spare.end(writeAnswer(key, to, { kind: 'refuse', reason: refused ?? 'no-target', text: '' }))
+      return
+    }
+    spare.write(writeAnswer(key, to, { kind: 'accept' }))
+    this.#run(spare, message, frame, first, target, protocol, this.#server.tls)
+  }
+
+  /** The agent's own consent: its target, a mode and a protocol it serves. */
+  #refuses(
+    frame: OpenFrame,
+    target: AgentTarget | undefined,
+    protocol: FramedProtocol | undefined,
+  ): AgentRefusal | undefined {
+    if (target === undefined) return 'no-target'
+    if (frame.mode === 'terminate') return 'mode'
+    if (protocol === undefined || protocol.name !== target.protocol) return 'protocol'
+    return this.#draining ? 'drain' : undefined
+  }
+
+  #run(
+    spare: net.Socket,
+    message: SpareMessage,
+    frame: OpenFrame,
+    first: Uint8Array,
+    target: AgentTarget,
+    protocol: FramedProtocol,
+    tls: TlsServer,
+  ): void {
+    const session = new AgentSession({
+      ...this.#options,
+      frame,
+      target,
+      proxyId: message.proxyId,
+      tls,
+    })
+    this.#live.add(session)
+    this.#options.send({ kind: 'session-opened' })
+    const denial: Refusal | undefined =
+      frame.mode === 'deny' ? { ...frame.denial, decisionId: frame.decisionId } : undefined
+    const start = {
+      stage: frame.stage,
+      target: frame.target,
+      first,
+      ...(denial === undefined ? {} : { denial }),
+    }
+    const running = runFramed(protocol, spare, start, session)
+    session.attach(running)
+    void running.done.then((reason) => {
+      this.#live.delete(session)
+      session.ended(reason)
+      this.#options.send({ kind: 'session-ended' })
+    })
+  }
+
+  #protocol(name: string): FramedProtocol | undefined {
+    const found = this.#options.protocols.find((protocol) => protocol.name === name)
+    return found?.shape === 'framed' ? found : undefined
+  }
+
+  /** Ends every session that a lock in force matches, within the tick its set arrived in. */
+  #enforceLocks(): void {
+    const { trust, clock, agentId } = this.#options
+    const lockSet = trust.snapshot?.lockSet
+    if (lockSet === undefined || lockSet.locks.length === 0) return
+    for (const session of this.#live) {
+      const { peer, right, frame, proxyId, keySha256 } = session
+      if (peer === undefined) continue
+      const subject = sessionSubject(peer.identity, {
+        kind: frame.target.kind,
+        target: frame.target.name,
+        principal: right?.access.principal ?? '',
+        certificateSerial: peer.facts.serial,
+        keySha256,
+        serverIds: [agentId, proxyId],
+      })
+      const lock = matchLock(lockSet, subject, clock.now())
+      if (lock !== undefined)
+        session.evict(
+          this.#refusal('lock', lockText(lock), 'Ask an administrator: tctl get locks.'),
+        )
+    }
+  }
+
+  /** Strict locking does not outlive its knowledge: beyond the bound its sessions end. */
+  #enforceStaleness(): void {
+    const { trust, clock } = this.#options
+    const { snapshot } = trust
+    if (snapshot === undefined || clock.now() - snapshot.beaconAtMs < max('stalenessMaxMs')) return
+    for (const session of this.#live)
+      if (session.right?.grant.lockMode === 'strict')
+        session.evict(
+          this.#refusal(
+            'lock',
+            'locks could not be refreshed for too long (strict locking)',
+            'Try again when control is back.',
+          ),
+        )
+  }
+
+  #renewServer(): void {
+    const server = this.#server
+    const state = server === undefined ? undefined : this.#serverState(server.keys)
+    if (state !== undefined) server?.tls.replace(state)
+  }
+
+  #serverState(keys: HostKeys): TlsServerState | undefined {
+    const { snapshot } = this.#options.trust
+    const ticketKeys = this.#options.trust.resumptionKeys('user')
+    if (snapshot === undefined || ticketKeys === undefined) return undefined
+    return { ...keys, clientCas: snapshot.cas.user, trustRevision: snapshot.revision, ticketKeys }
+  }
+
+  #refusal(kind: Refusal['kind'], reason: string, next: string): Refusal {
+    return {
+      decisionId: newDecisionId(this.#options.clock.now(), randomBytes(10)),
+      kind,
+      reason,
+      next,
+    }
+  }
+
+  #audit(name: string, code: string, fields: Readonly<Record<string, unknown>>): void {
+    this.#options.send({ kind: 'audit', name, code, fields })
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

@@ -1,0 +1,437 @@
+// The proxy's main thread: puts the listener, the links, the spares and the worker threads together, keeps trust and ticket
+// keys fresh, and stops in order. It hands connections on and never touches a session byte.
+
+import { randomBytes } from 'node:crypto'
+
+import type { Clock } from '../core/clock.ts'
+import { errorCode } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type {
+  FromProxyWorker,
+  SocketHandle,
+  ToProxyWorker,
+  TrustMessage,
+} from '../core/messages.ts'
+import { matchLock } from '../core/policy/locks.ts'
+import type { SignedMessage } from '../core/snapshot-codec.ts'
+import type { SavedTrust } from '../core/snapshot-keeper.ts'
+import { LINK_ALPN } from '../core/tunnel/link.ts'
+import type { TicketKey } from '../core/tunnel/ticket.ts'
+import { protocols } from '../protocols/registry.ts'
+import { descriptorLimit } from './descriptors.ts'
+import type { ApiReply, Page } from './front.ts'
+import { discard } from './handover.ts'
+import { handoverSelfTest } from './handover-check.ts'
+import { Ledger } from './ledger.ts'
+import type { Arrival } from './arrival.ts'
+import { Listener, type ProxyProtocol } from './listener.ts'
+import { Pool, type PoolThread } from './pool.ts'
+import { ProxyLinks } from './proxy-links.ts'
+import { ProxySessions } from './proxy-sessions.ts'
+import type { ProxyThreadData } from './proxy-thread.ts'
+import { siblingModule } from '../core/sibling.ts'
+import { TrustFeed } from './trust-feed.ts'
+import type { HostKeys } from './trust.ts'
+import { unfinishedBounds } from './unfinished.ts'
+
+/** ALPN of connections to control, relayed unread. */
+const CONTROL_ALPN = 'sluice-control'
+
+/** What the proxy asks of control; made by the composition root. */
+export interface ProxyControl {
+  /** Signed messages of both classes, from after what is held. Ends or throws when control is away. */
+  watch(
+    held: { revision: number; lockRevision: number; inventory: number },
+    signal: AbortSignal,
+  ): AsyncIterable<SignedMessage>
+  ticketKeys(): Promise<readonly TicketKey[]>
+  report(report: ProxyReport): Promise<void>
+  /** A browser's call, without any identity of its own. */
+  call(method: string, path: string, body: string): Promise<ApiReply>
+}
+
+export interface ProxyReport {
+  readonly linkedAgents: readonly string[]
+  readonly lockRevision: number
+  readonly agentLockRevisions: Readonly<Record<string, number>>
+}
+
+export interface ProxyOptions {
+  readonly proxyId: string
+  readonly cluster: string
+  /** `host:port` as browsers and clients see it. */
+  readonly publicAddress: string
+  readonly listen: { readonly host: string; readonly port: number } | SocketHandle
+  readonly threads: number
+  readonly proxyProtocol: ProxyProtocol
+  readonly perSourceMax?: number
+  readonly controlAddresses: readonly { readonly host: string; readonly port: number }[]
+  readonly host: HostKeys
+  /** Certificate and key of the HTTP front, PEM. */
+  readonly front: HostKeys
+  readonly pages: ReadonlyMap<string, Page>
+  readonly gateway: readonly { readonly method: string; readonly path: RegExp }[]
+  readonly control: ProxyControl
+  readonly saved: SavedTrust
+  readonly save: (saved: SavedTrust) => void
+  readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+type Thread = PoolThread<ToProxyWorker>
+
+export class Proxy {
+  readonly ledger: Ledger = new Ledger()
+  readonly #options: ProxyOptions
+  readonly #feed: TrustFeed
+  readonly #workers: Pool<ToProxyWorker, FromProxyWorker>
+  readonly #links: ProxyLinks
+  readonly #sessions: ProxySessions
+  readonly #listener: Listener
+  readonly #stopping = new AbortController()
+  readonly #timers: NodeJS.Timeout[] = []
+  readonly #resumption = new Map<string, Uint8Array>()
+  #host: HostKeys
+  #ticketKeys: readonly TicketKey[] = []
+  #relayNumbers = 0
+  #heardControl = false
+
+  constructor(options: ProxyOptions) {
+    this.#options = options
+    this.#host = options.host
+    const { clock, log, saved, save, audit } = options
+    this.#feed = new TrustFeed({
+      class: 'proxy',
+      saved,
+      save,
+      clock,
+      log,
+      onChange: (message) => this.#trustChanged(message),
+      onRefused: ({ code, reason, type }, carrier) =>
+        audit('snapshot.refused', code === 'snapshot.rolled-back' ? 'SLS002E' : 'SLS001E', {
+          kind: type,
+          error: reason,
+          carrier,
+        }),
+      onForward: (message) => this.#links.broadcast(message),
+    })
+    this.#workers = new Pool({
+      entry: siblingModule(import.meta.url, 'proxy-thread'),
+      count: options.threads,
+      data: () => this.#threadData(),
+      clock,
+      log,
+      onMessage: (thread, message) => this.#heard(thread, message),
+      onLost: (thread) => this.#lost(thread),
+    })
+    this.#links = new ProxyLinks({
+      proxyId: options.proxyId,
+      clock,
+      ledger: this.ledger,
+      log,
+      trust: () => this.#feed.forwarded,
+    })
+    this.#sessions = new ProxySessions({
+      cluster: options.cluster,
+      clock,
+      ledger: this.ledger,
+      log,
+      links: this.#links,
+      workers: this.#workers,
+      ticketKeys: () => this.#ticketKeys,
+      inventory: () => this.#feed.inventory,
+      lockSet: () => this.#feed.lockSet,
+      audit,
+    })
+    this.#listener = this.#makeListener()
+  }
+
+  get ready(): boolean {
+    return this.#heardControl && this.#ticketKeys.length > 0
+  }
+
+  get counters(): {
+    readonly listener: Listener['counters']
+    readonly strangers: number
+    readonly refusedSpares: number
+    readonly spareEnds: Readonly<Record<string, number>>
+  } {
+    return {
+      listener: this.#listener.counters,
+      strangers: this.#sessions.strangers,
+      refusedSpares: this.#links.refusedSpares,
+      spareEnds: this.#links.pool.ends(),
+    }
+  }
+
+  /** Resolves with the public port when it serves. */
+  async start(): Promise<number> {
+    await handoverSelfTest()
+    this.#feed.restore()
+    this.#drawResumptionKeys()
+    await this.#workers.start()
+    this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
+    this.#every(max('proxyReportMs'), () => void this.#report())
+    void this.#keepWatching()
+    void this.#keepTicketKeys()
+    return await this.#listener.listen(this.#options.listen)
+  }
+
+  /** A renewed certificate of this proxy. */
+  replaceHost(host: HostKeys): void {
+    this.#host = host
+    this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** No new connections; sessions go on until `deadlineMs`. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#listener.close()
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const { agentId } of this.#links.agents)
+      this.#links.send(agentId, { type: 'drain', reason: 'the proxy stops', deadlineMs })
+    const endMs = this.#options.clock.monotonic() + deadlineMs
+    while (this.#sessions.size > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
+    this.#stopping.abort()
+    this.#links.close()
+    this.#sessions.close()
+    await this.#workers.stop()
+  }
+
+  #makeListener(): Listener {
+    const { publicAddress, proxyProtocol, perSourceMax, clock } = this.#options
+    const bounds = unfinishedBounds(descriptorLimit())
+    return new Listener({
+      recognisers: protocols,
+      publicAddress,
+      proxyProtocol,
+      bounds: perSourceMax === undefined ? bounds : { ...bounds, perSourceMax },
+      clock,
+      ledger: this.ledger,
+      onArrival: (arrival) => this.#arrived(arrival),
+      onStrangers: ({ total, sources, others }) => this.#auditStrangers(total, sources, others),
+    })
+  }
+
+  /** One event for the busiest sources of a minute, not one per knock. */
+  #auditStrangers(
+    total: number,
+    sources: readonly { source: string; count: number }[],
+    others: number,
+  ): void {
+    for (const { source, count } of sources.slice(0, max('strangerEventsMax')))
+      this.#options.audit('strangers.summary', 'SLN001W', {
+        'addr.remote': source,
+        connections: count,
+        total,
+        others,
+      })
+  }
+
+  #arrived(arrival: Arrival): void {
+    switch (arrival.kind) {
+      case 'tls':
+        return this.#arrivedTls(arrival)
+      case 'spare':
+        this.#links.park(arrival.socket, arrival.preface)
+        return
+      case 'protocol':
+        // No protocol that begins in clear is served yet.
+        return discard(arrival.handle)
+      case 'signal':
+    }
+  }
+
+  #arrivedTls(arrival: Extract<Arrival, { kind: 'tls' }>): void {
+    const { handle, first, source, alpn, serverName, stage } = arrival
+    if (stage === '' && alpn.includes(LINK_ALPN))
+      return this.#give({ kind: 'link', client: handle, first, source }, handle)
+    if (stage === '' && alpn.includes(CONTROL_ALPN))
+      return this.#give(
+        { kind: 'control', session: ++this.#relayNumbers, client: handle, first },
+        handle,
+      )
+    if (arrival.protocol !== undefined)
+      return this.#sessions.open({
+        handle,
+        first,
+        source,
+        stage,
+        protocol: arrival.protocol,
+        serverName: serverName ?? '',
+      })
+    return this.#give({ kind: 'front', client: handle, first, source }, handle)
+  }
+
+  #give(message: ToProxyWorker, handle: SocketHandle): void {
+    const thread = this.#workers.least()
+    if (thread === undefined) discard(handle)
+    else thread.post(message, [handle])
+  }
+
+  #heard(thread: Thread, message: FromProxyWorker): void {
+    switch (message.kind) {
+      case 'link-up':
+        return this.#linkUp(thread, message)
+      case 'link-down':
+        return this.#links.down(message.agentId, thread, message.reason)
+      case 'from-agent':
+        return this.#links.heard(message.agentId, message.frame)
+      case 'need-spare':
+        return this.#sessions.needSpare(message.session)
+      case 'accepted':
+        return this.#sessions.accepted(message.session)
+      case 'ended':
+        return this.#sessions.ended(message.session, message.reason, message.counters)
+      case 'refused-link':
+        return this.#refusedLink(message)
+      case 'ask':
+        void this.#ask(thread, message)
+        return
+      case 'drained':
+    }
+  }
+
+  #linkUp(thread: Thread, message: Extract<FromProxyWorker, { kind: 'link-up' }>): void {
+    this.#links.up(message, thread)
+    void this.#report()
+  }
+
+  #refusedLink(message: Extract<FromProxyWorker, { kind: 'refused-link' }>): void {
+    const { agentId, reason, source } = message
+    this.#options.audit('link.refused', 'SLL001W', {
+      ...(agentId === undefined ? {} : { agent_id: agentId }),
+      reason,
+      'addr.remote': source.address,
+    })
+  }
+
+  async #ask(thread: Thread, message: Extract<FromProxyWorker, { kind: 'ask' }>): Promise<void> {
+    const { id, method, path, body } = message
+    const reply = await this.#options.control.call(method, path, body).catch(() => UNAVAILABLE)
+    thread.post({ kind: 'answer', id, ...reply })
+  }
+
+  #lost(thread: Thread): void {
+    this.#links.lost(thread)
+    this.#sessions.lost(thread)
+  }
+
+  #trustChanged(message: TrustMessage): void {
+    this.#workers.broadcast(message)
+    if (message.kind !== 'locks') return
+    this.#drawResumptionKeys()
+    this.#sessions.enforceLocks()
+    const nowMs = this.#options.clock.now()
+    for (const { agentId } of this.#links.agents)
+      if (matchLock(message.lockSet, { serverIds: [agentId] }, nowMs) !== undefined)
+        this.#links.cut(agentId, 'locked')
+  }
+
+  #threadData(): ProxyThreadData {
+    const { cluster, proxyId, publicAddress, controlAddresses, front, pages, gateway } =
+      this.#options
+    const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
+      kind: 'resumption-keys',
+      purpose,
+      keys: bytes,
+    }))
+    return {
+      cluster,
+      proxyId,
+      publicAddress,
+      controlAddresses,
+      front,
+      pages,
+      gateway,
+      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
+    }
+  }
+
+  /** New session ticket keys: nothing resumes over a lock, or for longer than an hour. */
+  #drawResumptionKeys(): void {
+    for (const purpose of ['link', 'front']) {
+      const keys = randomBytes(48)
+      this.#resumption.set(purpose, keys)
+      this.#workers.broadcast({ kind: 'resumption-keys', purpose, keys })
+    }
+  }
+
+  async #keepWatching(): Promise<void> {
+    const { control, log } = this.#options
+    const { signal } = this.#stopping
+    let pauseMs = max('redialMinMs')
+    while (!signal.aborted) {
+      try {
+        for await (const message of control.watch(this.#feed.held, signal)) {
+          if (!this.#heardControl) log.info('control heard')
+          this.#heardControl = true
+          pauseMs = max('redialMinMs')
+          this.#feed.accept(message, 'control')
+        }
+      } catch (error) {
+        if (!signal.aborted)
+          log.warn('control is away; trying again', {
+            error: String(error),
+            code: errorCode(error),
+          })
+      }
+      await pause(pauseMs, signal)
+      pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))
+    }
+  }
+
+  async #keepTicketKeys(): Promise<void> {
+    const { control, log } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      try {
+        this.#ticketKeys = await control.ticketKeys()
+        await pause(max('ticketKeysMs'), signal)
+      } catch (error) {
+        log.debug('ticket keys not fetched', { error: String(error) })
+        await pause(max('redialMinMs') * 5, signal)
+      }
+    }
+  }
+
+  async #report(): Promise<void> {
+    const agents = this.#links.agents
+    const report = {
+      linkedAgents: agents.map(({ agentId }) => agentId),
+      lockRevision: this.#feed.lockSet.revision,
+      agentLockRevisions: Object.fromEntries(
+        agents.map((agent) => [agent.agentId, agent.lockRevision]),
+      ),
+    }
+    await this.#options.control
+      .report(report)
+      .catch((error: unknown) =>
+        this.#options.log.debug('report not taken', { error: String(error) }),
+      )
+  }
+
+  #every(ms: number, action: () => void): void {
+    this.#timers.push(setInterval(action, ms))
+  }
+}
+
+const UNAVAILABLE: ApiReply = {
+  status: 503,
+  body: JSON.stringify({
+    error: { code: 'control.unavailable', message: 'Control cannot be reached now.' },
+  }),
+}
+
+function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done)
+  })
+}
