@@ -37,12 +37,12 @@ export interface PerformServices {
   readonly clock: Clock
   readonly timers: Timers
   readonly log: Logger
-  newDecisionId(): string
-  secureClient(raw: net.Socket, first: Uint8Array): Promise<SecuredClient>
-  authorize(peer: Peer, access: Access): Promise<AuthorizeOutcome>
-  dial(right: Authorized, opening: Uint8Array, signal: AbortSignal): Promise<Dialled>
-  tap(right: Authorized): Tap
-  audit(code: string, fields: AuditFields, right: Authorized | undefined): void
+  readonly newDecisionId: () => string
+  readonly secureClient: (raw: net.Socket, first: Uint8Array) => Promise<SecuredClient>
+  readonly authorize: (peer: Peer, access: Access) => Promise<AuthorizeOutcome>
+  readonly dial: (right: Authorized, opening: Uint8Array, signal: AbortSignal) => Promise<Dialled>
+  readonly tap: (right: Authorized) => Tap
+  readonly audit: (code: string, fields: AuditFields, right: Authorized | undefined) => void
 }
 
 export interface SessionCounters {

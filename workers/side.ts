@@ -5,13 +5,13 @@
 import type net from 'node:net'
 
 export interface SideHandlers {
-  data(chunk: Uint8Array): void
+  readonly data: (chunk: Uint8Array) => void
   /** The peer's last byte was delivered. */
-  ended(): void
+  readonly ended: () => void
   /** The socket is gone: reset, closed, destroyed. */
-  gone(error: Error | undefined): void
+  readonly gone: (error: Error | undefined) => void
   /** Everything written was taken. */
-  drained(): void
+  readonly drained: () => void
 }
 
 const NOTHING = new Uint8Array(0)
