@@ -17,6 +17,7 @@ import type {
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
+import { matchLock } from '../core/policy/locks.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
 import type { LightSnapshot, Snapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
@@ -170,7 +171,7 @@ export class Agent {
     this.#workers.broadcast({ kind: 'drain', deadlineMs })
     const endMs = this.#options.clock.monotonic() + deadlineMs
     while (this.#sessions > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
-    for (const link of this.#links.values()) link.close()
+    for (const link of this.#links.values()) link.stop()
     await this.#workers.stop()
   }
 
@@ -179,7 +180,7 @@ export class Agent {
     const wanted = new Set(addresses)
     for (const [address, link] of this.#links) {
       if (wanted.has(address)) continue
-      link.close()
+      link.stop()
       this.#links.delete(address)
       this.#up.delete(address)
     }
@@ -353,7 +354,13 @@ export class Agent {
     if (message.kind === 'beacon') return
     if (message.kind === 'locks') this.#drawResumptionKeys()
     if (message.kind === 'snapshot') this.#snapshotChanged(message.snapshot)
-    for (const link of this.#links.values()) link.recheck()
+    const proxyOk = (proxyId: string): boolean => this.#proxyUnlocked(proxyId)
+    for (const link of this.#links.values()) link.recheck(proxyOk)
+  }
+
+  #proxyUnlocked(proxyId: string): boolean {
+    const subject = { serverIds: [proxyId] }
+    return matchLock(this.#feed.lockSet, subject, this.#options.clock.now()) === undefined
   }
 
   #snapshotChanged({ proxies }: LightSnapshot): void {
