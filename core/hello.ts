@@ -43,6 +43,8 @@ export function readHello(first: Uint8Array): HelloReading {
   if (!plausible(first)) return NO
   if (first.length < RECORD_HEAD_BYTES + MESSAGE_HEAD_BYTES) return spread(first)
   const recordBytes = u16(first, 3)
+  // The message's own length lies in several records.
+  if (recordBytes < MESSAGE_HEAD_BYTES) return spread(first)
   const messageBytes = MESSAGE_HEAD_BYTES + u24(first, 6)
   const end = RECORD_HEAD_BYTES + messageBytes
   if (end > max('helloBytesMax')) return NO

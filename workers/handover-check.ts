@@ -24,7 +24,9 @@ export async function handoverSelfTest(): Promise<void> {
   // The emitted JavaScript of a release has its thread beside it under the same ending as this file.
   const ending = import.meta.url.endsWith('.ts') ? 'ts' : 'js'
   const thread = new Worker(new URL(`./handover-check-thread.${ending}`, import.meta.url))
-  const failed = once(thread, 'error', { signal }).then(([error]: unknown[]) => Promise.reject(error))
+  const failed = once(thread, 'error', { signal }).then((args) => {
+    throw new Error(String(args[0]))
+  })
   try {
     const said = await Promise.race([there(server, thread, signal), failed])
     if (said !== EXPECTED) throw new Error(`heard "${said}"`)
@@ -48,12 +50,12 @@ async function there(server: net.Server, thread: Worker, signal: AbortSignal): P
   const client = net.connect({ port: address.port, host: '127.0.0.1', noDelay: true })
   client.on('error', () => {})
   try {
-    const [accepted]: unknown[] = await once(server, 'connection', { signal })
+    const accepted: unknown = (await once(server, 'connection', { signal }))[0]
     if (!(accepted instanceof net.Socket)) throw new Error('no socket')
     client.write('one;')
     moveTo(thread, accepted)
     client.write('two;')
-    const [back]: unknown[] = await once(thread, 'message', { signal })
+    const back: unknown = (await once(thread, 'message', { signal }))[0]
     const { handle, heard } = back as Heard
     client.write('three;')
     client.end()
