@@ -70,8 +70,25 @@ test('a program that goes on after its test is killed', async (t) => {
 test('a program that ran to its end gives status and both outputs', async () => {
   const output = await run('/bin/sh', ['-c', 'cat; echo bad >&2; exit 3'], { input: 'in' })
   deepEqual(output, { code: 3, signal: null, stdout: 'in', stderr: 'bad\n' })
-  equal((await run('/nonexistent/program', [])).code, null)
+  equal((await run('/nonexistent/program', [])).code, 127)
   equal((await run('/bin/sh', ['-c', 'sleep 3; :'], { timeoutMs: 1 })).signal, 'SIGKILL')
+})
+
+test('a program ends with the process of its test, however that ends', async (t) => {
+  const fixture = join(ROOT, 'test/fixtures/processes.ts')
+  const script = join(await temporaryFolder(t), 'runner.ts')
+  await writeFile(
+    script,
+    `import { start } from '${fixture}'
+     const program = start({ after() {} }, '/bin/sh', ['-c', 'echo up; exec tail -f /dev/null'])
+     await program.line(/up/)
+     console.log('pid', program.pid)`,
+  )
+  const runner = startNode(t, script)
+  const pid = Number(/\d+/.exec(await runner.line(/^pid/))?.[0])
+  ok(alive(pid))
+  await runner.kill('SIGKILL')
+  await goneSoon(pid)
 })
 
 test('our own files run with code from strings forbidden', async (t) => {
