@@ -218,6 +218,11 @@ export const LIMITS = {
     'count',
     'Characters of `<ticket>.<target>.<kind>.<cluster>`: what DNS and TLS carry.',
   ) as Limit,
+  ticketKeySettleMs: limit(
+    5 * MINUTE,
+    'ms',
+    'A new ticket key is used after this; proxies fetch keys each minute.',
+  ) as Limit,
   ticketDialsUnacceptedMax: limit(
     8,
     'count',
@@ -395,7 +400,11 @@ export const LIMITS = {
     'count',
     'Sources of strangers that get an event of their own in a minute.',
   ),
-  inventoryIntervalMs: limit(MINUTE, 'ms', 'How often an agent announces its targets; also its heartbeat.'),
+  inventoryIntervalMs: limit(
+    MINUTE,
+    'ms',
+    'How often an agent announces its targets; also its heartbeat.',
+  ),
   proxyReportMs: limit(
     2 * SECOND,
     'ms',

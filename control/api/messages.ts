@@ -179,6 +179,8 @@ export interface DbClientRequest {
   /** The user's certificate for this target, PEM. */
   readonly userCertificate: string
   readonly publicKey: string
+  /** The database name the session asks for; when absent the certificate's route, else any the roles offer. */
+  readonly resource?: string
 }
 
 export interface ShortCertificate {
@@ -309,6 +311,8 @@ export interface TargetStatus {
 export interface SignRequest {
   readonly format: 'db'
   readonly hosts: readonly string[]
+  /** Names the database has in Sluice: its pg_ident lines admit certificates for these alone. */
+  readonly targets?: readonly string[]
   readonly ttlMs: number
   readonly publicKey: string
 }

@@ -339,7 +339,9 @@ async function bodyText(request: http.IncomingMessage): Promise<string> {
       })
   }
   if (Number(request.headers['content-length'] ?? 0) > max('apiBodyBytesMax'))
-    throw new ProxyError('limit.exceeded', 'The body is longer than apiBodyBytesMax.', { side: 'client' })
+    throw new ProxyError('limit.exceeded', 'The body is longer than apiBodyBytesMax.', {
+      side: 'client',
+    })
   return await readText(request, max('apiBodyBytesMax'))
 }
 

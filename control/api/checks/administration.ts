@@ -159,6 +159,7 @@ export const operations: Pick<Checks, OperationCalls> = {
     request: z.strictObject({
       format: z.literal('db'),
       hosts: list(text(253).min(1), 64).refine((hosts) => hosts.length > 0, 'at least one host'),
+      targets: list(text(512), 64).exactOptional(),
       ttlMs: z.int().positive(),
       publicKey: base64,
     }),

@@ -65,6 +65,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       principal: text(KB),
       userCertificate: pem,
       publicKey: base64,
+      resource: text(KB).exactOptional(),
     }),
     reply: certificateReply,
   },

@@ -1,0 +1,95 @@
+// Session leases: how many sessions a person has in the whole cluster, counted by (issuer, user). Taken by the agent that verified
+// the certificate, refreshed at half their life, gone when it stops. The newest over the limit is refused. Kept in memory: after
+// a restart of control agents take theirs again, and for one life the count is low.
+
+import { randomBytes } from 'node:crypto'
+
+import type { Clock } from '../core/clock.ts'
+import { ProxyError } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
+
+interface Lease {
+  readonly owner: string
+  readonly subject: string
+  endsAtMs: number
+}
+
+export interface LeaseWish {
+  /** Id of the agent that asks: nobody else may keep or release its lease. */
+  readonly owner: string
+  readonly issuer: string
+  readonly user: string
+  readonly max: number
+}
+
+export class Leases {
+  readonly #clock: Clock
+  readonly #leases = new Map<string, Lease>()
+  readonly #bySubject = new Map<string, Set<string>>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#leases.size
+  }
+
+  /** Throws `limit.exceeded` when the person has `max` sessions already. */
+  take(wish: LeaseWish): string {
+    // Null cannot occur in either, so two pairs never look alike.
+    const subject = `${wish.issuer}\0${wish.user}`
+    const ids = this.#bySubject.get(subject) ?? new Set()
+    for (const id of ids) this.#dropIfOver(id)
+    if (ids.size >= wish.max)
+      throw new ProxyError(
+        'limit.exceeded',
+        `${wish.user} has ${ids.size} sessions; the roles allow ${wish.max} (max_connections).`,
+        {
+          side: 'client',
+          next: 'End another session, or ask for a role with a higher max_connections.',
+        },
+      )
+    const id = randomBytes(16).toString('hex')
+    this.#leases.set(id, { owner: wish.owner, subject, endsAtMs: this.#end() })
+    ids.add(id)
+    this.#bySubject.set(subject, ids)
+    return id
+  }
+
+  /** Throws `resource.not-found` when it has ended: the session must take a new one. */
+  keep(id: string, owner: string): void {
+    this.#dropIfOver(id)
+    const lease = this.#leases.get(id)
+    if (lease === undefined || lease.owner !== owner)
+      throw new ProxyError('resource.not-found', 'There is no such lease.', { side: 'client' })
+    lease.endsAtMs = this.#end()
+  }
+
+  release(id: string, owner: string): void {
+    if (this.#leases.get(id)?.owner === owner) this.#drop(id)
+  }
+
+  /** Drops what has ended. Called each minute. */
+  sweep(): void {
+    for (const id of this.#leases.keys()) this.#dropIfOver(id)
+  }
+
+  #end(): number {
+    return this.#clock.monotonic() + max('leaseTtlMs')
+  }
+
+  #dropIfOver(id: string): void {
+    const lease = this.#leases.get(id)
+    if (lease !== undefined && this.#clock.monotonic() >= lease.endsAtMs) this.#drop(id)
+  }
+
+  #drop(id: string): void {
+    const lease = this.#leases.get(id)
+    if (lease === undefined) return
+    this.#leases.delete(id)
+    const ids = this.#bySubject.get(lease.subject)
+    ids?.delete(id)
+    if (ids?.size === 0) this.#bySubject.delete(lease.subject)
+  }
+}
