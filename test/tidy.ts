@@ -24,7 +24,8 @@ export const TEST_FILE_LINES_MAX = 600
 export const FUNCTION_LINES_MAX = 60
 
 const isCode = (path: string): boolean => /\.(ts|mjs)$/.test(path)
-const isTest = (path: string): boolean => /\.(test|suite)\.ts$/.test(path)
+/** Tests, and what stands beside them for them alone. */
+const isTest = (path: string): boolean => /\.(test|suite|fixture|child)\.ts$/.test(path)
 /** The rules' own words and planted breaches. */
 const isTidy = (path: string): boolean => /^test\/tidy(\.test)?\.ts$/.test(path)
 
@@ -248,7 +249,8 @@ function lineAt(text: string, index: number): number {
 // Names, openings, links
 
 function opening({ path, text }: Source): string[] {
-  if (!isCode(path)) return []
+  // A test beside its file is opened by its name.
+  if (!isCode(path) || isTest(path)) return []
   const first = text.replace(/^#!.*\n/, '')
   return /^(\/\/|\/\*)/.test(first) ? [] : ['does not open with a comment that says what it is']
 }
@@ -259,7 +261,7 @@ function fileName({ path }: Source): string[] {
   if (!isCode(path)) return []
   const base = posix
     .basename(path)
-    .replace(/(\.(test|suite|bench|fuzz|full|child))*\.(ts|mjs)$/, '')
+    .replace(/(\.(test|suite|bench|fuzz|full|child|fixture))*\.(ts|mjs)$/, '')
   if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(base)) return ['is not lower-case words with hyphens']
   if (VAGUE.test(base)) return ['has a name that says nothing; name the concept']
   if (/^(issue|bug|test|route)?-?\d+$/.test(base)) return ['has a number for a name']
