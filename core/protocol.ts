@@ -70,7 +70,13 @@ export type SessionEvent =
       readonly nowMs: number
     }
   /** TLS is up. A client without `peer` is to be refused: with `refusal` when the performer knows why (expired, locked, over a limit). */
-  | { readonly kind: 'tls'; readonly side: Side; readonly peer?: Peer; readonly alpn?: string; readonly refusal?: Refusal }
+  | {
+      readonly kind: 'tls'
+      readonly side: Side
+      readonly peer?: Peer
+      readonly alpn?: string
+      readonly refusal?: Refusal
+    }
   | { readonly kind: 'authorized'; readonly right: Authorized }
   /** The target is connected and logged in: bytes from it follow. */
   | { readonly kind: 'connected' }
