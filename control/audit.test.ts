@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict'
+import { appendFile, readdir, readFile, stat, truncate } from 'node:fs/promises'
+import { describe, it, mock } from 'node:test'
+import { readLine } from '../core/audit/chain.ts'
+import { max } from '../core/limits.ts'
+import { emitMany, DAY_MS, type LogFixture, newLogFolder, TODAY } from './audit/log.fixture.ts'
+import type { AuditLog } from './audit.ts'
+
+describe('the audit log', () => {
+  it('holds an event on disk, chained, before the append resolves', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await log.emit('user.login', 'T1000I', { user: 'alice' })
+    const [line = ''] = await fixture.lines()
+    assert.equal(readLine(line)?.event['user'], 'alice')
+    assert.deepEqual(log.status(), { count: 1, head: readLine(line)?.hash })
+    assert.equal((await stat(fixture.path(TODAY))).mode & 0o777, 0o600)
+    await emitMany(log, 100)
+    assert.deepEqual(await problemOf(log), undefined)
+    assert.equal((await log.verify()).records, 101)
+  })
+
+  it('begins a file each day, and stays on it when the clock goes back', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 3)
+    fixture.clock.advance(DAY_MS)
+    await emitMany(log, 3)
+    fixture.clock.jump(-DAY_MS)
+    await emitMany(log, 3)
+    assert.equal((await fixture.lines()).length, 3)
+    assert.equal((await fixture.lines('events-2026-11-21.jsonl')).length, 6)
+    const again = await fixture.open()
+    await emitMany(again, 1)
+    assert.equal((await again.verify()).records, 10)
+  })
+
+  it('goes on where it stood when it is opened again', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 5)
+    await log.close()
+    const again = await fixture.open()
+    assert.deepEqual(again.status(), log.status())
+    await emitMany(again, 5)
+    const report = await again.verify()
+    assert.deepEqual({ ok: report.ok, records: report.records }, { ok: true, records: 10 })
+    assert.equal(report.checkpoints, 1)
+  })
+
+  it('exports every record as it stands in the files', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 3)
+    fixture.clock.advance(DAY_MS)
+    await emitMany(log, 3)
+    const parts: Uint8Array[] = []
+    for await (const part of log.export()) parts.push(part)
+    const lines = Buffer.concat(parts).toString().split('\n').slice(0, -1)
+    assert.deepEqual(
+      lines.map((line) => readLine(line)?.seq),
+      [1, 2, 3, 4, 5, 6],
+    )
+  })
+})
+
+describe('checkpoints', () => {
+  it('are taken every minute when there is something new, and signed', async () => {
+    mock.timers.enable({ apis: ['setInterval'] })
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    mock.timers.tick(max('auditCheckpointMs'))
+    assert.equal(log.latestCheckpoint(), undefined)
+    await emitMany(log, 2)
+    mock.timers.tick(max('auditCheckpointMs'))
+    await log.checkpoint()
+    mock.timers.reset()
+    assert.equal(log.latestCheckpoint()?.count, 2)
+    assert.equal(log.latestCheckpoint()?.head, log.status().head)
+    await log.checkpoint()
+    const report = await log.verify()
+    assert.deepEqual(
+      { ok: report.ok, checkpoints: report.checkpoints },
+      { ok: true, checkpoints: 1 },
+    )
+  })
+
+  it('are taken after so many records, without waiting for the minute', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, max('auditCheckpointEvery'))
+    await log.checkpoint()
+    assert.equal(log.latestCheckpoint()?.count, max('auditCheckpointEvery'))
+    assert.equal(
+      (await readFile(fixture.path('checkpoints.jsonl'), 'utf8')).split('"writer"').length,
+      2,
+    )
+  })
+})
+
+describe('opening after a crash', () => {
+  it('cuts off a torn record and says so, whatever byte it was torn at', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 3)
+    const whole = await readFile(fixture.path(TODAY))
+    const lastLine = whole.lastIndexOf('\n', whole.length - 2) + 1
+    for (const torn of [1, 40, whole.length - lastLine - 2, whole.length - lastLine - 1]) {
+      const again = await newLogFolder()
+      await again.write([])
+      await appendFile(again.path(TODAY), whole.subarray(0, lastLine + torn))
+      const opened = await again.open()
+      const [event] = (await opened.query()).items
+      assert.equal(event?.['event'], 'audit.recovered')
+      assert.equal(event?.['dropped_bytes'], torn)
+      assert.equal(event?.['offset'], lastLine)
+      assert.equal((await opened.verify()).records, 3)
+    }
+  })
+
+  it('sets aside, and does not delete, bytes that were no torn write', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 4)
+    const lines = await fixture.lines()
+    await fixture.write(lines.with(1, (lines[1] ?? '').replace('user-1', 'user-X')))
+    const again = await fixture.open()
+    const [event] = (await again.query()).items
+    assert.equal(event?.['whole_records'], 2)
+    const kept = (await readdir(fixture.folder)).filter((name) => name.startsWith('damaged-'))
+    assert.deepEqual(kept, [event?.['kept_as']])
+    assert.match(await readFile(fixture.path(kept[0] ?? ''), 'utf8'), /user-X/)
+    assert.equal((await again.verify()).records, 2)
+  })
+
+  it('says that records a checkpoint knew are gone, and verifies as broken from then on', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 4)
+    await log.close()
+    await truncate(fixture.path(TODAY), (await fixture.lines()).slice(0, 2).join('\n').length + 1)
+    const again = await fixture.open()
+    const [event] = (await again.query()).items
+    assert.equal(event?.['event'], 'audit.fork')
+    await emitMany(again, 4)
+    assert.match((await problemOf(again)) ?? '', /^record 4 is forked/)
+  })
+
+  it('reads only what was written since the last checkpoint, and knows its emitters from there', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 4)
+    await log.close()
+    // A record before the checkpoint is damaged: opening does not see it, verifying does.
+    const lines = await fixture.lines()
+    await fixture.write(lines.with(1, (lines[1] ?? '').replace('user-1', 'user-X')))
+    const again = await fixture.open()
+    assert.equal(again.status().count, 4)
+    assert.match((await problemOf(again)) ?? '', /^record 2 is changed/)
+  })
+})
+
+describe('a query', () => {
+  async function filled(): Promise<{ fixture: LogFixture; log: AuditLog }> {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    for (const user of ['alice', 'bob']) {
+      for (let day = 0; day < 3; day += 1) {
+        await log.emit('user.login', 'T1000I', { user })
+        await log.emit('decision.deny', 'SLP001W', { user, decision_id: `${user}-${day}` })
+        fixture.clock.advance(DAY_MS)
+      }
+    }
+    return { fixture, log }
+  }
+
+  it('gives the newest first, page by page, each record once', async () => {
+    const { log } = await filled()
+    const seen: unknown[] = []
+    let cursor: string | undefined
+    do {
+      const page = await log.query({ limit: 5, ...(cursor === undefined ? {} : { cursor }) })
+      seen.push(...page.items.map((item) => item['seq']))
+      cursor = page.next
+    } while (cursor !== undefined)
+    assert.deepEqual(seen, [12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1])
+  })
+
+  it('filters by name, code, time, user and decision', async () => {
+    const { fixture, log } = await filled()
+    const count = async (query: Parameters<AuditLog['query']>[0]): Promise<number> =>
+      (await log.query(query)).items.length
+    assert.equal(await count({ types: ['user.login'] }), 6)
+    assert.equal(await count({ types: ['SLP001W', 'T1000I'] }), 12)
+    assert.equal(await count({ types: ['user.create'] }), 0)
+    assert.equal(await count({ user: 'bob' }), 6)
+    assert.equal(await count({ decisionId: 'alice-2' }), 1)
+    const start = fixture.clock.now() - 6 * DAY_MS
+    assert.equal(await count({ fromMs: start + DAY_MS }), 10)
+    assert.equal(await count({ fromMs: start + DAY_MS, toMs: start + 2 * DAY_MS }), 4)
+    await assert.rejects(count({ cursor: '-1' }), { code: 'resource.invalid' })
+  })
+
+  it('finds records longer than one read', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    const long = 'é'.repeat(30_000)
+    for (let index = 0; index < 20; index += 1) {
+      await log.emit('user.login', 'T1000I', { user: `u${index}`, error: long })
+    }
+    const { items } = await log.query()
+    assert.equal(items.length, 20)
+    assert.ok(items.every((item) => item['error'] === long))
+  })
+})
+
+async function problemOf(log: AuditLog): Promise<string | undefined> {
+  return (await log.verify()).problem
+}
