@@ -113,6 +113,8 @@ export class TlsServer {
       raw.on('error', () => {})
       raw.once('close', () => this.#reject(raw, 'the connection closed'))
       if (first.length > 0) raw.unshift(first)
+      // The TLS socket takes this over: a client that leaves must not hold its place until the deadline.
+      raw.allowHalfOpen = false
       this.#server.emit('connection', raw)
     })
   }
@@ -132,6 +134,8 @@ export class TlsServer {
       return
     }
     this.#pending.delete(raw)
+    // From here on a half-close is the session's to keep.
+    socket.allowHalfOpen = true
     pending.resolve(secured)
   }
 
