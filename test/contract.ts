@@ -229,6 +229,7 @@ function refusedEverywhere(script: Script, heard: FramedScripts['heard']): void 
         const rig = new Rig(script.open()).run(script.steps.slice(0, length))
         if (rig.ended) continue
         const toTarget = rig.written('target').length
+        const toClient = rig.written('client').length
         const decided = rig.decisions.length
         if (evict) rig.event({ kind: 'evict', refusal })
         else rig.refuse(refusal)
@@ -238,7 +239,9 @@ function refusedEverywhere(script: Script, heard: FramedScripts['heard']): void 
         assert.deepEqual(acts(rig).slice(0, -1).filter(reaches), acts(rig, decided).filter(reaches))
         const last = script.steps[length - 1]
         const deaf = last === undefined || ('deaf' in last && last.deaf === true)
-        if (!deaf) assert.ok(heard(rig.written('client'), refusal.decisionId), `step ${length}`)
+        const written = rig.written('client')
+        if (deaf) assert.equal(written.length, toClient, 'speaks inside a message of the target')
+        else assert.ok(heard(written, refusal.decisionId), `is not heard at step ${length}`)
         rig.refuse(refusal)
       }
     }

@@ -59,7 +59,9 @@ function cancel(first: Uint8Array, length: number): Recognition {
   const [least, most] = [CANCEL_KEY_BYTES, max('pgCancelKeyBytesMax')]
   if (length < CANCEL_HEAD_BYTES + least || length > CANCEL_HEAD_BYTES + most) return NO
   if (first.length < length) return MORE
-  return first.length === length ? { verdict: 'signal', key: first.slice(REQUEST_BYTES) } : NO
+  if (first.length > length) return NO
+  // Not slice(): a Buffer's would be a view of bytes that the listener goes on to use.
+  return { verdict: 'signal', key: Uint8Array.from(first.subarray(REQUEST_BYTES)) }
 }
 
 /** True while the bytes may still become one of the three requests: their length word is small, their code begins alike. */

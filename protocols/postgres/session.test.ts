@@ -296,3 +296,10 @@ test('an event that the phase does not wait for ends the session', () => {
   assert.equal(opened(ALICE).ended, false)
   assert.ok(run(start, secured, client(ALICE), { event: { kind: 'connected' } }).ended)
 })
+
+test('bytes of a target are never read as a start-up message', () => {
+  const session = new PostgresSession()
+  const rig = new Rig(session).run([start, secured])
+  assert.equal(session.bytes('target', ALICE, 0, rig), 0)
+  assert.deepEqual(actions(rig), ['upgrade-tls'])
+})

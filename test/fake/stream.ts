@@ -35,7 +35,7 @@ class Pipe {
 
   async write(bytes: Uint8Array): Promise<void> {
     if (this.#over) throw new ProxyError('protocol.violation', 'written after the end')
-    if (bytes.length > 0) this.#chunks.push(bytes.slice())
+    if (bytes.length > 0) this.#chunks.push(Uint8Array.from(bytes))
     this.#bytes += bytes.length
     this.#notify()
     while (this.#bytes > BUFFERED_BYTES_MAX && this.#failure === undefined) await this.#change()
