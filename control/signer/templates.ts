@@ -6,6 +6,8 @@ import { encodeIdentity, isPlainText, SYSTEM_ID } from '../../core/cert/identity
 import { keyId, type PublicKey, readPublicKey, sameBytes } from '../../core/cert/key.ts'
 import { readCsr } from '../../core/cert/csr.ts'
 import {
+  ipBytes,
+  ipText,
   isDnsName,
   isIpAddress,
   isLabel,
@@ -101,7 +103,8 @@ export function issueDbServer(set: AuthoritySet, request: DbServerRequest, nowMs
   const [first] = hosts
   if (first === undefined || hosts.length > max('dbServerHostsMax'))
     throw refused(`a database certificate has 1 to ${max('dbServerHostsMax')} hosts`)
-  const ipAddresses = hosts.filter(isIpAddress)
+  // One spelling each, so that the same address twice is seen.
+  const ipAddresses = hosts.filter(isIpAddress).map((host) => ipText(ipBytes(host)))
   const dnsNames = hosts.filter((host) => !isIpAddress(host))
   for (const name of dnsNames) checkDatabaseHost(name, set.cluster)
   return issue(set, 'db', nowMs, {
