@@ -67,6 +67,7 @@ export const LIMITS = {
   ) as Limit,
   userCertTtlMs: limit(12 * HOUR, 'ms', 'Default life of a login certificate.') as Limit,
   userCertTtlMaxMs: limit(30 * HOUR, 'ms', 'Longest life of a login certificate.') as Limit,
+  renewalRetryMs: limit(MINUTE, 'ms', 'Pause before a host certificate that could not be renewed is tried again.'),
   hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.') as Limit,
   dbClientCertTtlMs: limit(
     DAY,

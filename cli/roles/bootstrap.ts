@@ -6,7 +6,8 @@ import process from 'node:process'
 import { ProxyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
 import type { BoundHandle } from '../supervisor/listeners.ts'
-import type { FromChild, LocalJoin, ToChild } from '../supervisor/messages.ts'
+import type { FromChild, LocalJoin, Role, ToChild } from '../supervisor/messages.ts'
+import { createLogger, DEFAULT_LOG } from '../logger.ts'
 
 export interface RoleStart {
   readonly config: string
@@ -26,8 +27,9 @@ export interface RunningRole {
 }
 
 /** Runs a role process to its end. `begin` starts the role and returns its handle. */
-export function runRole(log: Logger, begin: (start: RoleStart) => Promise<RunningRole>): void {
+export function runRole(role: Role, begin: (start: RoleStart) => Promise<RunningRole>): void {
   process.umask(0o077)
+  const log = createLogger({ ...DEFAULT_LOG, component: role })
   const listeners: Record<string, BoundHandle> = {}
   let awaited: Extract<ToChild, { kind: 'start' }> | undefined
   let running: RunningRole | undefined

@@ -1,0 +1,182 @@
+// The agent's process: joins through the proxy's public port, announces its databases, links to every proxy, serves sessions.
+
+import { readFileSync } from 'node:fs'
+import os from 'node:os'
+
+import { type ConfigFile, type DatabaseConfig, loadConfig } from '../../control/config.ts'
+import { generateKey } from '../../core/cert/key.ts'
+import { writePem } from '../../core/cert/pem.ts'
+import { systemClock } from '../../core/clock.ts'
+import type { TargetRef } from '../../core/identity.ts'
+import { Agent, type AgentControl, type AnnouncedTarget } from '../../workers/agent-main.ts'
+import type { IssuedCertificate } from '../../workers/db-certificates.ts'
+import { connectTo } from '../connect.ts'
+import { splitAddress } from '../supervisor/listeners.ts'
+import { VERSION } from '../version.ts'
+import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
+import { startDiagnostics } from './diagnostics.ts'
+import { hostCas, newRequest } from './identity.ts'
+import { Member } from './member.ts'
+import {
+  drainMs,
+  hostname,
+  joinToken,
+  pins,
+  publicAddress,
+  roleFolder,
+  roleLogger,
+} from './settings.ts'
+
+runRole('agent', begin)
+
+async function begin(start: RoleStart): Promise<RunningRole> {
+  const config = loadConfig(start.config, start.configFile)
+  const log = roleLogger('agent', start.config, start.configFile)
+  let known: readonly string[] = [proxyAddress(config)]
+  const member = await Member.open({
+    folder: roleFolder(config, 'agent'),
+    connect: connectTo(() => known),
+    pins: start.local?.pins ?? pins(config),
+    join: {
+      role: 'agent',
+      token: start.local?.token ?? joinToken(config),
+      hostname: hostname(config),
+      services: ['db'],
+    },
+    log,
+  })
+  known = [...new Set([...known, ...member.identity.proxies])]
+  const { id, cluster, certificate, key } = member.identity
+  const agent = new Agent({
+    agentId: id,
+    cluster,
+    hostname: hostname(config),
+    version: VERSION,
+    threads: config.db_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
+    targets: config.db_service.databases.map(announced),
+    host: { certificate, key },
+    hostCas: hostCas(member.identity),
+    proxies: known,
+    control: controlOf(member, config),
+    saved: member.savedTrust(),
+    save: (saved) => member.saveTrust(saved),
+    audit: (name, code, fields) => member.audit(name, code, fields),
+    clock: systemClock,
+    log,
+  })
+  member.onRenewed((identity) =>
+    agent.replaceHost({ certificate: identity.certificate, key: identity.key }),
+  )
+  await agent.start()
+  const diagnostics = await startDiagnostics(start.listeners, {
+    role: 'agent',
+    ready: () => agent.ready,
+    gauges: () => ({
+      ...agent.ledger.counts(),
+      sessions: agent.sessions,
+      linked_proxies: agent.linkedProxies,
+      audit_spool: member.spool.pending,
+    }),
+  })
+  return {
+    addresses: diagnostics.addresses,
+    reload: async () =>
+      log.info('reload: an agent reads its databases at start; restart it for new ones'),
+    async drain() {
+      await agent.drain(drainMs(config))
+      diagnostics.close()
+      await member.close()
+    },
+  }
+}
+
+/** Where the public port is: named, or on this machine. */
+function proxyAddress(config: ConfigFile): string {
+  return config.sluice.proxy_server ?? publicAddress(config)
+}
+
+function controlOf(member: Member, config: ConfigFile): AgentControl {
+  const { client } = member
+  const descriptions = new Map(
+    config.db_service.databases.map(({ name, description }) => [name, description]),
+  )
+  return {
+    async announce(targets) {
+      const { key, csr } = newRequest()
+      const reply = await client.call('inventory', {
+        targets: targets.map((target) => asAnnounced(target, descriptions)),
+        csr,
+      })
+      const { accepted, refused, certificate } = reply
+      return {
+        accepted,
+        refused,
+        ...(certificate === undefined ? {} : { keys: { certificate, key } }),
+      }
+    },
+    dbClient: (target, principal, userCertificate) =>
+      issueDbClient(member, target, principal, userCertificate),
+    takeLease: async ({ issuer, name }, decisionId, max) =>
+      (await client.call('lease-take', { user: name, issuer, decisionId, max })).lease,
+    keepLease: async (id) => void (await client.call('lease-keep', { id })),
+    releaseLease: async (id) => void (await client.call('lease-release', { id })),
+  }
+}
+
+async function issueDbClient(
+  member: Member,
+  target: TargetRef,
+  principal: string,
+  userCertificate: Uint8Array,
+): Promise<IssuedCertificate> {
+  const { privateKey, signer } = generateKey('ecdsa-p256')
+  const { certificate, expiresAtMs } = await member.client.call('certificate-db-client', {
+    target: target.name,
+    principal,
+    userCertificate: writePem('CERTIFICATE', userCertificate),
+    publicKey: Buffer.from(signer.spki).toString('base64'),
+  })
+  return {
+    certificate,
+    expiresAtMs,
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+function announced(database: DatabaseConfig): AnnouncedTarget {
+  const { host, port } = splitAddress(database.uri)
+  const caFile = database.tls?.ca_cert_file ?? database.ca_cert_file
+  return {
+    ref: { kind: 'db', name: database.name },
+    protocol: database.protocol,
+    labels: database.static_labels,
+    host,
+    port,
+    tls: {
+      mode: database.tls?.mode ?? 'verify-full',
+      serverName: database.tls?.server_name ?? host,
+      trustSystemRoots: database.tls?.trust_system_cert_pool ?? false,
+      ...(caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') }),
+    },
+  }
+}
+
+function asAnnounced(
+  target: AnnouncedTarget,
+  descriptions: ReadonlyMap<string, string>,
+): {
+  kind: 'db'
+  name: string
+  protocol: string
+  labels: Readonly<Record<string, string>>
+  description: string
+} {
+  const { name } = target.ref
+  return {
+    kind: 'db',
+    name,
+    protocol: target.protocol,
+    labels: target.labels,
+    description: descriptions.get(name) ?? '',
+  }
+}

@@ -1,0 +1,229 @@
+// What proxies and agents have in common: an identity (joined or read), a client of control's API under it, a spool of audit
+// events that is uploaded in the background, renewal, and the signed trust they keep on disk.
+
+import { readPem } from '../../core/cert/pem.ts'
+import { type ControlClient, connectControl } from '../../control/api/client.ts'
+import type { JsonObject } from '../../control/api/messages.ts'
+import type { ControlTrust } from '../../control/api/trust.ts'
+import { systemClock } from '../../core/clock.ts'
+import { errorCode, ProxyError } from '../../core/errors.ts'
+import { max } from '../../core/limits.ts'
+import type { Logger } from '../../core/log.ts'
+import type { SavedTrust } from '../../core/snapshot-keeper.ts'
+import { openSpool, type Spool } from '../../workers/spool.ts'
+import path from 'node:path'
+
+import { type Connect } from '../connect.ts'
+import { readText, writeWhole } from '../profile.ts'
+import {
+  hostCas,
+  IdentityFile,
+  type HostIdentity,
+  join,
+  type JoinOptions,
+  renew,
+  renewAtMs,
+} from './identity.ts'
+
+export interface MemberOptions {
+  readonly folder: string
+  readonly connect: Connect
+  readonly pins: readonly string[]
+  readonly join: Omit<JoinOptions, 'token'> & { readonly token: string | undefined }
+  readonly log: Logger
+}
+
+export class Member {
+  readonly client: ControlClient
+  readonly spool: Spool
+  readonly #options: MemberOptions
+  readonly #file: IdentityFile
+  readonly #stopping = new AbortController()
+  #identity: HostIdentity
+  #renewal: NodeJS.Timeout | undefined
+  #onRenewed: (identity: HostIdentity) => void = () => {}
+
+  private constructor(
+    options: MemberOptions,
+    file: IdentityFile,
+    identity: HostIdentity,
+    spool: Spool,
+  ) {
+    this.#options = options
+    this.#file = file
+    this.#identity = identity
+    this.spool = spool
+    this.client = connectControl({
+      connect: options.connect,
+      trust: (): ControlTrust => ({
+        cas: hostCas(this.#identity),
+        cluster: this.#identity.cluster,
+      }),
+      identity: () => ({ certificate: this.#identity.certificate, key: this.#identity.key }),
+    })
+  }
+
+  /** Reads the identity, or joins. Joining is tried until it succeeds or control says no. */
+  static async open(options: MemberOptions): Promise<Member> {
+    const file = new IdentityFile(options.folder)
+    let identity = file.read()
+    if (identity === undefined) {
+      identity = await joinUntil(options)
+      file.write(identity)
+    }
+    const { id, cluster } = identity
+    const spool = await openSpool({
+      folder: path.join(options.folder, 'audit'),
+      id,
+      cluster,
+      clock: systemClock,
+      logger: options.log,
+    })
+    const member = new Member(options, file, identity, spool)
+    void member.#upload()
+    member.#planRenewal()
+    return member
+  }
+
+  get identity(): HostIdentity {
+    return this.#identity
+  }
+
+  /** What was believed before the restart; at first only the signers named by the join. */
+  savedTrust(): SavedTrust {
+    const text = readText(this.#trustFile())
+    if (text !== undefined) return JSON.parse(text) as SavedTrust
+    return { signers: this.#identity.signers, revision: 0, lockRevision: 0 }
+  }
+
+  saveTrust(saved: SavedTrust): void {
+    writeWhole(this.#trustFile(), JSON.stringify(saved))
+  }
+
+  onRenewed(handler: (identity: HostIdentity) => void): void {
+    this.#onRenewed = handler
+  }
+
+  /** Emits an event of this host. Losing one is counted by the spool and told in the log itself. */
+  audit(name: string, code: string, fields: Readonly<Record<string, unknown>>): void {
+    void this.spool.emit(name, code, fields)
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    clearTimeout(this.#renewal)
+    this.client.close()
+    await this.spool.close()
+  }
+
+  #trustFile(): string {
+    return path.join(this.#options.folder, 'trust.json')
+  }
+
+  async #upload(): Promise<void> {
+    const { signal } = this.#stopping
+    let pauseMs = max('redialMinMs')
+    while (!signal.aborted) {
+      await this.spool.waiting()
+      try {
+        await this.spool.drain(
+          async (records) =>
+            (await this.client.call('audit-upload', { records: records as readonly JsonObject[] }))
+              .acknowledged,
+        )
+        pauseMs = max('redialMinMs')
+      } catch (error) {
+        if (signal.aborted) return
+        this.#options.log.debug('audit records not uploaded yet', { error: String(error) })
+        await pause(pauseMs, signal)
+        pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))
+      }
+    }
+  }
+
+  #planRenewal(): void {
+    const inMs = Math.max(renewAtMs(this.#identity) - systemClock.now(), max('renewalRetryMs'))
+    this.#renewal = setTimeout(() => void this.#renew(), Math.min(inMs, TIMER_MS_MAX))
+    this.#renewal.unref()
+  }
+
+  async #renew(): Promise<void> {
+    const { log } = this.#options
+    try {
+      if (systemClock.now() >= renewAtMs(this.#identity)) {
+        this.#identity = await renew(this.client, this.#identity)
+        this.#file.write(this.#identity)
+        this.client.reset()
+        this.#onRenewed(this.#identity)
+        log.info('identity renewed', { id: this.#identity.id })
+      }
+    } catch (error) {
+      log.warn('identity not renewed; trying again', {
+        error: String(error),
+        code: errorCode(error),
+      })
+    }
+    if (!this.#stopping.signal.aborted) this.#planRenewal()
+  }
+}
+
+/** Node's longest timer. */
+const TIMER_MS_MAX = 2 ** 31 - 1
+
+async function joinUntil(options: MemberOptions): Promise<HostIdentity> {
+  const { token, ...wanted } = options.join
+  if (token === undefined)
+    throw new ProxyError(
+      'config.invalid',
+      `this ${wanted.role} has no identity yet and no token to join with`,
+      {
+        next: 'Run `tctl tokens add --type=…` on the control machine and put token and ca_pin into sluice.yaml (auth_token, ca_pin).',
+      },
+    )
+  if (options.pins.length === 0)
+    throw new ProxyError(
+      'trust.unproven',
+      'joining needs ca_pin: without it this machine cannot tell the cluster from an impostor',
+      {
+        next: '`tctl status` prints the pin.',
+      },
+    )
+  const client = connectControl({ connect: options.connect, trust: { pins: options.pins } })
+  try {
+    return await retry(() => join(client, { ...wanted, token }), options.log)
+  } finally {
+    client.close()
+  }
+}
+
+async function retry(attempt: () => Promise<HostIdentity>, log: Logger): Promise<HostIdentity> {
+  for (let pauseMs = max('redialMinMs'); ; pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))) {
+    try {
+      return await attempt()
+    } catch (error) {
+      const code = errorCode(error)
+      if (code !== 'control.unavailable' && code !== 'dial.failed') throw error
+      log.warn('cannot join yet', { error: error instanceof Error ? error.message : String(error) })
+      await pause(pauseMs)
+    }
+  }
+}
+
+/** Host CAs etc. of an identity as PEM blocks are kept; control's streams want DER. */
+export function derOf(pem: string): Uint8Array {
+  const [leaf] = readPem('CERTIFICATE', pem)
+  if (leaf === undefined) throw new ProxyError('cert.malformed', 'a PEM text holds no certificate')
+  return leaf
+}
+
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal?.addEventListener('abort', done)
+  })
+}

@@ -1,0 +1,210 @@
+// The proxy's process: joins control, keeps its snapshot, opens the public port.
+
+import os from 'node:os'
+
+import { type ConfigFile, loadConfig } from '../../control/config.ts'
+import { connectControl, type ControlClient } from '../../control/api/client.ts'
+import type { WatchItem } from '../../control/api/messages.ts'
+import { systemClock } from '../../core/clock.ts'
+import { ProxyError } from '../../core/errors.ts'
+import type { SignedMessage } from '../../core/snapshot-codec.ts'
+import type { ApiReply } from '../../workers/front.ts'
+import { Proxy, type ProxyControl } from '../../workers/proxy-main.ts'
+import { connectTo } from '../connect.ts'
+import { splitAddress } from '../supervisor/listeners.ts'
+import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
+import { startDiagnostics } from './diagnostics.ts'
+import { frontKeys } from './front-keys.ts'
+import { hostCas } from './identity.ts'
+import { Member } from './member.ts'
+import { frontGateway, frontPages } from './pages.ts'
+import {
+  drainMs,
+  hostname,
+  joinToken,
+  pins,
+  publicAddress,
+  roleFolder,
+  roleLogger,
+} from './settings.ts'
+
+runRole('proxy', begin)
+
+async function begin(start: RoleStart): Promise<RunningRole> {
+  const config = loadConfig(start.config, start.configFile)
+  const log = roleLogger('proxy', start.config, start.configFile)
+  const control = controlAddress(config, start)
+  const address = publicAddress(config)
+  const connect = connectTo(() => [control], 'control')
+  const member = await Member.open({
+    folder: roleFolder(config, 'proxy'),
+    connect,
+    pins: start.local?.pins ?? pins(config),
+    join: {
+      role: 'proxy',
+      token: start.local?.token ?? joinToken(config),
+      hostname: hostname(config),
+      services: ['proxy'],
+      address,
+    },
+    log,
+  })
+  const anonymous = connectControl({
+    connect,
+    trust: () => ({ cas: hostCas(member.identity), cluster: member.identity.cluster }),
+  })
+  const listen = start.listeners['public']
+  if (listen === undefined)
+    throw new ProxyError('config.invalid', 'the supervisor passed no public port')
+  const { id, cluster, certificate, key } = member.identity
+  const {
+    proxy_protocol: mode,
+    proxy_protocol_trusted: trusted,
+    unauthenticated_per_source: perSourceMax,
+  } = config.proxy_service
+  const proxy = new Proxy({
+    proxyId: id,
+    cluster,
+    publicAddress: address,
+    listen,
+    threads: config.proxy_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
+    proxyProtocol: { mode: mode ?? 'unset', trusted },
+    ...(perSourceMax === undefined ? {} : { perSourceMax }),
+    controlAddresses: [splitAddress(control)],
+    host: { certificate, key },
+    front: frontKeys(config, roleFolder(config, 'proxy'), address),
+    pages: frontPages(),
+    gateway: frontGateway(),
+    control: controlOf(member, anonymous, address),
+    saved: member.savedTrust(),
+    save: (saved) => member.saveTrust(saved),
+    audit: (name, code, fields) => member.audit(name, code, fields),
+    clock: systemClock,
+    log,
+  })
+  member.onRenewed((identity) =>
+    proxy.replaceHost({ certificate: identity.certificate, key: identity.key }),
+  )
+  const port = await proxy.start()
+  const diagnostics = await startDiagnostics(start.listeners, {
+    role: 'proxy',
+    ready: () => proxy.ready,
+    gauges: () => ({
+      ...proxy.ledger.counts(),
+      ...flat(proxy.counters),
+      audit_spool: member.spool.pending,
+    }),
+  })
+  return {
+    addresses: {
+      public: `${splitAddress(config.proxy_service.web_listen_addr).host}:${port}`,
+      ...diagnostics.addresses,
+    },
+    reload: async (text) =>
+      log.info('reload: a proxy reads its certificate files again at the next start', {
+        bytes: text.length,
+      }),
+    async drain() {
+      await proxy.drain(drainMs(config))
+      diagnostics.close()
+      anonymous.close()
+      await member.close()
+    },
+  }
+}
+
+/** Where control is: named, told by the supervisor, or on this machine. */
+function controlAddress(config: ConfigFile, start: RoleStart): string {
+  if (config.sluice.auth_server !== undefined) return config.sluice.auth_server
+  if (start.local !== undefined) return start.local.controlAddress
+  const { port } = splitAddress(config.auth_service.listen_addr)
+  return `127.0.0.1:${port}`
+}
+
+function controlOf(member: Member, anonymous: ControlClient, address: string): ProxyControl {
+  const { client } = member
+  return {
+    async *watch({ revision, lockRevision: locks, inventory }, signal) {
+      for await (const item of client.stream(
+        'watch',
+        { class: 'proxy', revision, locks, inventory },
+        { signal },
+      ))
+        yield signedMessage(item)
+    },
+    async ticketKeys() {
+      const { keys } = await client.call('ticket-keys', {})
+      return keys.map(({ id, key, notAfterMs }) => ({
+        id,
+        key: Buffer.from(key, 'base64'),
+        notAfterMs,
+      }))
+    },
+    async report(report) {
+      await client.call('proxy-self', { address, ...report })
+    },
+    call: (method, path, body) => passOn(anonymous, method, path, body),
+  }
+}
+
+function signedMessage(item: WatchItem): SignedMessage {
+  const { type, body, signature, payload } = item
+  return {
+    type,
+    body: Buffer.from(body, 'base64'),
+    signature: Buffer.from(signature, 'base64'),
+    ...(payload === undefined ? {} : { payload: Buffer.from(payload, 'base64') }),
+  }
+}
+
+/** A browser's call as one of the anonymous calls it may make. */
+async function passOn(
+  client: ControlClient,
+  method: string,
+  path: string,
+  body: string,
+): Promise<ApiReply> {
+  try {
+    return { status: 200, body: JSON.stringify(await callByPath(client, method, path, body)) }
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error
+    const { code, message, next } = error
+    const status =
+      code === 'control.unavailable'
+        ? 503
+        : code === 'resource.not-found'
+          ? 404
+          : code === 'limit.exceeded'
+            ? 429
+            : 400
+    return {
+      status,
+      body: JSON.stringify({ error: { code, message, ...(next === undefined ? {} : { next }) } }),
+    }
+  }
+}
+
+async function callByPath(
+  client: ControlClient,
+  method: string,
+  path: string,
+  body: string,
+): Promise<unknown> {
+  if (path === '/v1/ping') return await client.call('ping', {})
+  if (path === '/v1/cas') return await client.call('cas', {})
+  const token = decodeURIComponent(/^\/v1\/invites\/([^/]+)$/.exec(path)?.[1] ?? '')
+  if (method === 'GET') return await client.call('invite-read', { token })
+  const { password, otp } = JSON.parse(body) as Readonly<Record<string, unknown>>
+  if (typeof password !== 'string' || typeof otp !== 'string')
+    throw new ProxyError('resource.invalid', 'The answer needs a password and a one-time code.')
+  return await client.call('invite-complete', { token, password, otp })
+}
+
+function flat(value: object, prefix = ''): Record<string, number> {
+  const pairs = Object.entries(value).flatMap(([name, inner]: [string, unknown]) => {
+    const key = prefix === '' ? name : `${prefix}_${name}`
+    if (typeof inner === 'number') return [[key, inner] as const]
+    return typeof inner === 'object' && inner !== null ? Object.entries(flat(inner, key)) : []
+  })
+  return Object.fromEntries(pairs)
+}
