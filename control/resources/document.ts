@@ -74,7 +74,8 @@ function refuseIndirection(document: Document, lines: LineCounter): void {
       if ('anchor' in node && node.anchor !== undefined)
         refuse(node, 'anchors (&name) are not allowed')
       if (node.tag !== undefined) refuse(node, `tags (${node.tag}) are not allowed`)
-      if (path.length > 2 * max('apiDepthMax')) refuse(node, 'the nesting is too deep')
+      if (path.filter(isCollection).length > max('apiDepthMax'))
+        refuse(node, 'the nesting is too deep')
     },
     Pair(_key, pair) {
       const { key } = pair

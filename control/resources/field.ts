@@ -9,7 +9,6 @@ export interface Metadata {
   readonly name: string
   readonly description?: string
   readonly labels?: Readonly<Record<string, string>>
-  readonly namespace?: 'default'
   /** RFC 3339, in UTC. */
   readonly expires?: string
   readonly revision?: string
@@ -105,8 +104,8 @@ export function envelope<K extends string, Spec>(
       revision: z.exactOptional(z.union([z.string().max(128), z.int()]).transform(String)),
       id: z.exactOptional(z.unknown()),
     })
-    // `id` is what exports of old versions carry; it means nothing any more.
-    .transform(({ id: _, ...rest }): Metadata => rest)
+    // Exports of old versions carry both; neither means anything any more.
+    .transform(({ id: _id, namespace: _namespace, ...rest }): Metadata => rest)
   return z.strictObject({
     kind: z.literal(kind),
     sub_kind: z.exactOptional(z.literal('')),
