@@ -183,15 +183,22 @@ export class Frames {
       const code = chunk[o] ?? 0
       const kind = this.#kinds[code] ?? 0
       const length = word(chunk, o + 1)
-      if (!this.#allowed(code, kind, length)) break
+      if (kind === 0 || length < LENGTH_BYTES || length > this.#bytesMax) {
+        this.#blame(code, kind)
+        break
+      }
       const whole = o + 1 + length
       const to = whole < end ? whole : end
-      if ((kind & KIND.note) !== 0) {
-        if (!out.note(this.#noteBase + code, o + HEAD_BYTES, to, whole - to)) break
-        this.#noting = this.#noteBase + code
-      } else this.#noting = 0
-      if ((kind & KIND.last) !== 0) this.#kinds = this.#after
-      this.#left = whole - to
+      if (kind !== KIND.pass) {
+        const noted = (kind & KIND.note) !== 0
+        if (noted && !out.note(this.#noteBase + code, o + HEAD_BYTES, to, whole - to)) break
+        if ((kind & KIND.last) !== 0) this.#kinds = this.#after
+      }
+      // Only the last message of a chunk can be cut: nothing is written down for the others.
+      if (whole > end) {
+        this.#left = whole - end
+        this.#noting = (kind & KIND.note) === 0 ? 0 : this.#noteBase + code
+      }
       o = to
     }
     if (o > start) out.pass(start, o)
@@ -225,7 +232,10 @@ export class Frames {
     const code = this.#head[0] ?? 0
     const kind = this.#kinds[code] ?? 0
     const length = word(this.#head, 1)
-    if (!this.#allowed(code, kind, length)) return at
+    if (kind === 0 || length < LENGTH_BYTES || length > this.#bytesMax) {
+      this.#blame(code, kind)
+      return at
+    }
     const to = Math.min(chunk.length, o + length - LENGTH_BYTES)
     const rest = length - LENGTH_BYTES - (to - o)
     this.#noting = (kind & KIND.note) === 0 ? 0 : this.#noteBase + code
@@ -242,20 +252,18 @@ export class Frames {
   /** Keep a head that the chunk cuts, once its type was judged. */
   #keep(chunk: Uint8Array, at: number): number {
     const code = chunk[at] ?? 0
-    if (!this.#allowed(code, this.#kinds[code] ?? 0, LENGTH_BYTES)) return at
+    if (this.#kinds[code] === 0) {
+      this.#blame(code, 0)
+      return at
+    }
     this.#head.set(chunk.subarray(at))
     this.#have = chunk.length - at
     return chunk.length
   }
 
-  #allowed(code: number, kind: number, length: number): boolean {
-    if (kind !== 0 && length >= LENGTH_BYTES && length <= this.#bytesMax) return true
-    const type = `0x${code.toString(16).padStart(2, '0')}`
-    this.#fault =
-      kind === 0
-        ? `message type ${type} is not allowed here`
-        : `message type ${type} has a bad length`
-    return false
+  #blame(code: number, kind: number): void {
+    const type = `message type 0x${code.toString(16).padStart(2, '0')}`
+    this.#fault = kind === 0 ? `${type} is not allowed here` : `${type} has a bad length`
   }
 }
 
