@@ -45,7 +45,8 @@ function diagnostics(
   role: Role,
 ): Readonly<Record<string, string>> {
   const { diag_addr: address } = config.sluice
-  const at = roles.filter((each) => each !== 'signer').indexOf(role)
+  const diagnosed: readonly Role[] = roles.filter((each) => each !== 'signer')
+  const at = diagnosed.indexOf(role)
   if (address === undefined || at < 0) return {}
   const { port } = splitAddress(address)
   return { diag: address.replace(/\d+$/, String(port === 0 ? 0 : port + at)) }
