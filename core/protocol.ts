@@ -184,6 +184,8 @@ export interface FramedProtocol extends Common {
 /** What a streaming session may ask of its thread. The same services perform.ts carries out for framed ones. */
 export interface Host {
   readonly nowMs: () => number
+  /** A certificate shown inside the protocol (OpenSSH), its key proved there: checked as one shown in TLS is. */
+  identify(certificate: Uint8Array): Promise<Peer | Refusal>
   authorize(peer: Peer, access: Access): Promise<Authorized | Refusal>
   dial(right: Authorized, signal: AbortSignal): Promise<ByteStream>
   upgradeTls(

@@ -82,6 +82,7 @@ function begin(protocol: StreamingProtocol, options: Options): Run {
   const controller = new AbortController()
   const host: Host = {
     nowMs: () => 0,
+    identify: () => Promise.resolve(options.stranger ? refusalOf('identity') : peer),
     authorize: () => {
       run.asked++
       return options.authorize?.() ?? Promise.resolve(right)
