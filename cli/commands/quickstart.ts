@@ -37,6 +37,11 @@ import { supervise } from './start.ts'
 
 const SERVICE = 'quickstart'
 const USER = 'admin'
+const FIRST = {
+  user: USER,
+  roles: ['access', 'editor', 'auditor'],
+  traits: { db_users: [DEMO.user], db_names: [DEMO.database] },
+}
 const READY_MS = 60_000
 
 export interface QuickstartOptions {
@@ -97,7 +102,7 @@ async function run(
     trust: { pins: status.pins },
   })
   step(`Creating user ${USER}, completing the invite, logging in through ${proxy} …`)
-  const person = await createPerson(admin, anonymous, USER)
+  const person = await createPerson(admin, anonymous, FIRST)
   const login = await logIn(anonymous, person)
   const profile = await writeProfile(folder, proxy, login)
   const client = clientOf(proxy, login)

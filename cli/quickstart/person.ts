@@ -18,6 +18,12 @@ export interface Person {
   readonly otpUri: string
 }
 
+export interface NewPerson {
+  readonly user: string
+  readonly roles: readonly string[]
+  readonly traits: Readonly<Record<string, readonly string[]>>
+}
+
 export interface LoggedIn {
   readonly reply: LoginReply
   readonly pair: KeyPair
@@ -27,13 +33,10 @@ export interface LoggedIn {
 export async function createPerson(
   admin: ControlClient,
   anonymous: ControlClient,
-  user: string,
+  wanted: NewPerson,
 ): Promise<Person> {
-  const { invite } = await admin.call('user-create', {
-    name: user,
-    roles: ['access', 'editor', 'auditor'],
-    traits: { db_users: [DEMO.user], db_names: [DEMO.database] },
-  })
+  const { user, roles, traits } = wanted
+  const { invite } = await admin.call('user-create', { name: user, roles, traits })
   const { token } = invite
   const { otpSecret, otpUri } = await anonymous.call('invite-read', { token })
   const password = randomBytes(12).toString('base64url')

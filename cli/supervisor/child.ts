@@ -66,6 +66,7 @@ export class Child {
       ...(gid === undefined ? {} : { gid }),
     })
     this.#process = child
+    log.info('role started', { role, pid: child.pid })
     const startedAt = performance.now()
     this.#exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {

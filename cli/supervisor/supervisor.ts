@@ -64,7 +64,11 @@ export class Supervisor {
       const found = await this.#startRole(plan, listeners, this.#runtime)
       for (const [name, address] of Object.entries(found))
         addresses[`${plan.role}.${name}`] = address
-      log.info('role serves', { role: plan.role, pid: this.#children.get(plan.role)?.pid, ...found })
+      log.info('role serves', {
+        role: plan.role,
+        pid: this.#children.get(plan.role)?.pid,
+        ...found,
+      })
     }
     return addresses
   }
