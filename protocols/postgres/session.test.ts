@@ -232,6 +232,9 @@ for (const [what, bytes] of NOT_ALLOWED) {
     assert.equal(said(rig, LOGIN_BYTES)['C'], '08P01')
     assert.deepEqual(rig.written('target'), message('S'))
     assert.deepEqual(actions(rig).slice(-2), ['audit', 'end'])
+    const audited = rig.decisions.at(-2)
+    assert.ok(audited && 'act' in audited && audited.act.kind === 'audit')
+    assert.match(String(audited.act.fields['payload']), /^message type 0x.*\(from the client\)$/)
   })
 }
 

@@ -207,7 +207,7 @@ export class PostgresSession implements FramedSession {
     const to = frames.scan(chunk, at, out)
     if (frames.fault === undefined) return to
     const detail = `${frames.fault} (from the ${from})`
-    out.act({ kind: 'audit', code: 'TDB06I', fields: { side: from, reason: frames.fault } })
+    out.act({ kind: 'audit', code: 'TDB06I', fields: { payload: detail } })
     this.#fail(violation(detail), out)
     return chunk.length
   }
