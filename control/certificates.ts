@@ -67,7 +67,8 @@ export class Certificates {
       generation: proof.generation,
       mfaAtMs: proof.mfaAtMs,
     }
-    const allowed = this.#ttlMax(user.roles)
+    const left = (user.expiresAtMs ?? Infinity) - this.#base.clock.now()
+    const allowed = Math.min(this.#ttlMax(user.roles), left)
     const ttlMs = clamp(proof.ttlMs ?? max('userCertTtlMs'), allowed)
     return await this.#issuer.user({ identity, spki: proof.spki, ttlMs }, context)
   }

@@ -13,6 +13,8 @@ export interface UserFacts {
   readonly name: string
   readonly roles: readonly string[]
   readonly traits: Traits
+  /** When the user ends; certificates end with it. */
+  readonly expiresAtMs?: number
 }
 
 /** An administrator's `db` resource: it owns its name. */

@@ -31,7 +31,9 @@ function shared(targets: readonly Target[]): Uint8Array {
 
 describe('Inventory', () => {
   it('finds every target by label and by name, in shared memory', () => {
-    const all = Array.from({ length: 500 }, (_, i) => target(`Über ${i}`, `x-${i}`))
+    const all = Array.from({ length: 500 }, (_, i) =>
+      target(`Über ${i}${i % 7 === 0 ? '😀' : '\ufb01'}`, `x-${i}`),
+    )
     const inventory = new Inventory(shared(all), 1)
     for (const each of all) {
       assert.deepEqual(inventory.byLabel('db', each.label), each)

@@ -67,7 +67,11 @@ export const LIMITS = {
   ) as Limit,
   userCertTtlMs: limit(12 * HOUR, 'ms', 'Default life of a login certificate.') as Limit,
   userCertTtlMaxMs: limit(30 * HOUR, 'ms', 'Longest life of a login certificate.') as Limit,
-  renewalRetryMs: limit(MINUTE, 'ms', 'Pause before a host certificate that could not be renewed is tried again.'),
+  renewalRetryMs: limit(
+    MINUTE,
+    'ms',
+    'Pause before a host certificate that could not be renewed is tried again.',
+  ),
   hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.') as Limit,
   dbClientCertTtlMs: limit(
     DAY,
@@ -365,6 +369,21 @@ export const LIMITS = {
     'Silence of beacons beyond which strict locking refuses.',
   ) as Limit,
   beaconIntervalMs: limit(SECOND, 'ms', 'How often control signs a beacon.') as Limit,
+  snapshotGatherMs: limit(
+    50,
+    'ms',
+    'Changes of roles, configuration and targets are gathered this long; locks are not.',
+  ) as Limit,
+  inventoryChangesMax: limit(
+    200,
+    'count',
+    'Changes sent over one inventory base, then a new base.',
+  ) as Limit,
+  inventoryChangeTargetsMax: limit(
+    1000,
+    'count',
+    'Targets in one inventory change; more make a new base.',
+  ) as Limit,
   snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 
   // Sessions
@@ -433,6 +452,16 @@ export const LIMITS = {
     'How often dated deadlines look at the wall clock, which may jump.',
   ) as Limit,
   targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.') as Limit,
+  presenceMaxMs: limit(
+    150 * SECOND,
+    'ms',
+    'A member unheard for this long counts as offline; reports come each minute.',
+  ) as Limit,
+  claimsRefusedMax: limit(
+    10_000,
+    'count',
+    'Target names whose refused claims are remembered for `tctl db ls`.',
+  ) as Limit,
   leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.') as Limit,
   dbClientCertsCachedMax: limit(
     10_000,

@@ -1,14 +1,15 @@
 // Who may call a route, and which right it takes. `super` is control's own unix socket, which may do everything and is audited
 // as such; a row that demands it is closed to the network.
 
+import type { ResourceVerb } from '../../core/policy/rights.ts'
+
 /**
  * `user`: a certificate of the user CA without a route. `system`: an agent or a proxy. `admin`: a user with the row's
  * permission, or the unix socket.
  */
 export type Who = 'anyone' | 'user' | 'agent' | 'proxy' | 'system' | 'admin'
 
-export const VERBS = ['list', 'read', 'create', 'update', 'delete'] as const
-export type Verb = (typeof VERBS)[number]
+export type Verb = ResourceVerb
 
 /**
  * `none`: nobody is asked. `own`: the handler serves the caller's own things only. `super`: the unix socket alone.

@@ -124,7 +124,12 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   status: admin('GET', '/v1/status', { kind: 'cluster_name', verb: 'read' }, NONE),
   targets: admin('GET', '/v1/targets', { kind: 'db', verb: 'list' }, NONE),
   'lock-receivers': admin('GET', '/v1/locks/:name/receivers', { kind: 'lock', verb: 'read' }, NONE),
-  'auth-export': admin('GET', '/v1/auth/export', { kind: 'cert_authority', verb: 'read' }, NONE),
+  'auth-export': admin(
+    'GET',
+    '/v1/auth/export',
+    { kind: 'cert_authority', verb: 'readnosecrets' },
+    NONE,
+  ),
   'auth-sign': admin(
     'POST',
     '/v1/auth/sign',

@@ -1,0 +1,226 @@
+// Who may serve which target name. A name belongs to the first token whose agent claimed it, or to an administrator's `db`
+// resource; agents of the same token serve it together, anybody else is refused, audited and shown. Labels that an agent reports
+// count for its own names; a resource's labels take their place. Control alone builds the names that certificates carry.
+
+import { readPemOne } from '../core/cert/pem.ts'
+import { KIND_LABELS } from '../core/identity.ts'
+import type { TargetKind } from '../core/identity.ts'
+import { max } from '../core/limits.ts'
+import { targetLabel, targetNameProblem } from '../core/policy/names.ts'
+import type { Caller } from './api/caller.ts'
+import type { CallContext } from './api/handler.ts'
+import type { AnnouncedTarget, InventoryReply, TargetStatus } from './api/messages.ts'
+import { type Base, readStored, retryOnConflict } from './base.ts'
+import type { Cache } from './cache.ts'
+import type { Issuer } from './issue.ts'
+import type { Presence } from './presence.ts'
+import { type HostRecord, targetKey, type TargetRecord, targetSchema } from './records.ts'
+
+type Member = Extract<Caller, { kind: 'system' }>
+type Claim = { readonly record: TargetRecord } | { readonly reason: string; readonly owner: string }
+
+interface Refused {
+  readonly agent: string
+  readonly atMs: number
+  readonly reason: string
+}
+
+/** The owner of names that an administrator's resource registers. */
+const RESOURCE_OWNER = 'resource'
+
+export interface TargetParts {
+  readonly base: Base
+  readonly cache: Cache
+  readonly issuer: Issuer
+  readonly presence: Presence
+}
+
+export class Targets {
+  readonly #parts: TargetParts
+  /** Refused claims by target, newest last. */
+  readonly #refused = new Map<string, readonly Refused[]>()
+
+  constructor(parts: TargetParts) {
+    this.#parts = parts
+  }
+
+  /** An agent's whole list; what it no longer lists it no longer serves. */
+  async announce(
+    request: { readonly targets: readonly AnnouncedTarget[]; readonly csr?: string },
+    caller: Member,
+    context: CallContext,
+  ): Promise<InventoryReply> {
+    const { cache, issuer } = this.#parts
+    const { id } = caller.identity
+    const host = cache.host(id)
+    const accepted: TargetRecord[] = []
+    const refused: { name: string; reason: string }[] = []
+    for (const announced of request.targets) {
+      const claim = await this.#claim(announced, id, host, caller.identity.services)
+      if ('record' in claim) accepted.push(claim.record)
+      else {
+        refused.push({ name: announced.name, reason: claim.reason })
+        await this.#tellRefused(announced, id, claim, context)
+      }
+    }
+    await this.#withdraw(id, accepted)
+    const names = accepted.map(({ kind, label }) => ({ label, kindLabel: KIND_LABELS[kind] }))
+    const chain =
+      request.csr === undefined || names.length === 0
+        ? undefined
+        : (
+            await issuer.target(
+              { names, csr: readPemOne('CERTIFICATE REQUEST', request.csr), agentId: id },
+              context,
+            )
+          ).chain
+    return {
+      accepted: accepted.map(({ name, label }) => ({ name, label })),
+      refused,
+      ...(chain === undefined ? {} : { certificate: chain }),
+    }
+  }
+
+  /** Every known name with its owner, for `tctl db ls` and status. */
+  list(): readonly TargetStatus[] {
+    const { cache, presence } = this.#parts
+    return [...cache.targets()].map((record) => {
+      const { kind, name, label, protocol, labels, owner, agents } = record
+      return {
+        kind,
+        name,
+        label,
+        protocol,
+        labels,
+        owner,
+        agents,
+        online: agents.some((agent) => presence.isOnline(agent)),
+        refused: this.#refused.get(targetKey(kind, name)) ?? [],
+      }
+    })
+  }
+
+  async #claim(
+    announced: AnnouncedTarget,
+    agent: string,
+    host: HostRecord | undefined,
+    services: readonly string[],
+  ): Promise<Claim> {
+    const { base, cache } = this.#parts
+    const problem = claimProblem(announced, host, services)
+    if (host === undefined || problem !== undefined)
+      return { reason: problem ?? 'this agent was removed from the cluster', owner: '' }
+    return await retryOnConflict(async () => {
+      const key = targetKey(announced.kind, announced.name)
+      const stored = await readStored(base.store, key, targetSchema)
+      const verdict = this.#judge(announced, agent, host, stored?.value)
+      if (!('record' in verdict)) return verdict
+      const value = JSON.stringify(verdict.record)
+      // A heartbeat that says nothing new writes nothing.
+      if (stored !== undefined && value === JSON.stringify(stored.value)) return verdict
+      await cache.seen(await base.store.put(key, value, { revision: stored?.revision ?? 0 }))
+      return verdict
+    })
+  }
+
+  #judge(
+    announced: AnnouncedTarget,
+    agent: string,
+    host: HostRecord,
+    known: TargetRecord | undefined,
+  ): Claim {
+    const { kind, name, protocol, labels, description } = announced
+    const resource = kind === 'db' ? this.#parts.cache.database(name) : undefined
+    const listed = host.targets?.includes(name) === true
+    // An administrator's resource admits agents whose token names it, whoever served the name before.
+    if (resource !== undefined && !listed)
+      return {
+        reason: `"${name}" belongs to a db resource; the agent’s token must list it in targets`,
+        owner: RESOURCE_OWNER,
+      }
+    const owner = resource === undefined ? host.owner : RESOURCE_OWNER
+    const free = known === undefined || known.owner === owner || resource !== undefined
+    if (!free) return { reason: `"${name}" belongs to another token’s agents`, owner: known.owner }
+    const before = known === undefined || known.owner !== owner ? [] : known.agents
+    const agents = before.includes(agent) ? before : [...before, agent].sort()
+    const facts = resource ?? { protocol, labels, description }
+    return {
+      record: {
+        kind,
+        name,
+        label: targetLabel(name),
+        owner,
+        protocol: facts.protocol,
+        labels: facts.labels,
+        description: facts.description,
+        agents,
+      },
+    }
+  }
+
+  async #withdraw(agent: string, served: readonly TargetRecord[]): Promise<void> {
+    const { base, cache } = this.#parts
+    const kept = new Set(served.map(({ kind, name }) => targetKey(kind, name)))
+    const left = [...cache.targets()].filter(
+      ({ kind, name, agents }) => agents.includes(agent) && !kept.has(targetKey(kind, name)),
+    )
+    for (const { kind, name } of left) {
+      await retryOnConflict(async () => {
+        const stored = await readStored(base.store, targetKey(kind, name), targetSchema)
+        if (stored === undefined) return
+        const agents = stored.value.agents.filter((each) => each !== agent)
+        const value = JSON.stringify({ ...stored.value, agents })
+        await cache.seen(
+          await base.store.put(targetKey(kind, name), value, { revision: stored.revision }),
+        )
+      })
+    }
+  }
+
+  /** Agents repeat themselves each minute: the first refusal is audited, later ones only move its time. */
+  async #tellRefused(
+    announced: AnnouncedTarget,
+    agent: string,
+    claim: { readonly reason: string; readonly owner: string },
+    context: CallContext,
+  ): Promise<void> {
+    const key = targetKey(announced.kind, announced.name.slice(0, max('nameLengthMax')) || '-')
+    const before = this.#refused.get(key) ?? []
+    const others = before.filter((each) => each.agent !== agent)
+    const atMs = this.#parts.base.clock.now()
+    if (this.#refused.size < max('claimsRefusedMax') || before.length > 0)
+      this.#refused.set(key, [...others, { agent, atMs, reason: claim.reason }].slice(-8))
+    const told = before.some((each) => each.agent === agent && each.reason === claim.reason)
+    if (told) return
+    await context.audit('target.claim_refused', 'SLT001W', {
+      server_id: agent,
+      target_kind: announced.kind,
+      target_name: announced.name,
+      owner: claim.owner,
+      reason: claim.reason,
+    })
+  }
+}
+
+const SERVICE_OF: Readonly<Record<TargetKind, string>> = {
+  db: 'db',
+  node: 'node',
+  app: 'app',
+  kube_cluster: 'kube',
+  windows_desktop: 'windowsdesktop',
+}
+
+function claimProblem(
+  { kind, name }: AnnouncedTarget,
+  host: HostRecord | undefined,
+  services: readonly string[],
+): string | undefined {
+  if (kind !== 'db') return `no service for ${kind} exists yet`
+  const problem = targetNameProblem(name)
+  if (problem !== undefined) return problem
+  if (!services.includes(SERVICE_OF[kind]))
+    return `the agent’s token is not for ${SERVICE_OF[kind]}`
+  if (host?.targets !== undefined && !host.targets.includes(name))
+    return `the agent’s token does not list "${name}"`
+  return undefined
+}
