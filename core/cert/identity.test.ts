@@ -103,6 +103,17 @@ describe('writing', () => {
   })
 })
 
+test('a value with a field nobody knows is no identity, wherever the field is', () => {
+  const route = { kind: 'db', name: 'orders' }
+  const users = [
+    { ...userIdentity(), admin: true },
+    { ...userIdentity(), route: { ...route, x: 1 } },
+  ]
+  for (const value of [...users, { ...systemIdentity('agent'), admin: true }])
+    assert.equal(checkIdentity(value), undefined)
+  assert.ok(checkIdentity({ ...userIdentity(), route }))
+})
+
 describe('reading refuses', () => {
   const good = textOf(encodeIdentity(userIdentity()))
   const system = textOf(encodeIdentity(systemIdentity('agent')))

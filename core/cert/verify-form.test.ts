@@ -24,6 +24,7 @@ import { generateKey, keyId, readPublicKey } from './key.ts'
 import { encodeName, subjectAttributes } from './name.ts'
 import { OID } from './oid.ts'
 import { type Expectation, verifyPeer } from './verify.ts'
+import { readCertificate } from './x509.ts'
 
 const NOW = Date.UTC(2026, 10, 20)
 const ca = testCa('user CA', NOW)
@@ -117,6 +118,11 @@ describe('signed by our CA, yet refused', () => {
     })
 })
 
+test('an extension that comes twice is refused already by reading', () => {
+  const twice = signed({ extensions: [...GOOD, identity] })
+  assert.throws(() => readCertificate(twice), { code: 'cert.malformed' })
+})
+
 describe('changed after signing', () => {
   const good = testLeaf(ca, userIdentity(), NOW)
 
@@ -177,10 +183,12 @@ describe('a broken trust set is our own fault, and throws', () => {
   })
 
   test('changes of the caller’s bytes do not change what was trusted', () => {
-    const bytes = Buffer.from(ca.der)
-    assert.ok(verifyPeer([leaf], { ...want, cas: [bytes] }, NOW).ok)
+    const own = testCa('own CA', NOW)
+    const bytes = Buffer.from(own.der)
+    const good = testLeaf(own, userIdentity(), NOW).der
+    assert.ok(verifyPeer([good], { ...want, cas: [bytes] }, NOW).ok)
     bytes.fill(0)
-    assert.ok(verifyPeer([leaf], want, NOW).ok)
-    assert.throws(() => verifyPeer([leaf], { ...want, cas: [bytes] }, NOW), unproven)
+    assert.ok(verifyPeer([good], { ...want, cas: [own.der] }, NOW).ok)
+    assert.throws(() => verifyPeer([good], { ...want, cas: [bytes] }, NOW), unproven)
   })
 })

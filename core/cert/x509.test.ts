@@ -240,8 +240,11 @@ describe('what a hostile writer makes', () => {
     assert.throws(() => readCertificate(patched('03020780', '03020680')), malformed)
   })
 
-  test('a certificate over the limit is refused before it is read', () => {
-    assert.throws(() => readCertificate(new Uint8Array(64 * 1024 + 1)), malformed)
+  test('a certificate over the limit is refused, however good', () => {
+    const dnsNames = Array.from({ length: 3000 }, (_, n) => `host-${n}.example.sluice.test`)
+    const large = testLeaf(ca, systemIdentity('proxy'), NOW, { extend: { dnsNames } })
+    assert.ok(large.der.length > 64 * 1024)
+    assert.throws(() => readCertificate(large.der), malformed)
   })
 
   test('a CA without the right to sign, or without a key identifier, is no issuer', () => {
