@@ -128,7 +128,7 @@ function applyPolicy(wish: Wish): LoginOutcome {
   const roles = compileRoles(snapshot.roles)
   const input = { identity: peer.identity, target, access, roles, nowMs: context.nowMs }
   const decision = decide(input)
-  const explanation = explain(input)
+  const explanation = explain(input, decision)
   if (!decision.allow)
     return { refusal: policyRefusal(context.decisionId, decision.denial, access), explanation }
   const options = withCluster(decision, snapshot.config)

@@ -10,7 +10,7 @@ import { isServedKind } from './compile.ts'
 import type { PolicyRequest, Verdict } from './judge.ts'
 import { judge } from './judge.ts'
 import { lockModeOf, mergeOptions } from './options.ts'
-import { databaseReach } from './reach.ts'
+import { isVisible } from './reach.ts'
 
 export interface DecisionInput extends PolicyRequest {
   readonly roles: CompiledRoles
@@ -52,11 +52,10 @@ export function decide(input: DecisionInput): Decision {
   }
   if (no === undefined && granting.length > 0)
     return { allow: true, ...mergeOptions(granting, lockModeOf(input.identity, input.roles)) }
-  const { visible } = databaseReach(input.identity, input.target, input.roles)
   return denied({
     ...(no ?? { cause: 'no-match' }),
     withheld: withheldFrom(input.identity, input.roles),
-    visible,
+    visible: isVisible(input.identity, input.target, input.roles),
   })
 }
 

@@ -5,7 +5,7 @@ import type { TargetRef } from '../identity.ts'
 import { max } from '../limits.ts'
 import type { Change } from './change.ts'
 import { smallestChange } from './change.ts'
-import type { DecisionInput } from './decide.ts'
+import type { Decision, DecisionInput } from './decide.ts'
 import { decide } from './decide.ts'
 import type { Verdict } from './judge.ts'
 import { judge } from './judge.ts'
@@ -42,8 +42,9 @@ export interface ExplainInput extends DecisionInput {
   readonly nowMs: number
 }
 
-export function explain(input: ExplainInput): Explanation {
-  const { allow } = decide(input)
+/** `decision` is what `decide` said of the same input, when it was asked already. */
+export function explain(input: ExplainInput, decision: Decision = decide(input)): Explanation {
+  const { allow } = decision
   const roles: RoleFinding[] = []
   for (const name of input.identity.roles.slice(0, max('explanationRolesMax'))) {
     const role = input.roles.get(name)

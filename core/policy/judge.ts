@@ -88,8 +88,16 @@ export function unmatchedAllows(compiled: CompiledRole, request: PolicyRequest):
   return missing
 }
 
+/** The same rules in the same order, stopping at the first: this runs for every role of every decision. */
 function firstDeny(compiled: CompiledRole, request: PolicyRequest): MatchedDeny | undefined {
-  return compiled.denyDb === undefined ? undefined : matchedDenies(compiled, request)[0]
+  const rule = compiled.denyDb
+  if (rule === undefined) return undefined
+  const { identity, target, access } = request
+  if (matchLabels(rule.labels, target.labels, identity, 'deny')) return { field: 'deny.db_labels' }
+  const user = findPattern(rule.users, access.principal, identity, 'deny')
+  if (user !== undefined) return { field: 'deny.db_users', entry: user.source }
+  const name = findPattern(rule.names, access.resource, identity, 'deny')
+  return name === undefined ? undefined : { field: 'deny.db_names', entry: name.source }
 }
 
 function judgeAllow(rule: CompiledRule | undefined, request: PolicyRequest): Verdict {

@@ -8,7 +8,7 @@ import type { Regex } from './regex.ts'
 import { compileRegex, testRegex } from './regex.ts'
 import type { LabelMatch } from './role.ts'
 import type { Template } from './template.ts'
-import { compileTemplate, expandTemplate, isAdminWildcard, isTemplate } from './template.ts'
+import { compileTemplate, isAdminWildcard, isTemplate, matchTemplate } from './template.ts'
 
 export type Side = 'allow' | 'deny'
 export type Labels = Readonly<Record<string, string>>
@@ -87,7 +87,7 @@ export function matchPattern(
       return testRegex(pattern.regex, subject)
     case 'template':
       return (
-        expandTemplate(pattern.template, identity).includes(subject) ||
+        matchTemplate(pattern.template, identity, subject) ||
         isAdminWildcard(pattern.template, identity)
       )
     case 'broken':

@@ -16,6 +16,23 @@ export interface DatabaseReach {
   readonly dbNames: readonly string[]
 }
 
+/** Whether the person may know that the database exists. */
+export function isVisible(
+  identity: UserIdentity,
+  target: PolicyTarget,
+  roles: CompiledRoles,
+): boolean {
+  if (!isServedKind(target.ref.kind)) return false
+  let shown = false
+  for (const name of identity.roles) {
+    const role = roles.get(name)
+    if (role === undefined) continue
+    if (hides(role, target, identity)) return false
+    shown ||= shows(role, target, identity)
+  }
+  return shown
+}
+
 const NOTHING: DatabaseReach = { visible: false, dbUsers: [], dbNames: [] }
 
 export function databaseReach(
@@ -23,11 +40,9 @@ export function databaseReach(
   target: PolicyTarget,
   roles: CompiledRoles,
 ): DatabaseReach {
-  if (!isServedKind(target.ref.kind)) return NOTHING
+  if (!isVisible(identity, target, roles)) return NOTHING
   const held = identity.roles.flatMap((name) => roles.get(name) ?? [])
-  if (held.some((role) => hides(role, target, identity))) return NOTHING
   const showing = held.filter((role) => shows(role, target, identity))
-  if (showing.length === 0) return NOTHING
   const denied = held.flatMap((role) => role.denyDb ?? [])
   return {
     visible: true,

@@ -6,7 +6,8 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 
 import type { Regex } from './regex.ts'
-import { compileRegex, replaceRegex, testRegex } from './regex.ts'
+import { compileRegex, testRegex } from './regex.ts'
+import { replaceRegex } from './regex-replace.ts'
 
 function compiled(source: string): Regex {
   const regex = compileRegex(source)
@@ -130,6 +131,13 @@ describe('an expression', () => {
     const regex = compiled('^(?P<who>[a-z]+)@([a-z]+)\\.com$')
     assert.equal(replaceRegex(regex, 'ann@corp.com', '$2-${who}-$9-$1x-$$'), 'corp-ann---$')
     assert.equal(replaceRegex(regex, 'ann@corp.org', '$1'), undefined)
+  })
+
+  it('still ends after more steps than a 32-bit mark can count', () => {
+    const regex = compiled('^(a*)*b$')
+    regex.scratch.mark = 2 ** 31
+    assert.equal(testRegex(regex, 'aaab'), true)
+    assert.equal(testRegex(regex, 'aaac'), false)
   })
 
   it('matches nothing in a subject longer than its limit', () => {

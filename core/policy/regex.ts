@@ -6,7 +6,7 @@ import { max } from '../limits.ts'
 import type { Node, Ranges } from './regex-parse.ts'
 import { inRanges, isWord, parseRegex, RegexProblem } from './regex-parse.ts'
 
-type Instruction =
+export type Instruction =
   | { readonly op: 'char'; readonly code: number }
   | { readonly op: 'class'; readonly ranges: Ranges; readonly negated: boolean }
   | { readonly op: 'assert'; readonly what: 'start' | 'end' | 'word' | 'not-word' }
@@ -21,6 +21,20 @@ export interface Regex {
   readonly groups: number
   readonly names: ReadonlyMap<string, number>
   readonly foldCase: boolean
+  /** Begins with ^, so a match can only begin at the start. */
+  readonly anchored: boolean
+  /** Text every match of an anchored expression begins with: most subjects are told apart by it alone. */
+  readonly head: string
+  readonly scratch: Scratch
+}
+
+/** Room to match in, kept between calls: matching is synchronous and makes no garbage. */
+interface Scratch {
+  now: Int32Array
+  later: Int32Array
+  /** The mark of the step at which an instruction was last added. */
+  readonly seen: Int32Array
+  mark: number
 }
 
 /** Compiled, or the reason why not, as the end of a sentence that begins with the expression. */
@@ -30,7 +44,11 @@ export function compileRegex(source: string): Regex | { readonly problem: string
     const emitter: Emitter = { program: [], work: 0 }
     emit(emitter, { kind: 'group', index: 0, node })
     push(emitter, { op: 'match' })
-    return { program: emitter.program, groups, names, foldCase }
+    const { program } = emitter
+    const [, first] = program
+    const anchored = first?.op === 'assert' && first.what === 'start'
+    const head = anchored && !foldCase ? literalHead(program) : ''
+    return { program, groups, names, foldCase, anchored, head, scratch: newScratch(program.length) }
   } catch (error) {
     if (error instanceof RegexProblem) return { problem: error.message }
     throw error
@@ -39,31 +57,130 @@ export function compileRegex(source: string): Regex | { readonly problem: string
 
 /** Whether the expression occurs in the subject; anchors are part of the expression. */
 export function testRegex(regex: Regex, subject: string): boolean {
-  if (subject.length > max('matchSubjectMax')) return false
-  return search(regex, codePoints(subject), 0, false) !== undefined
+  if (subject.length > max('matchSubjectMax') || !subject.startsWith(regex.head)) return false
+  const { program, foldCase, anchored, scratch } = regex
+  if (scratch.mark > MARK_MAX) forgetMarks(scratch)
+  let count = 0
+  for (let place = 0; ; ) {
+    // Threads that live came from the step before under the same mark, so a start of our own adds only what is new.
+    if (place === 0) scratch.mark++
+    if (place === 0 || !anchored) count = add(regex, subject, scratch.now, count, 0, place)
+    if (count < 0) return true
+    const code = subject.codePointAt(place)
+    if (code === undefined || (anchored && count === 0)) return false
+    const next = place + (code > 0xffff ? 2 : 1)
+    scratch.mark++
+    let kept = 0
+    for (let i = 0; i < count && kept >= 0; i++) {
+      const at = scratch.now[i] ?? 0
+      const instruction = program[at]
+      if (instruction !== undefined && accepts(instruction, code, foldCase))
+        kept = add(regex, subject, scratch.later, kept, at + 1, next)
+    }
+    const { now } = scratch
+    scratch.now = scratch.later
+    scratch.later = now
+    count = kept
+    place = next
+    if (count < 0) return true
+  }
 }
 
-/**
- * Every match replaced; undefined when there is none. `$1`, `${1}` and `${name}` stand for groups, `$$` for a dollar sign,
- * an unknown group for nothing (the rules of Go's regexp, which the reference product's users write for).
- */
-export function replaceRegex(regex: Regex, subject: string, by: string): string | undefined {
-  if (subject.length > max('matchSubjectMax')) return undefined
-  const codes = codePoints(subject)
-  let out = ''
-  let from = 0
-  let found = false
-  while (from <= codes.length) {
-    const slots = search(regex, codes, from, true)
-    if (slots === undefined) break
-    found = true
-    const [start = 0, end = 0] = slots
-    out += text(codes, from, start) + expand(regex, codes, slots, by)
-    // An empty match moves on by one character, or the loop would stand still.
-    if (end === start) out += text(codes, end, end + 1)
-    from = end === start ? end + 1 : end
+/** Whether an instruction takes the character. */
+export function accepts(instruction: Instruction, code: number, foldCase: boolean): boolean {
+  if (step(instruction, code)) return true
+  if (!foldCase) return false
+  const char = String.fromCodePoint(code)
+  return (
+    step(instruction, char.toLowerCase().codePointAt(0) ?? code) ||
+    step(instruction, char.toUpperCase().codePointAt(0) ?? code)
+  )
+}
+
+function step(instruction: Instruction, code: number): boolean {
+  if (instruction.op === 'char') return instruction.code === code
+  if (instruction.op !== 'class') return false
+  return inRanges(instruction.ranges, code) !== instruction.negated
+}
+
+/** Whether a place in the subject is what an anchor asks for. */
+export function holds(
+  what: 'start' | 'end' | 'word' | 'not-word',
+  place: number,
+  before: number | undefined,
+  after: number | undefined,
+): boolean {
+  if (what === 'start') return place === 0
+  if (what === 'end') return after === undefined
+  const edge = isWord(before ?? -1) !== isWord(after ?? -1)
+  return what === 'word' ? edge : !edge
+}
+
+/** -1 for the number of threads: the end of the expression is reached. */
+const MATCHED = -1
+
+/** Adds the instructions reachable from `at` without taking a character; returns how many there are now. */
+function add(
+  regex: Regex,
+  subject: string,
+  list: Int32Array,
+  count: number,
+  at: number,
+  place: number,
+): number {
+  const { scratch } = regex
+  if (count < 0 || scratch.seen[at] === scratch.mark) return count
+  scratch.seen[at] = scratch.mark
+  const instruction = regex.program[at]
+  switch (instruction?.op) {
+    case 'jump':
+      return add(regex, subject, list, count, instruction.to, place)
+    case 'split': {
+      const first = add(regex, subject, list, count, instruction.first, place)
+      return add(regex, subject, list, first, instruction.second, place)
+    }
+    case 'save':
+      return add(regex, subject, list, count, at + 1, place)
+    case 'assert':
+      return holds(instruction.what, place, unit(subject, place - 1), unit(subject, place))
+        ? add(regex, subject, list, count, at + 1, place)
+        : count
+    case 'match':
+      return MATCHED
+    case 'char':
+    case 'class':
+    case undefined:
+      list[count] = at
+      return count + 1
   }
-  return found ? out + text(codes, from, codes.length) : undefined
+}
+
+/** Half of a pair is no word character either. */
+function unit(subject: string, place: number): number | undefined {
+  return place >= 0 && place < subject.length ? subject.charCodeAt(place) : undefined
+}
+
+/** Marks fit into 32 bits only as long as they are small; one subject adds at most matchSubjectMax. */
+const MARK_MAX = 2 ** 30
+
+function forgetMarks(scratch: Scratch): void {
+  scratch.seen.fill(0)
+  scratch.mark = 0
+}
+
+function newScratch(size: number): Scratch {
+  const room = (): Int32Array => new Int32Array(size)
+  return { now: room(), later: room(), seen: room(), mark: 0 }
+}
+
+/** The characters behind the leading ^, up to the first instruction that is none. */
+function literalHead(program: readonly Instruction[]): string {
+  let head = ''
+  for (let at = 2; ; at++) {
+    const instruction = program[at]
+    if (instruction?.op !== 'char') return head
+    head += String.fromCodePoint(instruction.code)
+  }
 }
 
 interface Emitter {
@@ -146,135 +263,4 @@ function aim(
 ): void {
   split.first = lazy ? past : into
   split.second = lazy ? into : past
-}
-
-type Slots = readonly number[]
-
-interface Threads {
-  readonly at: number[]
-  readonly slots: (Slots | undefined)[]
-  /** Step at which an instruction was last added: a thread per instruction, never two. */
-  readonly seen: Int32Array
-}
-
-/** Leftmost match from `from` on, by priority; its capture slots, or undefined. Without captures any match will do. */
-function search(
-  regex: Regex,
-  codes: readonly number[],
-  from: number,
-  captures: boolean,
-): Slots | undefined {
-  const { program, foldCase } = regex
-  const size = program.length
-  let now: Threads = { at: [], slots: [], seen: new Int32Array(size).fill(-1) }
-  let then: Threads = { at: [], slots: [], seen: new Int32Array(size).fill(-1) }
-  let best: Slots | undefined
-  for (let place = from; place <= codes.length; place++) {
-    if (best === undefined) follow(program, now, 0, place, codes, captures ? [] : undefined)
-    const code = codes[place]
-    for (let i = 0; i < now.at.length; i++) {
-      const at = now.at[i] ?? 0
-      const slots = now.slots[i]
-      const instruction = program[at]
-      if (instruction?.op === 'match') {
-        if (slots === undefined) return []
-        best = slots
-        break
-      }
-      if (code !== undefined && instruction !== undefined && accepts(instruction, code, foldCase))
-        follow(program, then, at + 1, place + 1, codes, slots)
-    }
-    ;[now, then] = [then, now]
-    then.at.length = 0
-    then.slots.length = 0
-    if (now.at.length === 0 && best !== undefined) break
-  }
-  return best
-}
-
-/** Adds every instruction reachable from `at` without taking a character. The stack is bounded by the program's size. */
-function follow(
-  program: readonly Instruction[],
-  threads: Threads,
-  at: number,
-  place: number,
-  codes: readonly number[],
-  slots: Slots | undefined,
-): void {
-  if (threads.seen[at] === place) return
-  threads.seen[at] = place
-  const instruction = program[at]
-  switch (instruction?.op) {
-    case 'jump':
-      follow(program, threads, instruction.to, place, codes, slots)
-      return
-    case 'split':
-      follow(program, threads, instruction.first, place, codes, slots)
-      follow(program, threads, instruction.second, place, codes, slots)
-      return
-    case 'save': {
-      const saved = slots === undefined ? undefined : [...slots]
-      if (saved !== undefined) saved[instruction.slot] = place
-      follow(program, threads, at + 1, place, codes, saved)
-      return
-    }
-    case 'assert':
-      if (holds(instruction.what, place, codes))
-        follow(program, threads, at + 1, place, codes, slots)
-      return
-    case 'char':
-    case 'class':
-    case 'match':
-      threads.at.push(at)
-      threads.slots.push(slots)
-      return
-    case undefined:
-      return
-  }
-}
-
-function holds(
-  what: 'start' | 'end' | 'word' | 'not-word',
-  place: number,
-  codes: readonly number[],
-): boolean {
-  if (what === 'start') return place === 0
-  if (what === 'end') return place === codes.length
-  const edge = isWord(codes[place - 1] ?? -1) !== isWord(codes[place] ?? -1)
-  return what === 'word' ? edge : !edge
-}
-
-function accepts(instruction: Instruction, code: number, foldCase: boolean): boolean {
-  if (step(instruction, code)) return true
-  if (!foldCase) return false
-  const char = String.fromCodePoint(code)
-  return (
-    step(instruction, char.toLowerCase().codePointAt(0) ?? code) ||
-    step(instruction, char.toUpperCase().codePointAt(0) ?? code)
-  )
-}
-
-function step(instruction: Instruction, code: number): boolean {
-  if (instruction.op === 'char') return instruction.code === code
-  if (instruction.op !== 'class') return false
-  return inRanges(instruction.ranges, code) !== instruction.negated
-}
-
-function expand(regex: Regex, codes: readonly number[], slots: Slots, by: string): string {
-  return by.replace(/\$(?:\$|(\w+)|\{(\w+)\})/g, (whole, plain?: string, braced?: string) => {
-    if (whole === '$$') return '$'
-    const name = plain ?? braced ?? ''
-    const index = /^\d+$/.test(name) ? Number(name) : (regex.names.get(name) ?? -1)
-    const start = slots[index * 2]
-    const end = slots[index * 2 + 1]
-    return start === undefined || end === undefined ? '' : text(codes, start, end)
-  })
-}
-
-function codePoints(subject: string): number[] {
-  return Array.from(subject, (char) => char.codePointAt(0) ?? 0)
-}
-
-function text(codes: readonly number[], from: number, to: number): string {
-  return String.fromCodePoint(...codes.slice(from, to))
 }

@@ -4,7 +4,8 @@
 
 import type { UserIdentity } from '../identity.ts'
 import type { Regex } from './regex.ts'
-import { compileRegex, replaceRegex } from './regex.ts'
+import { compileRegex } from './regex.ts'
+import { replaceRegex } from './regex-replace.ts'
 
 /** Traits that `internal` knows; anything else there is a typing error. */
 export const INTERNAL_TRAITS = [
@@ -63,6 +64,19 @@ export function expandTemplate(template: Template, identity: UserIdentity): read
       out.push(template.prefix + changed + template.suffix)
   }
   return out
+}
+
+/** Whether the text is one of these literals; the same as looking it up in `expandTemplate`, without making them. */
+export function matchTemplate(template: Template, identity: UserIdentity, text: string): boolean {
+  const { prefix, suffix } = template
+  for (const value of traitValues(identity, template.trait)) {
+    const changed = changeValue(template, value)
+    if (changed === undefined || changed === '') continue
+    const length = prefix.length + changed.length + suffix.length
+    if (text.length !== length || !text.startsWith(prefix) || !text.endsWith(suffix)) continue
+    if (text.startsWith(changed, prefix.length)) return true
+  }
+  return false
 }
 
 /**
