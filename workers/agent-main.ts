@@ -1,8 +1,7 @@
 // The agent's main thread: one link to each proxy, the sockets of opened spares on their way to worker threads, the inventory it
 // announces, the certificates towards its databases, its audit spool. It accepts no connection and never parses a session byte.
 
-import { randomBytes, randomInt } from 'node:crypto'
-import net from 'node:net'
+import { randomBytes } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
 import { errorCode } from '../core/errors.ts'
@@ -17,20 +16,18 @@ import type {
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
-import { matchLock } from '../core/policy/locks.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { LightSnapshot, Snapshot } from '../core/snapshot.ts'
+import type { LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
+import { AgentLinks } from './agent-links.ts'
 import type { AgentThreadData } from './agent-thread.ts'
+import { pause } from './pause.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
-import { type Admission, admitHost } from './host-peer.ts'
 import { Ledger } from './ledger.ts'
-import { LinkAgent } from './link-agent.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
-import { systemTimers } from './timers.ts'
 import { TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 
@@ -87,8 +84,7 @@ export class Agent {
   readonly #options: AgentOptions
   readonly #feed: TrustFeed
   readonly #workers: Pool<ToAgentWorker, FromAgentWorker>
-  readonly #links = new Map<string, LinkAgent>()
-  readonly #up = new Set<string>()
+  readonly #links: AgentLinks
   readonly #certificates: DbCertificates
   readonly #leases = new Map<string, Thread>()
   readonly #timers: NodeJS.Timeout[] = []
@@ -116,6 +112,16 @@ export class Agent {
           error: reason,
         }),
     })
+    this.#links = new AgentLinks({
+      ...options,
+      feed: this.#feed,
+      host: () => this.#host,
+      sessions: () => this.#sessions,
+      opened: (spare) => this.#opened(spare),
+      onUp: () => {
+        if (this.#served === undefined) void this.#announce()
+      },
+    })
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
     this.#workers = new Pool({
       entry: siblingModule(import.meta.url, 'agent-thread'),
@@ -128,12 +134,12 @@ export class Agent {
     })
     this.ledger.watch('sessions', () => this.#sessions)
     this.ledger.watch('leases', () => this.#leases.size)
-    this.ledger.watch('links', () => this.#up.size)
+    this.ledger.watch('links', () => this.#links.up)
   }
 
   /** Linked to a proxy, and allowed to serve what it announced. */
   get ready(): boolean {
-    return this.#up.size > 0 && this.#served !== undefined
+    return this.#links.up > 0 && this.#served !== undefined
   }
 
   get sessions(): number {
@@ -141,7 +147,7 @@ export class Agent {
   }
 
   get linkedProxies(): number {
-    return this.#up.size
+    return this.#links.up
   }
 
   async start(): Promise<void> {
@@ -151,7 +157,7 @@ export class Agent {
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
     this.#every(max('inventoryIntervalMs'), () => void this.#announce())
     this.#every(max('leaseTtlMs') / 2, () => void this.#keepLeases())
-    this.#linkTo([
+    this.#links.linkTo([
       ...this.#options.proxies,
       ...(this.#feed.snapshot?.proxies ?? []).map(({ address }) => address),
     ])
@@ -167,76 +173,12 @@ export class Agent {
   async drain(deadlineMs: number): Promise<void> {
     this.#stopped = true
     for (const timer of this.#timers) clearInterval(timer)
-    for (const link of this.#links.values()) link.drain('the agent stops', deadlineMs)
+    this.#links.drain(deadlineMs)
     this.#workers.broadcast({ kind: 'drain', deadlineMs })
     const endMs = this.#options.clock.monotonic() + deadlineMs
     while (this.#sessions > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
-    for (const link of this.#links.values()) link.stop()
+    this.#links.stop()
     await this.#workers.stop()
-  }
-
-  /** One link per address; addresses that left the cluster are given up. */
-  #linkTo(addresses: readonly string[]): void {
-    const wanted = new Set(addresses)
-    for (const [address, link] of this.#links) {
-      if (wanted.has(address)) continue
-      link.stop()
-      this.#links.delete(address)
-      this.#up.delete(address)
-    }
-    for (const address of wanted)
-      if (!this.#links.has(address) && !this.#stopped) this.#startLink(address)
-  }
-
-  #startLink(address: string): void {
-    const { agentId, cluster, version, clock, log } = this.#options
-    const link = new LinkAgent({
-      agentId,
-      cluster,
-      software: version,
-      services: ['db'],
-      clock,
-      timers: systemTimers,
-      log: log.child({ proxy: address }),
-      random: () => randomInt(2 ** 32) / 2 ** 32,
-      connect: () => dial(address),
-      host: () => this.#host,
-      hostCas: () => this.#feed.snapshot?.cas.host ?? this.#options.hostCas,
-      admit: (chain) => this.#admitProxy(chain),
-      opened: (spare) => this.#opened(spare),
-      signed: ({ kind, body, signature }, proxyId) =>
-        this.#feed.accept({ type: kind, body, signature }, proxyId),
-      state: () => ({
-        sessions: this.#sessions,
-        snapshotRevision: this.#feed.held.revision,
-        lockRevision: this.#feed.held.lockRevision,
-      }),
-      changed: (up, reason) => this.#linkChanged(address, up, reason),
-    })
-    this.#links.set(address, link)
-    link.start()
-  }
-
-  #linkChanged(address: string, up: boolean, reason: string): void {
-    if (up) this.#up.add(address)
-    else this.#up.delete(address)
-    if (up) this.#options.log.info('linked', { proxy: address })
-    else this.#options.log.warn('link lost', { proxy: address, reason })
-    if (up && this.#served === undefined) void this.#announce()
-  }
-
-  /** Before the first snapshot only the host CAs of the join are known, and no locks. */
-  #admitProxy(chain: readonly Uint8Array[]): Admission {
-    const { clock, cluster, hostCas } = this.#options
-    const view = this.#view() ?? firstTrust(cluster, hostCas)
-    return admitHost(chain, { role: 'proxy', purpose: 'server' }, view, clock.now())
-  }
-
-  #view(): Snapshot | undefined {
-    const light = this.#feed.snapshot
-    return light === undefined
-      ? undefined
-      : { ...light, lockSet: this.#feed.lockSet, beaconAtMs: 0 }
   }
 
   #opened(spare: OpenedSpare): void {
@@ -354,17 +296,11 @@ export class Agent {
     if (message.kind === 'beacon') return
     if (message.kind === 'locks') this.#drawResumptionKeys()
     if (message.kind === 'snapshot') this.#snapshotChanged(message.snapshot)
-    const proxyOk = (proxyId: string): boolean => this.#proxyUnlocked(proxyId)
-    for (const link of this.#links.values()) link.recheck(proxyOk)
-  }
-
-  #proxyUnlocked(proxyId: string): boolean {
-    const subject = { serverIds: [proxyId] }
-    return matchLock(this.#feed.lockSet, subject, this.#options.clock.now()) === undefined
+    this.#links.recheck()
   }
 
   #snapshotChanged({ proxies }: LightSnapshot): void {
-    if (proxies.length > 0) this.#linkTo(proxies.map(({ address }) => address))
+    if (proxies.length > 0) this.#links.linkTo(proxies.map(({ address }) => address))
   }
 
   /** Nothing resumes over a lock, or for longer than an hour. */
@@ -404,40 +340,4 @@ function asNo(error: unknown): AgentAnswer {
         message: `control cannot be reached, and nothing is cached for this: ${message}`,
       }
     : { what: 'no', kind: 'refused', message }
-}
-
-function dial(address: string): net.Socket {
-  const at = address.lastIndexOf(':')
-  const host = address.slice(0, at).replaceAll(/[[\]]/g, '')
-  return net.connect({
-    host,
-    port: Number(address.slice(at + 1)),
-    allowHalfOpen: true,
-    noDelay: true,
-  })
-}
-
-function firstTrust(cluster: string, hostCas: readonly Uint8Array[]): Snapshot {
-  return {
-    revision: 0,
-    class: 'agent',
-    issuedAtMs: 0,
-    cas: { user: [], host: hostCas, target: [], db: [], db_client: [] },
-    signers: [],
-    roles: [],
-    config: {
-      cluster,
-      recording: 'node',
-      lockingMode: 'best_effort',
-      disconnectExpiredCert: false,
-      maxConnectionsMode: 'best_effort',
-    },
-    proxies: [],
-    lockSet: { revision: 0, locks: [], generations: {} },
-    beaconAtMs: 0,
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

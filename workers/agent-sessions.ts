@@ -19,6 +19,7 @@ import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
 import { type AgentRefusal, type OpenFrame, readOpen, writeAnswer } from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
+import { pause } from './pause.ts'
 import { adopt } from './handover.ts'
 import { runFramed } from './perform.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
@@ -267,8 +268,4 @@ export class AgentSessions {
   #audit(name: string, code: string, fields: Readonly<Record<string, unknown>>): void {
     this.#options.send({ kind: 'audit', name, code, fields })
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

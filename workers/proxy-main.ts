@@ -4,7 +4,6 @@
 import { randomBytes } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
-import { errorCode } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type {
@@ -19,6 +18,7 @@ import type { SavedTrust } from '../core/snapshot-keeper.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import type { TicketKey } from '../core/tunnel/ticket.ts'
 import { protocols } from '../protocols/registry.ts'
+import { ControlFeed } from './control-feed.ts'
 import { descriptorLimit } from './descriptors.ts'
 import type { ApiReply, Page } from './front.ts'
 import { discard } from './handover.ts'
@@ -26,6 +26,7 @@ import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
 import type { Arrival } from './arrival.ts'
 import { Listener, type ProxyProtocol } from './listener.ts'
+import { pause } from './pause.ts'
 import { Pool, type PoolThread } from './pool.ts'
 import { ProxyLinks } from './proxy-links.ts'
 import { ProxySessions } from './proxy-sessions.ts'
@@ -90,13 +91,11 @@ export class Proxy {
   readonly #links: ProxyLinks
   readonly #sessions: ProxySessions
   readonly #listener: Listener
-  readonly #stopping = new AbortController()
+  readonly #control: ControlFeed
   readonly #timers: NodeJS.Timeout[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
-  #ticketKeys: readonly TicketKey[] = []
   #relayNumbers = 0
-  #heardControl = false
 
   constructor(options: ProxyOptions) {
     this.#options = options
@@ -140,16 +139,22 @@ export class Proxy {
       log,
       links: this.#links,
       workers: this.#workers,
-      ticketKeys: () => this.#ticketKeys,
+      ticketKeys: () => this.#control.ticketKeys,
       inventory: () => this.#feed.inventory,
       lockSet: () => this.#feed.lockSet,
       audit,
     })
     this.#listener = this.#makeListener()
+    this.#control = new ControlFeed({
+      control: options.control,
+      feed: this.#feed,
+      log,
+      report: () => this.#report(),
+    })
   }
 
   get ready(): boolean {
-    return this.#heardControl && this.#ticketKeys.length > 0
+    return this.#control.ready
   }
 
   get counters(): {
@@ -173,9 +178,7 @@ export class Proxy {
     this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
-    this.#every(max('proxyReportMs'), () => void this.#report())
-    void this.#keepWatching()
-    void this.#keepTicketKeys()
+    this.#control.start()
     return await this.#listener.listen(this.#options.listen)
   }
 
@@ -193,7 +196,7 @@ export class Proxy {
       this.#links.send(agentId, { type: 'drain', reason: 'the proxy stops', deadlineMs })
     const endMs = this.#options.clock.monotonic() + deadlineMs
     while (this.#sessions.size > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
-    this.#stopping.abort()
+    this.#control.stop()
     this.#links.close()
     this.#sessions.close()
     await this.#workers.stop()
@@ -295,7 +298,7 @@ export class Proxy {
 
   #linkUp(thread: Thread, message: Extract<FromProxyWorker, { kind: 'link-up' }>): void {
     this.#links.up(message, thread)
-    void this.#report()
+    this.#control.report()
   }
 
   #refusedLink(message: Extract<FromProxyWorker, { kind: 'refused-link' }>): void {
@@ -358,58 +361,15 @@ export class Proxy {
     }
   }
 
-  async #keepWatching(): Promise<void> {
-    const { control, log } = this.#options
-    const { signal } = this.#stopping
-    let pauseMs = max('redialMinMs')
-    while (!signal.aborted) {
-      try {
-        for await (const message of control.watch(this.#feed.held, signal)) {
-          if (!this.#heardControl) log.info('control heard')
-          this.#heardControl = true
-          pauseMs = max('redialMinMs')
-          this.#feed.accept(message, 'control')
-        }
-      } catch (error) {
-        if (!signal.aborted)
-          log.warn('control is away; trying again', {
-            error: String(error),
-            code: errorCode(error),
-          })
-      }
-      await pause(pauseMs, signal)
-      pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))
-    }
-  }
-
-  async #keepTicketKeys(): Promise<void> {
-    const { control, log } = this.#options
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      try {
-        this.#ticketKeys = await control.ticketKeys()
-        await pause(max('ticketKeysMs'), signal)
-      } catch (error) {
-        log.debug('ticket keys not fetched', { error: String(error) })
-        await pause(max('redialMinMs') * 5, signal)
-      }
-    }
-  }
-
-  async #report(): Promise<void> {
+  #report(): ProxyReport {
     const agents = this.#links.agents
-    const report = {
+    return {
       linkedAgents: agents.map(({ agentId }) => agentId),
       lockRevision: this.#feed.lockSet.revision,
       agentLockRevisions: Object.fromEntries(
         agents.map((agent) => [agent.agentId, agent.lockRevision]),
       ),
     }
-    await this.#options.control
-      .report(report)
-      .catch((error: unknown) =>
-        this.#options.log.debug('report not taken', { error: String(error) }),
-      )
   }
 
   #every(ms: number, action: () => void): void {
@@ -422,16 +382,4 @@ const UNAVAILABLE: ApiReply = {
   body: JSON.stringify({
     error: { code: 'control.unavailable', message: 'Control cannot be reached now.' },
   }),
-}
-
-function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal?.addEventListener('abort', done)
-  })
 }

@@ -25,6 +25,7 @@ import {
 } from '../core/tunnel/ticket.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { discard, farewell } from './handover.ts'
+import { pause } from './pause.ts'
 import type { Ledger } from './ledger.ts'
 import type { Pool, PoolThread } from './pool.ts'
 import type { LinkedAgent, ProxyLinks } from './proxy-links.ts'
@@ -143,7 +144,7 @@ export class ProxySessions {
   /** A worker thread is gone with its sockets: its sessions are over. */
   lost(thread: PoolThread<ToProxyWorker>): void {
     const nothing = { fromClientBytes: 0, fromTargetBytes: 0 }
-    for (const session of [...this.#sessions.values()])
+    for (const session of this.#sessions.values())
       if (session.thread === thread) this.ended(session.number, 'worker thread ended', nothing)
   }
 
@@ -349,8 +350,4 @@ function relayFields(session: Session): Readonly<Record<string, unknown>> {
     'addr.remote': `${source.address}:${source.port}`,
     'addr.trusted': source.trusted,
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }

@@ -6,10 +6,10 @@ import { max } from '../core/limits.ts'
 import type {
   FromProxyWorker,
   SocketHandle,
+  Source,
   ToProxyWorker,
   TrustMessage,
 } from '../core/messages.ts'
-import type { Source } from '../core/messages.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { relayToControl } from './control-relay.ts'
 import { type ApiReply, Front, type Page } from './front.ts'

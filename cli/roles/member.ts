@@ -1,7 +1,6 @@
 // What proxies and agents have in common: an identity (joined or read), a client of control's API under it, a spool of audit
 // events that is uploaded in the background, renewal, and the signed trust they keep on disk.
 
-import { readPem } from '../../core/cert/pem.ts'
 import { type ControlClient, connectControl } from '../../control/api/client.ts'
 import type { JsonObject } from '../../control/api/messages.ts'
 import type { ControlTrust } from '../../control/api/trust.ts'
@@ -10,6 +9,7 @@ import { errorCode, ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import type { SavedTrust } from '../../core/snapshot-keeper.ts'
+import { pause } from '../../workers/pause.ts'
 import { openSpool, type Spool } from '../../workers/spool.ts'
 import path from 'node:path'
 
@@ -207,23 +207,4 @@ async function retry(attempt: () => Promise<HostIdentity>, log: Logger): Promise
       await pause(pauseMs)
     }
   }
-}
-
-/** Host CAs etc. of an identity as PEM blocks are kept; control's streams want DER. */
-export function derOf(pem: string): Uint8Array {
-  const [leaf] = readPem('CERTIFICATE', pem)
-  if (leaf === undefined) throw new ProxyError('cert.malformed', 'a PEM text holds no certificate')
-  return leaf
-}
-
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal?.addEventListener('abort', done)
-  })
 }

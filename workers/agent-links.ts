@@ -1,0 +1,162 @@
+// An agent's links to the proxies of its cluster, one per public address: started and given up as snapshots name them, judged
+// again whenever trust or locks change. What comes over a link is only carried by the proxy; control signed it.
+
+import { randomInt } from 'node:crypto'
+import net from 'node:net'
+
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/log.ts'
+import { matchLock } from '../core/policy/locks.ts'
+import type { Snapshot } from '../core/snapshot.ts'
+import { type Admission, admitHost } from './host-peer.ts'
+import { LinkAgent } from './link-agent.ts'
+import type { OpenedSpare } from './link-spares.ts'
+import { systemTimers } from './timers.ts'
+import type { TrustFeed } from './trust-feed.ts'
+import type { HostKeys } from './trust.ts'
+
+export interface AgentLinksOptions {
+  readonly agentId: string
+  readonly cluster: string
+  readonly version: string
+  readonly hostCas: readonly Uint8Array[]
+  readonly clock: Clock
+  readonly log: Logger
+  readonly feed: TrustFeed
+  readonly host: () => HostKeys
+  readonly sessions: () => number
+  readonly opened: (spare: OpenedSpare) => void
+  /** A link came up: whoever waits for control may try again. */
+  readonly onUp: () => void
+}
+
+export class AgentLinks {
+  readonly #options: AgentLinksOptions
+  readonly #links = new Map<string, LinkAgent>()
+  readonly #up = new Set<string>()
+  #stopped = false
+
+  constructor(options: AgentLinksOptions) {
+    this.#options = options
+  }
+
+  /** Links that stand. */
+  get up(): number {
+    return this.#up.size
+  }
+
+  /** Keeps a link to each of these addresses and to no other. */
+  linkTo(addresses: readonly string[]): void {
+    const wanted = new Set(addresses)
+    for (const [address, link] of this.#links) {
+      if (wanted.has(address)) continue
+      link.stop()
+      this.#links.delete(address)
+      this.#up.delete(address)
+    }
+    for (const address of wanted)
+      if (!this.#links.has(address) && !this.#stopped) this.#start(address)
+  }
+
+  /** Trust or locks changed: a proxy that is locked now loses its link. */
+  recheck(): void {
+    const { feed, clock } = this.#options
+    const unlocked = (proxyId: string): boolean =>
+      matchLock(feed.lockSet, { serverIds: [proxyId] }, clock.now()) === undefined
+    for (const link of this.#links.values()) link.recheck(unlocked)
+  }
+
+  drain(deadlineMs: number): void {
+    this.#stopped = true
+    for (const link of this.#links.values()) link.drain('the agent stops', deadlineMs)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const link of this.#links.values()) link.stop()
+  }
+
+  #start(address: string): void {
+    const { agentId, cluster, version, clock, log, feed, host, sessions, opened } = this.#options
+    const link = new LinkAgent({
+      agentId,
+      cluster,
+      software: version,
+      services: ['db'],
+      clock,
+      timers: systemTimers,
+      log: log.child({ proxy: address }),
+      random: () => randomInt(2 ** 32) / 2 ** 32,
+      connect: () => dial(address),
+      host,
+      hostCas: () => feed.snapshot?.cas.host ?? this.#options.hostCas,
+      admit: (chain) => this.#admit(chain),
+      opened,
+      signed: ({ kind, body, signature }, proxyId) =>
+        feed.accept({ type: kind, body, signature }, proxyId),
+      state: () => ({
+        sessions: sessions(),
+        snapshotRevision: feed.held.revision,
+        lockRevision: feed.held.lockRevision,
+      }),
+      changed: (up, reason) => this.#changed(address, up, reason),
+    })
+    this.#links.set(address, link)
+    link.start()
+  }
+
+  #changed(address: string, up: boolean, reason: string): void {
+    const { log, onUp } = this.#options
+    if (up) {
+      this.#up.add(address)
+      log.info('linked', { proxy: address })
+      onUp()
+    } else {
+      this.#up.delete(address)
+      log.warn('link lost', { proxy: address, reason })
+    }
+  }
+
+  #admit(chain: readonly Uint8Array[]): Admission {
+    const { clock, cluster, hostCas, feed } = this.#options
+    const light = feed.snapshot
+    const view: Snapshot =
+      light === undefined
+        ? firstTrust(cluster, hostCas)
+        : { ...light, lockSet: feed.lockSet, beaconAtMs: 0 }
+    return admitHost(chain, { role: 'proxy', purpose: 'server' }, view, clock.now())
+  }
+}
+
+function dial(address: string): net.Socket {
+  const at = address.lastIndexOf(':')
+  const host = address.slice(0, at).replaceAll(/[[\]]/g, '')
+  return net.connect({
+    host,
+    port: Number(address.slice(at + 1)),
+    allowHalfOpen: true,
+    noDelay: true,
+  })
+}
+
+/** Before the first snapshot only the host CAs of the join are known, and no locks. */
+function firstTrust(cluster: string, hostCas: readonly Uint8Array[]): Snapshot {
+  return {
+    revision: 0,
+    class: 'agent',
+    issuedAtMs: 0,
+    cas: { user: [], host: hostCas, target: [], db: [], db_client: [] },
+    signers: [],
+    roles: [],
+    config: {
+      cluster,
+      recording: 'node',
+      lockingMode: 'best_effort',
+      disconnectExpiredCert: false,
+      maxConnectionsMode: 'best_effort',
+    },
+    proxies: [],
+    lockSet: { revision: 0, locks: [], generations: {} },
+    beaconAtMs: 0,
+  }
+}
