@@ -1,10 +1,25 @@
 import assert from 'node:assert/strict'
-import { appendFile, readdir, readFile, stat, truncate } from 'node:fs/promises'
+import {
+  appendFile,
+  type FileHandle,
+  open,
+  readdir,
+  readFile,
+  stat,
+  truncate,
+} from 'node:fs/promises'
 import { describe, it, mock } from 'node:test'
 import { readLine } from '../core/audit/chain.ts'
 import { max } from '../core/limits.ts'
-import { emitMany, DAY_MS, type LogFixture, newLogFolder, TODAY } from './audit/log.fixture.ts'
-import type { AuditLog } from './audit.ts'
+import {
+  DAY_MS,
+  emitMany,
+  type LogFixture,
+  newLogFolder,
+  signer,
+  TODAY,
+} from './audit/log.fixture.ts'
+import type { AuditLog, CheckpointSigner } from './audit.ts'
 
 describe('the audit log', () => {
   it('holds an event on disk, chained, before the append resolves', async () => {
@@ -64,20 +79,49 @@ describe('the audit log', () => {
   })
 })
 
+describe('a disk that fails', () => {
+  it('fails the events it did not take, and leaves nothing of them in front of the next', async () => {
+    const fixture = await newLogFolder()
+    const log = await fixture.open()
+    await emitMany(log, 2)
+    const handle = await open(fixture.path(TODAY))
+    const prototype = Object.getPrototypeOf(handle) as FileHandle
+    await handle.close()
+    const failure = mock.method(prototype, 'datasync', () => Promise.reject(new Error('EIO')))
+    const long = { user: 'x'.repeat(5000) }
+    await assert.rejects(log.emit('user.login', 'T1000I', long), { code: 'audit.unavailable' })
+    failure.mock.restore()
+    await emitMany(log, 1)
+    assert.deepEqual((await log.verify()).problem, undefined)
+    assert.equal((await fixture.lines()).length, 3)
+    assert.equal(log.status().count, 3)
+  })
+})
+
 describe('checkpoints', () => {
+  /** A key that tells what it was asked to sign first. */
+  function watchedSigner(): { key: CheckpointSigner; asked: Promise<string> } {
+    const { promise, resolve } = Promise.withResolvers<string>()
+    const sign = (body: Uint8Array): Promise<Uint8Array> => {
+      resolve(Buffer.from(body).toString())
+      return signer.sign(body)
+    }
+    return { key: { sign, keys: () => signer.keys() }, asked: promise }
+  }
+
   it('are taken every minute when there is something new, and signed', async () => {
     mock.timers.enable({ apis: ['setInterval'] })
     const fixture = await newLogFolder()
-    const log = await fixture.open()
+    const { key, asked } = watchedSigner()
+    const log = await fixture.open(key)
     mock.timers.tick(max('auditCheckpointMs'))
-    assert.equal(log.latestCheckpoint(), undefined)
     await emitMany(log, 2)
     mock.timers.tick(max('auditCheckpointMs'))
-    await log.checkpoint()
     mock.timers.reset()
+    assert.match(await asked, /"count":2/)
+    await log.checkpoint()
     assert.equal(log.latestCheckpoint()?.count, 2)
     assert.equal(log.latestCheckpoint()?.head, log.status().head)
-    await log.checkpoint()
     const report = await log.verify()
     assert.deepEqual(
       { ok: report.ok, checkpoints: report.checkpoints },
@@ -87,14 +131,24 @@ describe('checkpoints', () => {
 
   it('are taken after so many records, without waiting for the minute', async () => {
     const fixture = await newLogFolder()
-    const log = await fixture.open()
+    const { key, asked } = watchedSigner()
+    const log = await fixture.open(key)
     await emitMany(log, max('auditCheckpointEvery'))
+    assert.match(await asked, new RegExp(`"count":${max('auditCheckpointEvery')},`))
+  })
+
+  it('that cannot be signed cost no event, and are taken later', async () => {
+    const fixture = await newLogFolder()
+    let away = true
+    const sign = (body: Uint8Array): Promise<Uint8Array> =>
+      away ? Promise.reject(new Error('the signer is away')) : signer.sign(body)
+    const log = await fixture.open({ sign, keys: () => signer.keys() })
+    await emitMany(log, 2)
+    await assert.rejects(log.checkpoint(), /away/)
+    await emitMany(log, 1)
+    away = false
     await log.checkpoint()
-    assert.equal(log.latestCheckpoint()?.count, max('auditCheckpointEvery'))
-    assert.equal(
-      (await readFile(fixture.path('checkpoints.jsonl'), 'utf8')).split('"writer"').length,
-      2,
-    )
+    assert.equal(log.latestCheckpoint()?.count, 3)
   })
 })
 
@@ -109,6 +163,8 @@ describe('opening after a crash', () => {
       const again = await newLogFolder()
       await again.write([])
       await appendFile(again.path(TODAY), whole.subarray(0, lastLine + torn))
+      // The next day: what was torn would stay in the middle of the log.
+      again.clock.advance(DAY_MS)
       const opened = await again.open()
       const [event] = (await opened.query()).items
       assert.equal(event?.['event'], 'audit.recovered')

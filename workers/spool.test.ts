@@ -301,7 +301,8 @@ describe('a spool whose disk or history is not what it was', () => {
   })
 
   it('gives up for now, and keeps everything, when control refuses the new chain too', async () => {
-    const spool = await open(await newFolder())
+    const folder = await newFolder()
+    const spool = await open(folder)
     await emitMany(spool, 3)
     const refusing: Upload = () => Promise.reject(new ProxyError('audit.chain-broken', 'no'))
     await assert.rejects(spool.drain(refusing), { code: 'audit.unavailable' })
@@ -310,6 +311,10 @@ describe('a spool whose disk or history is not what it was', () => {
       { code: 'audit.unavailable' },
     )
     assert.equal(spool.pending, 3)
+    await spool.close()
+    const control = new FakeControl()
+    await (await open(folder)).drain(control.upload)
+    assert.deepEqual(control.users, ['u0', 'u1', 'u2'])
   })
 
   it('begins a new chain when its state is gone with its records', async () => {

@@ -168,8 +168,9 @@ export async function* readLinesBackwards(
       end -= bytesRead
       const block = Buffer.concat([buffer, tail])
       const first = end === 0 ? 0 : block.indexOf(0x0a) + 1
-      // A block without a line feed is the middle of one long line.
+      // A block without a line feed is the middle of one long line; one longer than any record is not kept.
       tail = first === 0 && end > 0 ? block : block.subarray(0, first)
+      if (tail.length > CHUNK_BYTES) tail = Buffer.alloc(0)
       const lines = first === 0 && end > 0 ? [] : block.toString('utf8', first).split('\n')
       for (const line of lines.reverse()) if (line !== '') yield line
     }

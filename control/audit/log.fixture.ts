@@ -24,7 +24,7 @@ export interface LogFixture {
   readonly folder: string
   readonly clock: FakeClock
   /** Opens the log; what was open before is left as a killed process leaves it. */
-  open(): Promise<AuditLog>
+  open(key?: CheckpointSigner): Promise<AuditLog>
   path(name: string): string
   lines(name?: string): Promise<string[]>
   write(lines: readonly string[], name?: string): Promise<void>
@@ -43,8 +43,9 @@ export async function newLogFolder(): Promise<LogFixture> {
     folder,
     clock,
     path,
-    async open() {
-      const log = await openAuditLog({ folder, writer: 'control-1', cluster: 'c', clock, signer })
+    async open(key = signer) {
+      const options = { folder, writer: 'control-1', cluster: 'c', clock, signer: key }
+      const log = await openAuditLog(options)
       open.push(log)
       return log
     },

@@ -102,6 +102,13 @@ describe('verifying names what was done to the log, and where:', () => {
     await assertNamed(good, `shortened 10 in ${TOMORROW}:5`)
   })
 
+  it('a tail cut behind the last checkpoint, while the log is open', async () => {
+    const good = await goodLog()
+    await emitMany(good.log, 2)
+    await truncate(good.fixture.path(TOMORROW), await offsetOf(good.fixture, TOMORROW, 7))
+    await assertNamed(good, `shortened 12 in ${TOMORROW}:7`)
+  })
+
   it('a record spliced in from another history of the same writer', async () => {
     const good = await goodLog()
     const other = await goodLog()
