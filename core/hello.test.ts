@@ -160,11 +160,16 @@ describe('readHello', () => {
   it('says no to an announced length over the bound before the bytes arrive', () => {
     const head = Buffer.from([22, 3, 1, 0x40, 0, 1, 0, 0x40, 0])
     assert.equal(readHello(head).verdict, 'no')
+    // One record, whose message fits a record but not the bound with its head.
+    assert.equal(readHello(Buffer.from('160301400001003ffc', 'hex')).verdict, 'no')
     const inPieces = records(message([extension(99, Buffer.alloc(16_000))]), 1000)
     assert.equal(inPieces.length < max('helloBytesMax'), true)
     assert.equal(readHello(inPieces).verdict, 'hello')
     const tooLong = records(message([extension(99, Buffer.alloc(16_300))]), 1000)
     assert.equal(readHello(tooLong.subarray(0, max('helloBytesMax'))).verdict, 'no')
+    // A message within the bound, in records of one byte that are six on the wire.
+    const wasteful = records(message([extension(99, Buffer.alloc(8000))]), 1)
+    assert.equal(readHello(wasteful.subarray(0, max('helloBytesMax'))).verdict, 'no')
   })
 
   it('says no to other records, empty fragments and other handshake messages', () => {

@@ -70,13 +70,13 @@ function spread(first: Uint8Array): HelloReading {
   let filled = 0
   let at = 0
   while (true) {
-    if (first.length < at + RECORD_HEAD_BYTES)
-      return { verdict: 'more', need: at + RECORD_HEAD_BYTES }
+    const from = at + RECORD_HEAD_BYTES
+    if (from > max('helloBytesMax')) return NO
+    if (first.length < from) return { verdict: 'more', need: from }
     const bytes = u16(first, at + 3)
     const isHandshake = first[at] === RECORD_HANDSHAKE && first[at + 1] === VERSION_MAJOR
     // Handshake fragments of no bytes are forbidden (RFC 8446, section 5.1).
     if (!isHandshake || bytes === 0 || bytes > RECORD_BYTES_MAX) return NO
-    const from = at + RECORD_HEAD_BYTES
     at = from + bytes
     if (at > max('helloBytesMax')) return NO
     if (first.length < at) return { verdict: 'more', need: at }

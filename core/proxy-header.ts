@@ -89,7 +89,7 @@ function readV2(first: Uint8Array): ProxyHeaderReading {
   // LOCAL: a health check of the balancer. Whatever follows is skipped, as the standard says.
   if (command === COMMAND_LOCAL) return first.length < end ? MORE : { verdict: 'header', end }
   // Datagrams and unix sockets never arrive here.
-  if (family === undefined || bytes < family.bytes) return BAD
+  if (family === undefined) return BAD
   if (first.length < end) return MORE
   if (!tlvsFit(first, V2_HEAD_BYTES + family.bytes, end)) return BAD
   if (family.name === 'unspec') return { verdict: 'header', end }
@@ -100,7 +100,7 @@ function readV2(first: Uint8Array): ProxyHeaderReading {
   return { verdict: 'header', source: { address, port: u16(first, at + 2 * half) }, end }
 }
 
-/** type (1) | length (2) | value, repeated: skipped, but they must fill the header exactly. */
+/** type (1) | length (2) | value, repeated: skipped, but they must fill the header exactly. So must addresses without any. */
 function tlvsFit(first: Uint8Array, from: number, end: number): boolean {
   let at = from
   while (at < end) {

@@ -10,6 +10,7 @@ import type { FromEcho, ToEcho } from '../test/fixtures/echo-thread.ts'
 import { readAll, readBytes } from '../test/fixtures/net.ts'
 import { ending, openSockets, pair, until } from '../test/fixtures/sockets.ts'
 import { release } from './handover.ts'
+import { Ledger } from './ledger.ts'
 import { Pool, type PoolThread } from './pool.ts'
 
 const ENTRY = new URL('../test/fixtures/echo-thread.ts', import.meta.url)
@@ -18,6 +19,7 @@ interface Rig {
   readonly pool: Pool<ToEcho, FromEcho>
   readonly heard: FromEcho[]
   readonly lost: number[]
+  readonly ledger: Ledger
   /** The ready thread of a slot. */
   readonly at: (slot: number) => PoolThread<ToEcho>
 }
@@ -29,12 +31,14 @@ async function start(
 ): Promise<Rig> {
   const heard: FromEcho[] = []
   const lost: number[] = []
+  const ledger = new Ledger()
   const pool = new Pool<ToEcho, FromEcho>({
     entry: ENTRY,
     count,
     data: (slot) => `data of ${slot}`,
     clock,
     log: silentLogger,
+    ledger,
     restartDelayMs: 0,
     onMessage: (_thread, message) => heard.push(message),
     onLost: (thread) => lost.push(thread.slot),
@@ -46,7 +50,7 @@ async function start(
     assert.ok(thread)
     return thread
   }
-  return { pool, heard, lost, at }
+  return { pool, heard, lost, ledger, at }
 }
 
 /** Moves a new connection to a thread and waits until it echoes. */
@@ -115,7 +119,7 @@ describe('Pool', () => {
   })
 
   it('replaces a thread that throws; its connections close, those of others live', async (context) => {
-    const { pool, lost, at } = await start(context, 2)
+    const { pool, lost, ledger, at } = await start(context, 2)
     const before = openSockets()
     const first = at(0).id
     const dying = [await connect(context, at(0)), await connect(context, at(0))]
@@ -124,7 +128,7 @@ describe('Pool', () => {
     at(0).post({ kind: 'throw' })
     for (const end of await ends) assert.match(end, /^(end|ECONNRESET)$/)
     await until(() => pool.threads.length === 2, 'a replacement')
-    assert.deepEqual(lost, [0])
+    assert.deepEqual([lost, ledger.count('worker threads')], [[0], 2])
     assert.notEqual(at(0).id, first)
     living.write('still here')
     assert.equal((await readBytes(living, 10)).toString(), 'still here')
@@ -163,12 +167,12 @@ describe('Pool', () => {
   })
 
   it('lets threads finish when it stops, and ends those that do not in time', async (context) => {
-    const { pool, heard, at } = await start(context, 2)
+    const { pool, heard, ledger, at } = await start(context, 2)
     const socket = await connect(context, at(1))
     const end = ending(socket)
     at(0).post({ kind: 'block', bell: bell() })
     await pool.stop(200)
-    assert.deepEqual(pool.threads, [])
+    assert.deepEqual([pool.threads, ledger.empty], [[], true])
     assert.equal(heard.filter((one) => one.kind === 'stopping').length, 1)
     assert.match(await end, /^(end|ECONNRESET)$/)
     assert.equal(pool.least(), undefined)

@@ -10,6 +10,7 @@ import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { SocketHandle } from '../core/messages.ts'
 import { discard, transferable } from './handover.ts'
+import type { Ledger } from './ledger.ts'
 import type { PoolOrder, PoolReport, ThreadStart } from './thread-port.ts'
 
 export interface PoolOptions<In, Out> {
@@ -25,6 +26,7 @@ export interface PoolOptions<In, Out> {
   readonly onReady?: (thread: PoolThread<In>) => void
   /** A thread is gone with all its connections. */
   readonly onLost?: (thread: PoolThread<In>) => void
+  readonly ledger?: Ledger
   readonly restartDelayMs?: number
 }
 
@@ -54,6 +56,7 @@ export class Pool<In, Out> {
 
   constructor(options: PoolOptions<In, Out>) {
     this.#options = options
+    options.ledger?.watch('worker threads', () => this.#threads.size)
   }
 
   /** Resolves when all threads are ready; rejects when one ends before. */

@@ -141,6 +141,20 @@ describe('relay', () => {
     assert.equal(await joined.done, 'target reset')
   })
 
+  it('passes a reset on that comes after the same side has ended', async (context) => {
+    const { client, target, relay: joined } = await join(context)
+    client.end('x')
+    await readAll(target)
+    client.resetAndDestroy()
+    // Noticed when something is sent to the side that is gone.
+    const send = (): void => {
+      if (!target.destroyed) target.write('y', () => setImmediate(send))
+    }
+    send()
+    assert.equal(await joined.done, 'client reset')
+    await until(() => target.errored !== null, 'the target to be cut')
+  })
+
   it('cuts both sides on abort, with the reason it was given', async (context) => {
     const buffers = new BufferPool()
     const { client, target, relay: joined } = await join(context, { buffers })

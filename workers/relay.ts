@@ -104,8 +104,6 @@ class SocketRelay implements Relay {
     })
     side.on('end', () => other.end())
     side.on('close', () => {
-      // Destroyed without an error or an end of its own: the other side can only be cut.
-      if (!other.destroyed && !side.readableEnded) other.resetAndDestroy()
       if (--this.#open === 0) this.#ended()
     })
   }
@@ -164,10 +162,9 @@ class Direction {
     this.#to = to
     if (first !== undefined && first.length > 0) {
       this.bytes += first.length
-      to.write(first, this.#taken)
-      this.#blocked = to.writableLength > 0
+      to.write(first)
     }
-    if (!this.#blocked) from.resume()
+    from.resume()
   }
 
   watchIdle(fromMs: number): void {

@@ -65,7 +65,7 @@ describe('parking', () => {
   })
 
   it('loses none of 200 dead spares, half by FIN and half by RST', async (context) => {
-    const { pool, ledger, park } = start(context)
+    const { ledger, park } = start(context)
     const before = openSockets()
     const agents = ['a', 'b', 'c', 'd']
     const outer: net.Socket[] = []
