@@ -148,6 +148,7 @@ describe('authorize', () => {
     assert.equal(refused(peer({}, { notAfterMs: NOW })).kind, 'expired')
     assert.equal(refused(peer({}, { notBeforeMs: NOW + 1 })).kind, 'expired')
     assert.equal(refused(peer({ loginExpiresAtMs: NOW })).kind, 'expired')
+    assert.equal(refused(peer({ loginExpiresAtMs: NOW + 9 }, { notAfterMs: NOW })).kind, 'expired')
     right(peer({}, { notBeforeMs: NOW, notAfterMs: NOW + 1 }))
   })
 
@@ -264,6 +265,8 @@ describe('authorize', () => {
         compileRoles(roles),
       )
       assert.deepEqual(refused(peer(), { roles }), absent)
+      const named = roles.some(({ unenforced }) => unenforced.length > 0)
+      assert.equal(absent.reason.includes('options.x'), named)
     }
   })
 

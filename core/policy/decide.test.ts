@@ -112,6 +112,12 @@ const TABLE: readonly Row[] = [
   ['a glob has no other wildcard', false, allowOnly({ labels: { env: ['pr?d'] } })],
   ['a glob with several stars matches', true, allowOnly({ labels: { env: ['*r*d'] } })],
   ['a glob does not use a character twice', false, allowOnly({ labels: { env: ['prod*d'] } })],
+  [
+    'a glob does not overlap its end',
+    false,
+    allowOnly({ users: ['a*bc*c'] }),
+    { principal: 'abc' },
+  ],
   ['an expression matches', true, allowOnly({ labels: { env: ['^(prod|stage)$'] } })],
   ['an expression matches the whole', false, allowOnly({ labels: { env: ['^pro$'] } })],
   ['a broken expression allows nothing', false, allowOnly({ labels: { env: ['^(prod$'] } })],
@@ -174,6 +180,12 @@ const TABLE: readonly Row[] = [
     true,
     allowOnly({ users: ['a{{external.t}}'] }),
     { identity: { roles: ['a'], traits: { t: ['pp'] } } },
+  ],
+  [
+    'an empty trait value drops the entry',
+    false,
+    allowOnly({ users: ['app{{external.t}}'] }),
+    { identity: { roles: ['a'], traits: { t: [''] } } },
   ],
   [
     'an administrator’s star in a trait is a wildcard',
@@ -253,7 +265,8 @@ describe('a decision', () => {
   it('denies kinds without a service and a wish for another target than the resolved one', () => {
     const good = input(allowOnly({}))
     const node = { kind: 'node', name: 'orders' } as const
-    assert.equal(decide({ ...good, target: { ref: node, labels: {} } }).allow, false)
+    const wish = { ...good.access, target: node }
+    assert.equal(decide({ ...good, access: wish, target: { ref: node, labels: {} } }).allow, false)
     const other = { ...good.access, target: { kind: 'db', name: 'payroll' } } as const
     assert.equal(decide({ ...good, access: other }).allow, false)
   })
@@ -297,12 +310,13 @@ describe('a grant', () => {
       role('a', { allow: OPEN, options: { clientIdleTimeoutMs: 5000, maxConnections: 0 } }),
       role('b', { allow: OPEN, options: { clientIdleTimeoutMs: 3000, maxConnections: 4 } }),
       role('c', { allow: OPEN, options: { maxConnections: 9, disconnectExpiredCert: true } }),
+      role('d', { allow: OPEN, options: { clientIdleTimeoutMs: 0, maxConnections: 0 } }),
     ]
     assert.deepEqual(grantOf(decide(input(roles))), {
       allow: true,
       disconnectExpiredCert: true,
       grant: {
-        roles: ['a', 'b', 'c'],
+        roles: ['a', 'b', 'c', 'd'],
         idleMsMax: 3000,
         connectionsMax: 4,
         lockMode: 'best_effort',

@@ -69,7 +69,7 @@ function lengthProblem(what: string, name: string): string | undefined {
     : undefined
 }
 
-/** RFC 4648 section 6, lower case, without padding. */
+/** RFC 4648 section 6, lower case, without padding; a last group of fewer than five bits is left out. */
 function base32(bytes: Uint8Array): string {
   let out = ''
   let bits = 0
@@ -83,5 +83,5 @@ function base32(bytes: Uint8Array): string {
       held &= (1 << bits) - 1
     }
   }
-  return bits === 0 ? out : out + (BASE32[(held << (5 - bits)) & 31] ?? '')
+  return out
 }
