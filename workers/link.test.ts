@@ -10,8 +10,8 @@ import { systemIdentity, testCa, userIdentity } from '../test/fixtures/certifica
 import { readBytes } from '../test/fixtures/net.ts'
 import { ending, until } from '../test/fixtures/sockets.ts'
 import { pemPair, tlsClient } from '../test/fixtures/tls.ts'
-import { AGENT, agentRig, cluster, PROXY, proxyRig } from './link.rig.ts'
-import type { ProxyRig } from './link.rig.ts'
+import { AGENT, agentRig, cluster, PROXY, proxyRig } from './link.fixture.ts'
+import type { ProxyRig } from './link.fixture.ts'
 
 const KEY = randomBytes(32)
 const kinds = (proxy: ProxyRig): string[] => proxy.reports.map((report) => report.kind)

@@ -7,8 +7,8 @@ import { suite, test } from 'node:test'
 import { max } from '../core/limits.ts'
 import { readAll, readBytes } from '../test/fixtures/net.ts'
 import { ending, until } from '../test/fixtures/sockets.ts'
-import { finish, HELLO, performRig } from './perform.rig.ts'
-import type { PerformRig, RigOptions } from './perform.rig.ts'
+import { finish, HELLO, performRig } from './perform.fixture.ts'
+import type { PerformRig, RigOptions } from './perform.fixture.ts'
 import type { TestContext } from 'node:test'
 
 /** A session that relays. */

@@ -6,7 +6,7 @@ import { suite, test } from 'node:test'
 import { max } from '../core/limits.ts'
 import { readAll, readBytes } from '../test/fixtures/net.ts'
 import { until } from '../test/fixtures/sockets.ts'
-import { finish, HELLO, openTap, performRig, refusal } from './perform.rig.ts'
+import { finish, HELLO, openTap, performRig, refusal } from './perform.fixture.ts'
 
 suite('a session from start to end', () => {
   test('bytes flow both ways once the target is in, and both ends close', async (t) => {
