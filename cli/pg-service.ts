@@ -10,7 +10,9 @@ import { readText, writeWhole } from './profile.ts'
 export type ServiceSettings = Readonly<Record<string, string>>
 
 /** The file libpq reads: PGSERVICEFILE, else ~/.pg_service.conf. */
-export function serviceFile(env: NodeJS.ProcessEnv = process.env): string {
+export function serviceFile(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): string {
   return env['PGSERVICEFILE'] ?? path.join(os.homedir(), '.pg_service.conf')
 }
 
@@ -43,22 +45,34 @@ export function withoutService(text: string, name: string): string {
   return found === undefined ? text : text.slice(0, found.from) + text.slice(found.to)
 }
 
+/** The settings of a section; undefined when the text has none of that name. */
+export function readService(text: string, name: string): ServiceSettings | undefined {
+  const found = locate(text, name)
+  if (found === undefined) return undefined
+  const lines = text.slice(found.from, found.to).split('\n').slice(1)
+  const settings = lines.map((line) => SETTING.exec(line.trim())).filter((match) => match !== null)
+  return Object.fromEntries(settings.map(([, key = '', value = '']) => [key, value]))
+}
+
+const SETTING = /^([a-z_]+)=(.*)$/
+
 /**
- * Where our section stands: from its header to its last setting. Comments and blank lines behind the last setting belong to
- * whoever wrote them, so they stay.
+ * Where a section stands: from its header to its last setting. Comments and blank lines behind the last setting belong to
+ * whoever wrote them, so they stay. White space around a line means nothing to libpq, and of two sections the first wins.
  */
 function locate(text: string, name: string): { from: number; to: number } | undefined {
   let at = 0
   let from: number | undefined
   let to = 0
   for (const line of text.split(/(?<=\n)/)) {
-    const header = /^\[(.*)\]\s*$/.exec(line)
-    if (header !== null && from !== undefined) break
+    const bare = line.trim()
+    const header = bare.startsWith('[')
+    if (header && from !== undefined) break
     at += line.length
-    if (header?.[1] === name) {
+    if (header && bare.startsWith(`[${name}]`)) {
       from = at - line.length
       to = at
-    } else if (from !== undefined && /^[a-z_]+=/.test(line)) to = at
+    } else if (from !== undefined && SETTING.test(bare)) to = at
   }
   return from === undefined ? undefined : { from, to }
 }

@@ -73,6 +73,6 @@ export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (character) => (character === '\t' ? ' ' : '\u{fffd}'))
 }
 
-function displayWidth(text: string): number {
+export function displayWidth(text: string): number {
   return Array.from(text).length
 }

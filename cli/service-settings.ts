@@ -19,15 +19,15 @@ export interface ServiceFiles {
 export function serviceSettings(
   target: ServiceTarget,
   files: ServiceFiles,
-  names: { readonly user: string; readonly database: string },
+  names: { readonly user?: string | undefined; readonly database?: string | undefined },
 ): ServiceSettings {
   const addresses = target.proxies.map(splitAddress)
   return {
     host: addresses.map(() => target.serverName).join(','),
     hostaddr: addresses.map(({ host }) => host).join(','),
     port: addresses.map(({ port }) => String(port)).join(','),
-    user: names.user,
-    dbname: names.database,
+    ...(names.user === undefined ? {} : { user: names.user }),
+    ...(names.database === undefined ? {} : { dbname: names.database }),
     sslmode: 'verify-full',
     sslsni: '1',
     sslrootcert: files.cas,

@@ -1,0 +1,92 @@
+// What commands may touch: the terminal, files of the profile, the network towards control, other programs. Tests pass their own.
+// Heavy parts (the API client with its schemas) are loaded when a command first asks for them.
+
+import type { ControlClient } from '../control/api/client.ts'
+import type { ControlTrust } from '../control/api/trust.ts'
+import { type Clock, systemClock } from '../core/clock.ts'
+import { terminalPrompt, type Prompt } from './prompt.ts'
+import { type KeyPair, profileHome, ProfileStore } from './profile.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** How control is reached and known. */
+export interface Reach {
+  /** Public addresses of proxies, tried in this order. */
+  readonly proxies: readonly string[]
+  readonly trust: ControlTrust
+  /** Absent: anonymous. */
+  readonly identity?: KeyPair
+}
+
+export interface Tools {
+  readonly env: Environment
+  readonly clock: Clock
+  readonly profiles: ProfileStore
+  readonly prompt: Prompt
+  /** What was asked for. */
+  out(text: string): void
+  /** What goes along with it: progress, hints, warnings. */
+  note(text: string): void
+  /** Control, end to end through a proxy. */
+  control(reach: Reach): Promise<ControlClient>
+  /** Control's own socket on this machine. */
+  localControl(socketPath: string): Promise<ControlClient>
+  /** GET over HTTPS with the system's roots: what the web's PKI vouches for. */
+  webGet(address: string, path: string): Promise<unknown>
+  /** IP addresses of a host name. */
+  lookup(host: string): Promise<readonly string[]>
+  /** Runs another program in this terminal; resolves with its exit status. */
+  run(program: string, args: readonly string[], env: Environment): Promise<number>
+  /** Resolves when a person presses Ctrl-C or the process is asked to end. */
+  untilInterrupted(): Promise<void>
+  sleep(ms: number): Promise<void>
+}
+
+export function realTools(): Tools {
+  return {
+    env: process.env,
+    clock: systemClock,
+    profiles: new ProfileStore(profileHome()),
+    prompt: terminalPrompt(),
+    out: (text) => void process.stdout.write(text),
+    note: (text) => void process.stderr.write(text),
+    control: connectThroughProxy,
+    async localControl(socketPath) {
+      const { connectLocalControl } = await import('../control/api/client.ts')
+      return connectLocalControl(socketPath)
+    },
+    async webGet(address, path) {
+      const { webGet } = await import('./web-get.ts')
+      return await webGet(address, path)
+    },
+    async lookup(host) {
+      const { lookup } = await import('node:dns/promises')
+      return (await lookup(host, { all: true })).map(({ address }) => address)
+    },
+    async run(program, args, env) {
+      const { runProgram } = await import('./run-program.ts')
+      return await runProgram(program, args, env)
+    },
+    untilInterrupted,
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  }
+}
+
+async function connectThroughProxy({ proxies, trust, identity }: Reach): Promise<ControlClient> {
+  const [{ connectControl }, { connectTo }] = await Promise.all([
+    import('../control/api/client.ts'),
+    import('./connect.ts'),
+  ])
+  return connectControl({
+    connect: connectTo(() => proxies),
+    trust,
+    ...(identity === undefined ? {} : { identity }),
+  })
+}
+
+function untilInterrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.once(signal, () => resolve())
+  })
+}

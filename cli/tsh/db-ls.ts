@@ -1,0 +1,62 @@
+// `tsh db ls`: the databases the person's roles let them see.
+
+import type { Database } from '../../control/api/messages.ts'
+import { type CommandSpec, formatOption, usage } from '../command.ts'
+import { FORMATS, labelsText, render, table } from '../render.ts'
+import { listDatabases } from './database.ts'
+import { withSession } from './session.ts'
+
+const LABELS_WIDTH = 40
+
+export const dbLs: CommandSpec = {
+  takes: '[labels...]',
+  options: [
+    formatOption(),
+    { flags: '--search <words>', about: 'words that must occur in name, description or labels' },
+    { flags: '-v, --verbose', about: 'whole labels, protocol and database names' },
+  ],
+  examples: [
+    'tsh db ls',
+    'tsh db ls env=prod,team=shop',
+    'tsh db ls --search=orders --format=json',
+  ],
+  async run(input, tools) {
+    const bad = input.args.find((each) => !each.includes('='))
+    if (bad !== undefined) throw usage(`"${bad}" is no label`, 'Labels are key=value.')
+    await withSession(tools, input, async ({ login, client }) => {
+      const items = await listDatabases(client, {
+        search: input.text('search'),
+        labels: input.args.join(','),
+      })
+      const mine = new Set(tools.profiles.databases(login.profile))
+      tools.out(
+        await render(input.choice('format', FORMATS, 'text'), items, () =>
+          databasesTable(items, mine, input.flag('verbose')),
+        ),
+      )
+    })
+  },
+}
+
+/** `>` marks databases with a certificate on disk. */
+function databasesTable(
+  items: readonly Database[],
+  loggedIn: ReadonlySet<string>,
+  verbose: boolean,
+): string {
+  if (items.length === 0) return 'No databases that your roles let you see.\n'
+  const rows = items.map((item) => [
+    loggedIn.has(item.name) ? `> ${item.name}` : item.name,
+    item.description,
+    namesText(item.dbUsers),
+    ...(verbose ? [namesText(item.dbNames), item.protocol] : []),
+    labelsText(item.labels, verbose ? Number.POSITIVE_INFINITY : LABELS_WIDTH),
+    item.online ? 'online' : 'offline',
+  ])
+  const names = verbose ? ['Allowed Names', 'Protocol'] : []
+  return table(['Name', 'Description', 'Allowed Users', ...names, 'Labels', 'Status'], rows)
+}
+
+function namesText(names: readonly string[]): string {
+  return names.length === 0 ? '(none)' : `[${names.join(', ')}]`
+}

@@ -1,0 +1,56 @@
+// The commands of `tsh`. A row's file is loaded when the command is typed; nothing here may import it outright.
+
+import type { ProgramSpec } from '../program.ts'
+
+export const TSH: ProgramSpec = {
+  name: 'tsh',
+  about: 'Log in to a Sluice cluster and reach what your roles allow',
+  options: [
+    { flags: '--proxy <host:port>', about: 'public address of the cluster (SLUICE_PROXY)' },
+    { flags: '--user <name>', about: 'who to log in as (SLUICE_USER)' },
+    { flags: '-d, --debug', about: 'say more about failures' },
+  ],
+  groups: { db: 'databases', proxy: 'local ports for programs that cannot name a target' },
+  rows: [
+    {
+      words: 'login',
+      summary: 'log in, or complete an invite and log in',
+      load: async () => (await import('./login.ts')).login,
+    },
+    {
+      words: 'logout',
+      summary: 'forget keys and certificates',
+      load: async () => (await import('./logout.ts')).logout,
+    },
+    {
+      words: 'status',
+      summary: 'who is logged in where, and until when',
+      load: async () => (await import('./status.ts')).status,
+    },
+    {
+      words: 'db ls',
+      summary: 'list databases',
+      load: async () => (await import('./db-ls.ts')).dbLs,
+    },
+    {
+      words: 'db login',
+      summary: 'get a certificate for a database and write its connection service',
+      load: async () => (await import('./db-login.ts')).dbLogin,
+    },
+    {
+      words: 'db logout',
+      summary: 'remove certificate and connection service',
+      load: async () => (await import('./db-login.ts')).dbLogout,
+    },
+    {
+      words: 'db exec',
+      summary: 'run SQL without psql',
+      load: async () => (await import('./db-exec.ts')).dbExec,
+    },
+    {
+      words: 'version',
+      summary: 'print the version',
+      load: async () => (await import('./version.ts')).versionOf('tsh'),
+    },
+  ],
+}
