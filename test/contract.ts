@@ -60,6 +60,7 @@ export function framedSuite(protocol: FramedProtocol, scripts: FramedScripts): v
   for (const script of [...scripts.sessions, ...scripts.agents]) {
     const title = `${protocol.name}, ${script.name}`
     test(`${title}: the trace does not depend on where chunks end`, () => splits(script))
+    test(`${title}: bytes that come ahead of an event wait for it`, () => early(script))
     test(`${title}: a full tap stops the session and loses nothing`, () => fullTap(script))
     test(`${title}: any bytes in any pieces end in an error of ours or in none`, () => fuzz(script))
     test(`${title}: endless bytes are not kept`, () => flood(script))
@@ -135,6 +136,18 @@ function splits(script: Script): void {
     'event' in step ? [step] : cut(step, ...step.bytes.keys()).slice(1),
   )
   assert.deepEqual(new Rig(script.open()).run(single).trace, whole, 'byte by byte')
+}
+
+/** Each step of bytes is given before the events that come right before it. */
+function early(script: Script): void {
+  const whole = new Rig(script.open()).run(script.steps).trace
+  script.steps.forEach((step, index) => {
+    let to = index
+    while (to > 0 && 'event' in (script.steps[to - 1] ?? step)) to--
+    if ('event' in step || to === index) return
+    const steps = script.steps.toSpliced(index, 1).toSpliced(to, 0, step)
+    assert.deepEqual(new Rig(script.open()).run(steps).trace, whole, `step ${index} at ${to}`)
+  })
 }
 
 function fullTap(script: Script): void {

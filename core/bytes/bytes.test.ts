@@ -64,6 +64,7 @@ test('chunks refuse what passes their bound and never hold more memory than it',
   const chunks = new Chunks(100)
   for (let i = 0; i < 100; i++) chunks.add(Uint8Array.of(i))
   assert.equal(chunks.held, 100)
+  assert.deepEqual([...chunks.view()], [...Array(100).keys()])
   assert.throws(() => chunks.add(Uint8Array.of(1)), TOO_MUCH)
   assert.equal(chunks.length, 100)
 })
