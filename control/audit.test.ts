@@ -1,3 +1,5 @@
+// The log on a real folder: durability, files by day, checkpoints, recovery, queries.
+
 import assert from 'node:assert/strict'
 import {
   appendFile,

@@ -1,3 +1,5 @@
+// The spool on a real folder, with a control in memory: order, bounds, restarts, rolled-back disks.
+
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,3 +1,5 @@
+// kill -9 in the middle of writes loses no record that was acknowledged.
+
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,3 +1,5 @@
+// What an agent or proxy may put into the log, and what it may not.
+
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {

@@ -1,3 +1,5 @@
+// The tamper suite on files: each fault is named with record, file, line and byte.
+
 import assert from 'node:assert/strict'
 import { copyFile, cp, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'

@@ -1,3 +1,5 @@
+// SQLite keeps the store contract; and what only it can do wrong: files, schema, queue, history.
+
 import assert from 'node:assert/strict'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

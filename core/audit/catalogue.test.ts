@@ -1,3 +1,5 @@
+// docs/audit-events.md equals the catalogue, and the catalogue keeps its own rules.
+
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'

@@ -1,9 +1,12 @@
+// The record format, stated without the code that makes it, and the lines it is cut into.
+
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { canonicalJson } from '../cert/canonical.ts'
 import { max } from '../limits.ts'
 import {
+  CHAIN_BYTES_MAX,
   follows,
   genesis,
   isIntact,
@@ -76,6 +79,11 @@ describe('a chain record', () => {
       `"${'x'.repeat(max('auditEventBytesMax') + 2000)}"`,
     ]
     for (const other of others) assert.equal(readLine(other), undefined, other.slice(0, 100))
+  })
+
+  it('is not read when it is longer than any that is written', () => {
+    const long = { ...EVENT, error: 'x'.repeat(max('auditEventBytesMax') + CHAIN_BYTES_MAX) }
+    assert.equal(readLine(nextLine(genesis('w'), canonicalJson(long)).line), undefined)
   })
 
   it('shows a changed byte of its content', () => {

@@ -1,3 +1,5 @@
+// What any event keeps to: common fields, one canonical form, its bound, and a mark on whatever was left out.
+
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
@@ -76,6 +78,14 @@ describe('an audit event', () => {
     assert.match(textOf(event['error']), /^é+… \(200002 bytes\)$/)
     const bytes = Buffer.byteLength(canonicalJson(event))
     assert.ok(bytes <= max('auditEventBytesMax') && bytes > max('auditEventBytesMax') - 1000)
+  })
+
+  it('is within its bound for every length around it', () => {
+    const whole = Buffer.byteLength(canonicalJson(login({ error: '' })))
+    for (let over = -200; over < 200; over += 1) {
+      const event = login({ error: 'x'.repeat(max('auditEventBytesMax') - whole + over) })
+      assert.ok(Buffer.byteLength(canonicalJson(event)) <= max('auditEventBytesMax'), `${over}`)
+    }
   })
 
   it('bounds the explanation of a decision by itself', () => {

@@ -1,3 +1,5 @@
+// When an append resolves, what a failing disk costs, and what is refused in front of it.
+
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { max } from '../limits.ts'

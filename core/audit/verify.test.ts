@@ -1,3 +1,5 @@
+// The tamper suite on lines in memory, and what a checkpoint proves to its receiver.
+
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { describe, it } from 'node:test'
