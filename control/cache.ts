@@ -7,6 +7,7 @@ import { writePem } from '../core/cert/pem.ts'
 import { readCertificate } from '../core/cert/x509.ts'
 import { errorCode } from '../core/errors.ts'
 import type { TargetKind } from '../core/identity.ts'
+import { max } from '../core/limits.ts'
 import { compileRoles } from '../core/policy/compile.ts'
 import { foldName } from '../core/policy/names.ts'
 import type { Lock, Role } from '../core/policy/role.ts'
@@ -27,6 +28,7 @@ import {
   targetKey,
   targetSchema,
 } from './records.ts'
+import { parseDuration } from './resources/duration.ts'
 import { compileClusterConfig, defaultClusterResources } from './resources/cluster-config.ts'
 import { compileLock } from './resources/lock.ts'
 import { parseResource, type Resource, type ResourceKind } from './resources/resource.ts'
@@ -157,6 +159,11 @@ export class Cache implements Directory {
       networking: this.#single('cluster_networking_config') ?? defaults.networking,
     })
     return this.#config
+  }
+
+  get sessionTtlMs(): number {
+    const text = this.#single('cluster_auth_preference')?.spec.default_session_ttl
+    return (text === undefined ? undefined : parseDuration(text)) ?? max('userCertTtlMs')
   }
 
   get snapshot(): Snapshot {

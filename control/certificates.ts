@@ -69,7 +69,7 @@ export class Certificates {
     }
     const left = (user.expiresAtMs ?? Infinity) - this.#base.clock.now()
     const allowed = Math.min(this.#ttlMax(user.roles), left)
-    const ttlMs = clamp(proof.ttlMs ?? max('userCertTtlMs'), allowed)
+    const ttlMs = clamp(proof.ttlMs ?? this.#directory.sessionTtlMs, allowed)
     return await this.#issuer.user({ identity, spki: proof.spki, ttlMs }, context)
   }
 

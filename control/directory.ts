@@ -31,6 +31,8 @@ export interface Directory {
   readonly lockSet: LockSet
   readonly config: ClusterConfig
   readonly authorities: Authorities
+  /** Life of a login certificate that nobody asked otherwise for. */
+  readonly sessionTtlMs: number
   /** CA certificates as PEM, with pins. */
   readonly bundle: CaBundle
   /** What an agent would know, for deciding here. */

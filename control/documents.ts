@@ -11,6 +11,7 @@ import type { CallContext } from './api/handler.ts'
 import type { JsonObject, ResourceReply } from './api/messages.ts'
 import { type Base, readStored } from './base.ts'
 import type { Cache, StoredResource } from './cache.ts'
+import { ORIGIN } from './genesis.ts'
 import {
   type Credentials,
   credentialsKey,
@@ -147,8 +148,7 @@ export class Documents {
       ...(revision === undefined ? {} : { revision }),
       ...(ttlMs === undefined ? {} : { ttlMs }),
     }
-    const { revision: _, ...kept } = metadata
-    const stored: Resource = { ...resource, metadata: kept }
+    const stored: Resource = { ...resource, metadata: kept(metadata) }
     const written = await this.#base.store
       .put(key, JSON.stringify(stored), options)
       .catch((error: unknown) => {
@@ -232,6 +232,13 @@ export class Documents {
     const [event, code] = EVENTS[resource.kind][verb]
     await context.audit(event, code, auditFields(resource))
   }
+}
+
+/** Without the revision, which is the store's, and the mark of the configuration file: from now on people write it. */
+function kept({ revision: _, labels, ...rest }: Resource['metadata']): Resource['metadata'] {
+  if (labels === undefined) return rest
+  const { [ORIGIN]: _file, ...own } = labels
+  return Object.keys(own).length === 0 ? rest : { ...rest, labels: own }
 }
 
 function auditFields(resource: Resource): Readonly<Record<string, unknown>> {

@@ -7,6 +7,7 @@ import { readPemOne } from '../core/cert/pem.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import type { SystemIdentity } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
+import type { AuditCheckpoint } from '../core/snapshot.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
 import type { HostCertificate, JoinReply, JoinRequest, ProxySelf } from './api/messages.ts'
@@ -14,7 +15,7 @@ import { type Base, readStored, retryOnConflict } from './base.ts'
 import type { Cache } from './cache.ts'
 import { newLockName } from './documents.ts'
 import type { Issuer } from './issue.ts'
-import type { Presence } from './presence.ts'
+import type { Heard, Presence } from './presence.ts'
 import { hostKey, type HostRecord, hostSchema, resourceKey } from './records.ts'
 import { parseResource } from './resources/resource.ts'
 import type { TokenGrant, Tokens } from './tokens.ts'
@@ -119,13 +120,14 @@ export class Membership {
   }
 
   /** A proxy says where it is and who is linked to it. */
-  async proxySelf(report: ProxySelf, caller: Member): Promise<void> {
+  async proxySelf(report: ProxySelf, caller: Member, address: string): Promise<void> {
     const { base, presence } = this.#parts
     await this.confirm(caller)
+    presence.proxyAt(address)
     const { id } = caller.identity
-    presence.heard(id, report.lockRevision)
+    presence.heard(id, heardOf(report.lockRevision, report.checkpoint))
     for (const agent of report.linkedAgents)
-      presence.heard(agent, report.agentLockRevisions?.[agent])
+      presence.heard(agent, heardOf(report.agentLockRevisions?.[agent]))
     await retryOnConflict(async () => {
       const stored = await readStored(base.store, hostKey(id), hostSchema)
       if (stored === undefined || stored.value.address === report.address) return
@@ -202,6 +204,13 @@ export class Membership {
       side: 'client',
       next: 'Make a new token with `tctl tokens add`.',
     })
+  }
+}
+
+function heardOf(lockRevision?: number, checkpoint?: AuditCheckpoint): Heard {
+  return {
+    ...(lockRevision === undefined ? {} : { lockRevision }),
+    ...(checkpoint === undefined ? {} : { checkpoint }),
   }
 }
 

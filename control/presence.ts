@@ -3,6 +3,7 @@
 
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
+import type { AuditCheckpoint } from '../core/snapshot.ts'
 
 export interface Report {
   readonly atMs: number
@@ -10,20 +11,47 @@ export interface Report {
   readonly lockRevision?: number
 }
 
+export interface Heard {
+  readonly lockRevision?: number
+  readonly checkpoint?: AuditCheckpoint
+}
+
 export class Presence {
   readonly #clock: Clock
   readonly #reports = new Map<string, Report>()
+  readonly #anchors = new Map<string, AuditCheckpoint>()
+  readonly #proxyAddresses = new Map<string, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
-  heard(id: string, lockRevision?: number): void {
-    const known = lockRevision ?? this.#reports.get(id)?.lockRevision
+  heard(id: string, heard: Heard = {}): void {
+    const known = heard.lockRevision ?? this.#reports.get(id)?.lockRevision
     this.#reports.set(id, {
       atMs: this.#clock.now(),
       ...(known === undefined ? {} : { lockRevision: known }),
     })
+    if (heard.checkpoint !== undefined) this.#anchors.set(id, heard.checkpoint)
+  }
+
+  /** A proxy reported from this address: what comes from there says nothing of the client. */
+  proxyAt(address: string): void {
+    this.#proxyAddresses.set(address, this.#clock.now())
+  }
+
+  isProxyAddress(address: string): boolean {
+    return this.#proxyAddresses.has(address)
+  }
+
+  /** The checkpoints that members keep, whatever they are worth. */
+  anchors(): readonly AuditCheckpoint[] {
+    return [...this.#anchors.values()]
+  }
+
+  /** Members heard of within a day. */
+  known(): readonly string[] {
+    return [...this.#reports.keys()]
   }
 
   lastSeenMs(id: string): number {
@@ -42,5 +70,8 @@ export class Presence {
   sweep(): void {
     const oldestMs = this.#clock.now() - 24 * 3_600_000
     for (const [id, { atMs }] of this.#reports) if (atMs < oldestMs) this.#reports.delete(id)
+    for (const id of this.#anchors.keys()) if (!this.#reports.has(id)) this.#anchors.delete(id)
+    for (const [at, heardMs] of this.#proxyAddresses)
+      if (heardMs < oldestMs) this.#proxyAddresses.delete(at)
   }
 }

@@ -28,8 +28,6 @@ export interface SnapshotParts {
   readonly base: Base
   readonly cache: Cache
   readonly checkpoint: () => AuditCheckpoint | undefined
-  /** Called when a lock set is out: connections of control's own are judged again. */
-  readonly locked: () => void
 }
 
 interface Inventory {
@@ -51,6 +49,8 @@ export class Snapshots {
   #inventory: Inventory | undefined
   #beacon: Published | undefined
   #timer: NodeJS.Timeout | undefined
+  #locked: () => void = () => {}
+  #beaconAtMs = 0
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts
@@ -63,8 +63,12 @@ export class Snapshots {
     }
   }
 
-  /** Publishes everything once, then whenever something changes, and a beacon each second. */
-  async start(): Promise<void> {
+  /**
+   * Publishes everything once, then whenever something changes, and a beacon each second. `locked` is called when a lock set
+   * is out: connections of control's own are judged again.
+   */
+  async start(locked: () => void): Promise<void> {
+    this.#locked = locked
     await this.#publishLocks()
     await this.#publishLight()
     await this.#publishInventory()
@@ -93,6 +97,11 @@ export class Snapshots {
       locks: this.#locks?.revision ?? 0,
       inventory: this.#inventory?.revision ?? 0,
     }
+  }
+
+  /** When the newest beacon went out. */
+  get beaconAtMs(): number {
+    return this.#beaconAtMs
   }
 
   get watchers(): number {
@@ -145,7 +154,7 @@ export class Snapshots {
     const message = publish(await this.#signed('locks', encodeLocks(lockSet)))
     this.#locks = { revision: lockSet.revision, message }
     this.#send(message)
-    this.#parts.locked()
+    this.#locked()
   }
 
   async #publishLight(): Promise<void> {
@@ -181,6 +190,7 @@ export class Snapshots {
       ...(latest === undefined ? {} : { checkpoint: latest }),
     })
     this.#beacon = publish(await this.#signed('beacon', body))
+    this.#beaconAtMs = base.clock.now()
     this.#send(this.#beacon)
   }
 

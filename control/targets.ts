@@ -9,7 +9,12 @@ import { max } from '../core/limits.ts'
 import { targetLabel, targetNameProblem } from '../core/policy/names.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
-import type { AnnouncedTarget, InventoryReply, TargetStatus } from './api/messages.ts'
+import type {
+  AnnouncedTarget,
+  InventoryReply,
+  InventoryRequest,
+  TargetStatus,
+} from './api/messages.ts'
 import { type Base, readStored, retryOnConflict } from './base.ts'
 import type { Cache } from './cache.ts'
 import type { Issuer } from './issue.ts'
@@ -46,7 +51,7 @@ export class Targets {
 
   /** An agent's whole list; what it no longer lists it no longer serves. */
   async announce(
-    request: { readonly targets: readonly AnnouncedTarget[]; readonly csr?: string },
+    request: InventoryRequest,
     caller: Member,
     context: CallContext,
   ): Promise<InventoryReply> {

@@ -2,7 +2,6 @@
 // Types only: pages may import it.
 
 import type {
-  AnnouncedTarget,
   AuditQuery,
   CaBundle,
   Database,
@@ -13,6 +12,7 @@ import type {
   Decision,
   HostCertificate,
   InventoryReply,
+  InventoryRequest,
   Invite,
   InviteAnswer,
   InviteReply,
@@ -58,10 +58,7 @@ export interface Calls {
   'certificate-db': { request: DbCertificateRequest; reply: DbCertificate }
   decision: { request: { readonly id: string }; reply: Decision }
   renew: { request: { readonly csr: string }; reply: HostCertificate }
-  inventory: {
-    request: { readonly targets: readonly AnnouncedTarget[]; readonly csr?: string }
-    reply: InventoryReply
-  }
+  inventory: { request: InventoryRequest; reply: InventoryReply }
   'certificate-db-client': { request: DbClientRequest; reply: ShortCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }

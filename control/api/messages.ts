@@ -3,7 +3,7 @@
 
 import type { ErrorCode } from '../../core/errors.ts'
 import type { TargetKind, Traits } from '../../core/identity.ts'
-import type { SnapshotClass } from '../../core/snapshot.ts'
+import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
 export type Json =
   | null
@@ -166,6 +166,13 @@ export interface AnnouncedTarget {
   readonly description: string
 }
 
+export interface InventoryRequest {
+  readonly targets: readonly AnnouncedTarget[]
+  /** For a new server certificate of all accepted names. */
+  readonly csr?: string
+  readonly checkpoint?: AuditCheckpoint
+}
+
 export interface InventoryReply {
   readonly accepted: readonly { readonly name: string; readonly label: string }[]
   readonly refused: readonly { readonly name: string; readonly reason: string }[]
@@ -194,6 +201,8 @@ export interface ProxySelf {
   /** The newest lock set this proxy, and each linked agent, is known to hold. */
   readonly lockRevision?: number
   readonly agentLockRevisions?: Readonly<Record<string, number>>
+  /** The newest audit checkpoint it keeps: an anchor that control cannot take back. */
+  readonly checkpoint?: AuditCheckpoint
 }
 
 export interface TicketKeyItem {

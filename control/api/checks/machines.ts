@@ -9,6 +9,7 @@ import {
   address,
   base64,
   count,
+  hex,
   hostCertificate,
   jsonObject,
   labels,
@@ -24,6 +25,13 @@ import {
 import type { Checks } from './fields.ts'
 
 const certificateReply = z.strictObject({ certificate: pem, expiresAtMs: time })
+const checkpoint = z.strictObject({
+  writer: name,
+  count,
+  head: hex(64),
+  timeMs: time,
+  signature: base64,
+})
 const leaseId = z.string().regex(/^[0-9a-f]{32}$/)
 
 export type MachineCalls =
@@ -52,6 +60,7 @@ export const machines: Pick<Checks, MachineCalls> = {
         }),
       ),
       csr: pem.exactOptional(),
+      checkpoint: checkpoint.exactOptional(),
     }),
     reply: z.strictObject({
       accepted: list(z.strictObject({ name: text(512), label: text(63) })),
@@ -75,6 +84,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       linkedAgents: list(name, 20_000),
       lockRevision: count.exactOptional(),
       agentLockRevisions: z.record(name, count).readonly().exactOptional(),
+      checkpoint: checkpoint.exactOptional(),
     }),
     reply: nothing,
   },

@@ -1,0 +1,252 @@
+// Control's process: opens what it needs, puts the parts together, serves the API. Order matters: keys and log before state, state
+// before anything is signed, everything signed before the first caller is let in. Session traffic never comes here.
+
+import { mkdirSync, readFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+
+import type { Clock } from '../core/clock.ts'
+import { ProxyError } from '../core/errors.ts'
+import type { Logger } from '../core/log.ts'
+import { mayResource } from '../core/policy/rights.ts'
+import type { TokenReply } from './api/messages.ts'
+import { ApiServer } from './api/server.ts'
+import { type AuditLog, openAuditLog } from './audit.ts'
+import type { Base } from './base.ts'
+import { Cache } from './cache.ts'
+import { Certificates } from './certificates.ts'
+import type { ConfigFile } from './config.ts'
+import { Documents } from './documents.ts'
+import { openEnvelope } from './envelope.ts'
+import { firstStart, noteAuthorities, openCluster, writeFileConfig } from './genesis.ts'
+import { HostKey } from './host-key.ts'
+import { Issuer } from './issue.ts'
+import { Membership } from './join.ts'
+import { Leases } from './leases.ts'
+import { LoginAttempts } from './login/attempts.ts'
+import { Invites } from './login/invites.ts'
+import { LocalLogin } from './login/local.ts'
+import { type PasswordCost, Passwords } from './login/password.ts'
+import { Presence } from './presence.ts'
+import { resourceKind } from './resources/resource.ts'
+import { makeHandlers, type RouteParts } from './routes.ts'
+import type { SignerApi } from './signer/api.ts'
+import { Snapshots } from './snapshots.ts'
+import { openSqliteStore } from './store/sqlite.ts'
+import { Targets } from './targets.ts'
+import { TicketKeys } from './ticket-keys.ts'
+import { staticTokens, Tokens } from './tokens.ts'
+import { Users } from './users.ts'
+
+export interface ControlOptions {
+  readonly config: ConfigFile
+  readonly cluster: string
+  readonly version: string
+  /** Control's own folder, 0700. */
+  readonly folder: string
+  /** Where the API listens: an address, or a handle the supervisor bound. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly handle: object }
+  readonly adminSocket: string
+  readonly signer: SignerApi
+  readonly clock: Clock
+  readonly log: Logger
+  /** Tests hash passwords cheaply. */
+  readonly passwordCost?: PasswordCost
+}
+
+export interface ControlHandle {
+  readonly port: number
+  readonly pins: readonly string[]
+  /** True while the newest beacon is out: store, signer and log answer. */
+  ready(): boolean
+  gauges(): Readonly<Record<string, number>>
+  /** A one-use join token for a process of this machine. */
+  localToken(role: 'proxy' | 'agent', services: readonly string[]): Promise<TokenReply>
+  /** SIGHUP: static tokens and the settings of the file. */
+  reload(config: ConfigFile): Promise<void>
+  /** SIGTERM: finishes calls, closes log and store. */
+  drain(): Promise<void>
+}
+
+export async function startControl(options: ControlOptions): Promise<ControlHandle> {
+  const { folder, clock, log, cluster, signer, config } = options
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const secrets = await openEnvelope({
+    file: path.join(folder, 'envelope.key'),
+    passphrase: passphraseOf(config),
+  })
+  const store = await openSqliteStore({
+    file: path.join(folder, 'state.sqlite'),
+    clock,
+    logger: log,
+  })
+  const { id, isNew } = await openCluster(store, cluster, clock)
+  const audit = await openAuditLog({
+    folder: path.join(folder, 'audit'),
+    writer: id,
+    cluster,
+    clock,
+    signer: {
+      sign: (body) => signer.signCheckpoint(body),
+      keys: async () => (await signer.authorities()).audit,
+    },
+    logger: log,
+  })
+  const base: Base = {
+    cluster,
+    store,
+    signer,
+    secrets,
+    clock,
+    log,
+    audit: (name, code, fields) => audit.emit(name, code, fields),
+  }
+  if (isNew) await firstStart(base)
+  await writeFileConfig(base, config)
+  await noteAuthorities(base)
+  const cache = await Cache.open(base)
+  return await serve(options, base, cache, audit, id)
+}
+
+async function serve(
+  options: ControlOptions,
+  base: Base,
+  cache: Cache,
+  audit: AuditLog,
+  id: string,
+): Promise<ControlHandle> {
+  const { clock, log, config } = options
+  const issuer = new Issuer(base, () => cache.authorities)
+  const hostKey = await HostKey.issue(base, cache, issuer, id)
+  const parts = await assemble(options, base, cache, audit, issuer)
+  const server = new ApiServer({
+    handlers: makeHandlers(parts),
+    rights: {
+      kindOf: resourceKind,
+      mayResource: (identity, kind, verb) => mayResource(identity, cache.compiled, kind, verb),
+    },
+    trust: () => ({
+      cluster: base.cluster,
+      userCas: cache.authorities.cas.user,
+      hostCas: cache.authorities.cas.host,
+      lockSet: cache.lockSet,
+    }),
+    material: hostKey.material,
+    isProxyAddress: (address) => parts.presence.isProxyAddress(address),
+    record: (name, code, fields) => base.audit(name, code, fields),
+    clock,
+    log,
+  })
+  await parts.snapshots.start(() => server.recheck())
+  const port = await server.listen(options.listen)
+  await server.listenLocal(options.adminSocket)
+  const minutely = setInterval(() => {
+    everyMinute(parts, hostKey, server).catch((error: unknown) =>
+      log.warn('control’s housekeeping failed', { error: String(error) }),
+    )
+  }, 60_000)
+  log.info('control serves', { cluster: base.cluster, port, pin: cache.bundle.pins[0] })
+  return {
+    port,
+    pins: cache.bundle.pins,
+    ready: () => clock.now() - parts.snapshots.beaconAtMs < READY_SILENCE_MS,
+    gauges: () => gaugesOf(parts, server),
+    localToken: (role, services) => parts.tokens.createLocal(role, services),
+    async reload(changed) {
+      parts.tokens.setStatic(staticTokens(changed.auth_service.tokens))
+      await writeFileConfig(base, changed)
+      await cache.seen(await noteAuthorities(base))
+      await cache.refreshAuthorities()
+      server.setMaterial(await hostKey.renew())
+      log.info('control reloaded its configuration', { tokens: config.auth_service.tokens.length })
+    },
+    async drain() {
+      clearInterval(minutely)
+      await server.close()
+      await parts.snapshots.close()
+      await cache.close()
+      await audit.close()
+      await base.store.close()
+      await base.signer.close()
+    },
+  }
+}
+
+const READY_SILENCE_MS = 10_000
+
+async function assemble(
+  options: ControlOptions,
+  base: Base,
+  cache: Cache,
+  audit: AuditLog,
+  issuer: Issuer,
+): Promise<RouteParts> {
+  const { config, version, passwordCost } = options
+  const presence = new Presence(base.clock)
+  const ticketKeys = new TicketKeys(base)
+  await ticketKeys.refresh()
+  const certificates = new Certificates(base, cache, issuer, ticketKeys)
+  const passwords = new Passwords({
+    jobsMax: os.availableParallelism(),
+    ...(passwordCost === undefined ? {} : { cost: passwordCost }),
+  })
+  const attempts = new LoginAttempts(base.clock)
+  const documents = new Documents(base, cache)
+  const invites = new Invites({ base, passwords, attempts })
+  const tokens = new Tokens(base, cache, staticTokens(config.auth_service.tokens))
+  const pagesUrl = (): string | undefined => {
+    const [proxy] = cache.snapshot.proxies
+    return proxy === undefined ? undefined : `https://${proxy.address}`
+  }
+  return {
+    base,
+    version,
+    cache,
+    audit,
+    presence,
+    ticketKeys,
+    certificates,
+    documents,
+    invites,
+    tokens,
+    leases: new Leases(base.clock),
+    login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
+    membership: new Membership({ base, cache, tokens, issuer, presence }),
+    snapshots: new Snapshots({ base, cache, checkpoint: () => audit.latestCheckpoint() }),
+    targets: new Targets({ base, cache, issuer, presence }),
+    users: new Users({ base, cache, documents, invites, pagesUrl }),
+  }
+}
+
+async function everyMinute(parts: RouteParts, hostKey: HostKey, server: ApiServer): Promise<void> {
+  parts.leases.sweep()
+  parts.presence.sweep()
+  server.recheck()
+  await parts.ticketKeys.refresh()
+  if (hostKey.isDue()) server.setMaterial(await hostKey.renew())
+}
+
+function gaugesOf(parts: RouteParts, server: ApiServer): Readonly<Record<string, number>> {
+  const { snapshots, leases, audit, cache } = parts
+  return {
+    watchers: snapshots.watchers,
+    streams: server.streams,
+    leases: leases.size,
+    audit_records: audit.status().count,
+    users: cache.kind('user').size,
+    roles: cache.kind('role').size,
+    hosts: [...cache.hosts()].length,
+    targets: [...cache.targets()].length,
+    snapshot_revision: snapshots.published.snapshot,
+    lock_revision: snapshots.published.locks,
+  }
+}
+
+function passphraseOf(config: ConfigFile): Uint8Array | undefined {
+  const { insecure_keys: insecure, key_passphrase_file: file } = config.sluice
+  if (file !== undefined) return Buffer.from(readFileSync(file, 'utf8').trimEnd())
+  if (insecure) return undefined
+  throw new ProxyError('config.invalid', 'Control’s secrets need key_passphrase_file.', {
+    next: 'Set key_passphrase_file, or insecure_keys: true to keep the keys in clear.',
+  })
+}
