@@ -154,9 +154,10 @@ export class LinkProxy {
     if (skew !== undefined) return this.#refuse(link, 'trust.unproven', skew)
     this.#greeting.delete(link)
     const { agentId, channel, key, source } = link
+    // Reported down before the new one is up: main must never mistake one for the other.
     const before = this.#links.get(agentId)
-    this.#links.set(agentId, link)
     before?.channel.close('a newer link of the same agent', 'protocol.violation')
+    this.#links.set(agentId, link)
     channel.send({ type: 'welcome', proxyId, nowMs })
     // A token allowed the services; the agent may offer fewer, not more.
     const services = frame.services.filter((service) => link.services.includes(service))
@@ -173,7 +174,7 @@ export class LinkProxy {
   #closed(link: Link, reason: string, name: string): void {
     this.#deadlines.drop(name)
     this.#greeting.delete(link)
-    // A link that a newer one replaced is nobody's loss.
+    // It was refused before it was up.
     if (this.#links.get(link.agentId) !== link) return
     this.#links.delete(link.agentId)
     this.#options.report({ kind: 'link-down', agentId: link.agentId, reason })
