@@ -29,6 +29,7 @@ async function start() {
   })
 }
 
+/** @param {string} user */
 async function submit(user) {
   const password = find('password', HTMLInputElement).value
   if (password !== find('again', HTMLInputElement).value) {
@@ -36,6 +37,7 @@ async function submit(user) {
     return
   }
   const button = form.querySelector('button')
+  if (button === null) return
   button.disabled = true
   const answer = await call('POST', { password, otp: find('otp', HTMLInputElement).value })
   button.disabled = false
@@ -44,9 +46,15 @@ async function submit(user) {
   intro.textContent = `Done. Log in with: tsh login --proxy=${location.host} --user=${user}`
 }
 
-/** The reply, or undefined after telling what went wrong. */
+/**
+ * The reply, or undefined after telling what went wrong.
+ * @param {string} method
+ * @param {{ password: string, otp: string }} [body]
+ * @returns {Promise<{ user: string, cluster: string, otpUri: string, otpSecret: string } | undefined>}
+ */
 async function call(method, body) {
   message.textContent = ''
+  /** @type {RequestInit} */
   const init = { method, cache: 'no-store', credentials: 'omit', redirect: 'error' }
   if (body !== undefined) {
     init.headers = { 'content-type': 'application/json' }
@@ -54,9 +62,14 @@ async function call(method, body) {
   }
   try {
     const response = await fetch(address, init)
-    const reply = await response.json()
-    if (response.ok) return reply
-    const { error } = reply
+    if (response.ok) {
+      return /** @type {{ user: string, cluster: string, otpUri: string, otpSecret: string }} */ (
+        await response.json()
+      )
+    }
+    const { error } = /** @type {{ error: { message: string, next?: string } }} */ (
+      await response.json()
+    )
     message.textContent =
       error.next === undefined ? error.message : `${error.message} ${error.next}`
   } catch {
@@ -65,6 +78,12 @@ async function call(method, body) {
   return undefined
 }
 
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} type
+ * @returns {T}
+ */
 function find(id, type) {
   const element = document.getElementById(id)
   if (element instanceof type) return element
