@@ -124,14 +124,14 @@ class LineSession implements FramedSession {
 class LineAgent implements FramedSession {
   readonly #login: TargetLogin
   readonly #greeting = new Chunks(LINE_BYTES_MAX)
-  #over = false
+  #phase: 'new' | 'login' | 'over' = 'new'
 
   constructor(login: TargetLogin) {
     this.#login = login
   }
 
   bytes(_from: Side, chunk: Uint8Array, at: number, out: Out): number {
-    if (this.#over) return at
+    if (this.#phase !== 'login') return at
     const newline = chunk.indexOf(NEWLINE, at)
     const to = newline < 0 ? chunk.length : newline + 1
     this.#greeting.add(chunk, at, to)
@@ -142,8 +142,10 @@ class LineAgent implements FramedSession {
   }
 
   event(event: SessionEvent, out: Out): void {
-    if (event.kind === 'start') out.send('target', this.#login.opening)
-    else if (event.kind === 'ended') this.#finish({ kind: 'end', reason: 'ended' }, out)
+    if (event.kind === 'start') {
+      this.#phase = 'login'
+      out.send('target', this.#login.opening)
+    } else if (event.kind === 'ended') this.#finish({ kind: 'end', reason: 'ended' }, out)
     else if (event.kind === 'evict') this.refuse(event.refusal, out)
   }
 
@@ -152,8 +154,8 @@ class LineAgent implements FramedSession {
   }
 
   #finish(action: { kind: 'ready' } | { kind: 'end'; reason: string }, out: Out): void {
-    if (this.#over) return
-    this.#over = true
+    if (this.#phase === 'over') return
+    this.#phase = 'over'
     out.act(action)
   }
 }
