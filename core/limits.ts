@@ -604,9 +604,9 @@ export const LIMITS = {
     'One event; longer fields are trimmed and marked.',
   ) as Limit,
   auditDecisionBytesMax: limit(
-    16 * KB,
+    48 * KB,
     'bytes',
-    'The explanation of a decision inside its event; fifty roles fit.',
+    'The explanation of a decision inside its event; a longer one is trimmed and read as text.',
   ) as Limit,
   auditFieldsMax: limit(
     128,

@@ -34,6 +34,7 @@ export function storeContract(backend: string, open: () => Promise<StoreFixture>
     ranges(current)
     expiry(current, advance)
     watches(current, advance)
+    resumes(current)
     keysAndValues(current)
 
     it('holds everything acknowledged when it is opened again, and goes on counting', async () => {
@@ -245,7 +246,9 @@ function watches(store: () => Store, advance: (ms: number) => void): void {
     assert.ok(put?.type === 'put' && put.expiresAtMs !== undefined)
     assert.deepEqual({ type: gone?.type, key: gone?.key }, { type: 'delete', key: 'lease' })
   })
+}
 
+function resumes(store: () => Store): void {
   it('resumes after a token with what changed since, then goes on live', async () => {
     const token = await store().put('a', '1')
     await store().put('b', '2')

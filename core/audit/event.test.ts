@@ -89,7 +89,7 @@ describe('an audit event', () => {
   })
 
   it('bounds the explanation of a decision by itself', () => {
-    const roles = Array.from({ length: 2000 }, (_, index) => ({ role: `role-${index}` }))
+    const roles = Array.from({ length: 4000 }, (_, index) => ({ role: `role-${index}` }))
     const event = auditEvent('decision.deny', 'SLP001W', { decision: { roles }, user: 'a' }, ORIGIN)
     assert.deepEqual(event['trimmed'], ['decision'])
     assert.ok(Buffer.byteLength(textOf(event['decision'])) <= max('auditDecisionBytesMax'))
