@@ -25,6 +25,8 @@ export interface Tools {
   readonly prompt: Prompt
   /** What was asked for. */
   out(text: string): void
+  /** The same for much of it: a slow reader of ours slows the source down instead of filling our memory. */
+  outSlowly(text: string): Promise<void>
   /** What goes along with it: progress, hints, warnings. */
   note(text: string): void
   /** Control, end to end through a proxy. */
@@ -49,6 +51,10 @@ export function realTools(): Tools {
     profiles: new ProfileStore(profileHome()),
     prompt: terminalPrompt(),
     out: (text) => void process.stdout.write(text),
+    async outSlowly(text) {
+      if (!process.stdout.write(text))
+        await new Promise<void>((resolve) => process.stdout.once('drain', resolve))
+    },
     note: (text) => void process.stderr.write(text),
     control: connectThroughProxy,
     async localControl(socketPath) {

@@ -16,8 +16,114 @@ export const TCTL: ProgramSpec = {
     },
     { flags: '-d, --debug', about: 'say more about failures' },
   ],
-  groups: {},
+  groups: {
+    users: 'local users',
+    tokens: 'join tokens',
+    auth: 'CA certificates',
+    audit: 'the audit log',
+    db: 'databases',
+  },
   rows: [
+    {
+      words: 'status',
+      summary: 'the cluster, its CAs and pins, who has joined',
+      load: async () => (await import('./status.ts')).status,
+    },
+    {
+      words: 'users add',
+      summary: 'create a user and print the invite',
+      load: async () => (await import('./users.ts')).usersAdd,
+    },
+    {
+      words: 'users ls',
+      summary: 'list users',
+      load: async () => (await import('./users.ts')).usersLs,
+    },
+    {
+      words: 'users rm',
+      summary: 'remove a user',
+      load: async () => (await import('./users.ts')).usersRm,
+    },
+    {
+      words: 'users reset',
+      summary: 'remove password and codes, and invite anew',
+      load: async () => (await import('./users.ts')).usersReset,
+    },
+    {
+      words: 'tokens add',
+      summary: 'make a join token',
+      load: async () => (await import('./tokens.ts')).tokensAdd,
+    },
+    {
+      words: 'tokens ls',
+      summary: 'list join tokens',
+      load: async () => (await import('./tokens.ts')).tokensLs,
+    },
+    {
+      words: 'tokens rm',
+      summary: 'remove a join token',
+      load: async () => (await import('./tokens.ts')).tokensRm,
+    },
+    {
+      words: 'get',
+      summary: 'print resources',
+      load: async () => (await import('./resources.ts')).get,
+    },
+    {
+      words: 'create',
+      summary: 'create resources from a file',
+      load: async () => (await import('./resources.ts')).create,
+    },
+    {
+      words: 'edit',
+      summary: 'edit a resource',
+      load: async () => (await import('./edit.ts')).edit,
+    },
+    {
+      words: 'rm',
+      summary: 'remove a resource',
+      load: async () => (await import('./resources.ts')).rm,
+    },
+    {
+      words: 'auth export',
+      summary: 'print the certificates of a CA',
+      load: async () => (await import('./auth.ts')).authExport,
+    },
+    {
+      words: 'auth sign',
+      summary: 'make a server certificate for a database',
+      load: async () => (await import('./auth.ts')).authSign,
+    },
+    {
+      words: 'audit ls',
+      summary: 'list audit events',
+      load: async () => (await import('./audit.ts')).auditLs,
+    },
+    {
+      words: 'audit verify',
+      summary: 'check the audit log',
+      load: async () => (await import('./audit.ts')).auditVerify,
+    },
+    {
+      words: 'audit export',
+      summary: 'write the audit log as JSON lines',
+      load: async () => (await import('./audit.ts')).auditExport,
+    },
+    {
+      words: 'explain',
+      summary: 'why a decision came out as it did',
+      load: async () => (await import('./explain.ts')).explain,
+    },
+    {
+      words: 'lock',
+      summary: 'shut somebody or something out',
+      load: async () => (await import('./lock.ts')).lock,
+    },
+    {
+      words: 'db ls',
+      summary: 'databases with their owners and agents',
+      load: async () => (await import('./db-ls.ts')).dbLs,
+    },
     {
       words: 'version',
       summary: 'print the version',

@@ -1,0 +1,37 @@
+// `tctl db ls`: the databases agents offer, who owns each name, and claims that were turned away.
+
+import type { TargetStatus } from '../../control/api/messages.ts'
+import { type CommandSpec, formatOption } from '../command.ts'
+import { FORMATS, labelsText, printable, render, table, timeText } from '../render.ts'
+import { withAdministrator } from './administrator.ts'
+
+export const dbLs: CommandSpec = {
+  options: [formatOption()],
+  examples: ['tctl db ls', 'tctl db ls --format=json'],
+  async run(input, tools) {
+    const { items } = await withAdministrator(tools, input, (client) => client.call('targets', {}))
+    const databases = items.filter(({ kind }) => kind === 'db')
+    const format = input.choice('format', FORMATS, 'text')
+    tools.out(await render(format, databases, () => targetsText(databases)))
+  },
+}
+
+function targetsText(targets: readonly TargetStatus[]): string {
+  if (targets.length === 0) return 'No agent offers a database.\n'
+  const rows = targets.map((target) => [
+    target.name,
+    target.protocol,
+    labelsText(target.labels, 40),
+    target.owner,
+    String(target.agents.length),
+    target.online ? 'online' : 'offline',
+  ])
+  const claims = targets.flatMap(({ name, refused }) =>
+    refused.map(
+      ({ agent, atMs, reason }) =>
+        `Turned away: ${name} by agent ${agent} at ${timeText(atMs)}: ${printable(reason)}\n`,
+    ),
+  )
+  const list = table(['Name', 'Protocol', 'Labels', 'Owner', 'Agents', 'Status'], rows)
+  return claims.length === 0 ? list : `${list}\n${claims.join('')}`
+}
