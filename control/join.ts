@@ -121,13 +121,15 @@ export class Membership {
 
   /** A proxy says where it is and who is linked to it. */
   async proxySelf(report: ProxySelf, caller: Member, address: string): Promise<void> {
-    const { base, presence } = this.#parts
+    const { base, cache, presence } = this.#parts
     await this.confirm(caller)
     presence.proxyAt(address)
     const { id } = caller.identity
     presence.heard(id, heardOf(report.lockRevision, report.checkpoint))
     for (const agent of report.linkedAgents)
       presence.heard(agent, heardOf(report.agentLockRevisions?.[agent]))
+    // Reports come every few seconds; the store is asked only when there is something to write.
+    if (cache.host(id)?.address === report.address) return
     await retryOnConflict(async () => {
       const stored = await readStored(base.store, hostKey(id), hostSchema)
       if (stored === undefined || stored.value.address === report.address) return

@@ -115,7 +115,7 @@ async function serve(
   audit: AuditLog,
   id: string,
 ): Promise<ControlHandle> {
-  const { clock, log, config } = options
+  const { clock, log } = options
   const issuer = new Issuer(base, () => cache.authorities)
   const hostKey = await HostKey.issue(base, cache, issuer, id)
   const parts = await assemble(options, base, cache, audit, issuer)
@@ -146,6 +146,26 @@ async function serve(
     )
   }, 60_000)
   log.info('control serves', { cluster: base.cluster, port, pin: cache.bundle.pins[0] })
+  return handleOf({ options, base, cache, audit, parts, server, hostKey, port, minutely })
+}
+
+const READY_SILENCE_MS = 10_000
+
+interface Running {
+  readonly options: ControlOptions
+  readonly base: Base
+  readonly cache: Cache
+  readonly audit: AuditLog
+  readonly parts: RouteParts
+  readonly server: ApiServer
+  readonly hostKey: HostKey
+  readonly port: number
+  readonly minutely: NodeJS.Timeout
+}
+
+function handleOf(running: Running): ControlHandle {
+  const { options, base, cache, audit, parts, server, hostKey, port, minutely } = running
+  const { clock, log } = options
   return {
     port,
     pins: cache.bundle.pins,
@@ -158,7 +178,7 @@ async function serve(
       await cache.seen(await noteAuthorities(base))
       await cache.refreshAuthorities()
       server.setMaterial(await hostKey.renew())
-      log.info('control reloaded its configuration', { tokens: config.auth_service.tokens.length })
+      log.info('control reloaded its configuration', { tokens: changed.auth_service.tokens.length })
     },
     async drain() {
       clearInterval(minutely)
@@ -171,8 +191,6 @@ async function serve(
     },
   }
 }
-
-const READY_SILENCE_MS = 10_000
 
 async function assemble(
   options: ControlOptions,
