@@ -136,7 +136,8 @@ test('msgpack with records, extensions, dates or trailing bytes is not unpacked'
   assert.equal(plainMsgpack(records.pack({ type: 'want', spares: 1 })), false)
   assert.equal(plainMsgpack(pack({ at: new Date(0) })), false)
   assert.equal(plainMsgpack(Buffer.concat([pack(1), pack(2)])), false)
-  assert.equal(plainMsgpack(Buffer.from('c1', 'hex')), false)
+  for (const hex of ['c1', 'c1c0', 'd4ff', 'd400', 'c7ff'])
+    assert.equal(plainMsgpack(Buffer.from(hex, 'hex')), false, hex)
   assert.equal(plainMsgpack(new Uint8Array(0)), false)
 })
 

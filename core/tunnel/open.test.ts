@@ -122,6 +122,8 @@ test('another version, and a length beyond the limit, are refused at the head', 
     verdict: 'bad',
     code: 'frame.malformed',
   })
+  const answer = writeAnswer(KEY, TO, { kind: 'accept' })
+  assert.equal(readOpen(answer.subarray(0, 6), SPARE).verdict, 'bad', 'the other direction')
   const long = Buffer.from('d5534c4f0101ffff', 'hex')
   assert.deepEqual(readOpen(long, SPARE), { verdict: 'bad', code: 'frame.malformed' })
   assert.throws(() => writeOpen(KEY, { ...RELAY, serverName: 'x'.repeat(5000) }), RangeError)

@@ -131,6 +131,7 @@ test('a server name splits into ticket, label and kind, and only in its own clus
     `${ticket}.orders.db.evil.test`,
     `${ticket}.orders.disk.sluice.test`,
     `${ticket}.a.orders.db.sluice.test`,
+    `${ticket}.orders.db.more.sluice.test`,
     `${ticket}..db.sluice.test`,
     `${ticket}.-x.db.sluice.test`,
     `${ticket}.orders.db.sluice.test.`,
