@@ -2,25 +2,15 @@
 // so that a machine without psql can still ask a question; it is no driver. Protocol: PostgreSQL manual, "Frontend/Backend
 // Protocol", message formats. Bounded: one message and one result have named maxima.
 
-import net from 'node:net'
-import tls from 'node:tls'
+import type tls from 'node:tls'
 
 import { ProxyError } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
+import { securePostgres, type SecurePostgres } from './postgres-tls.ts'
 
-const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f)
 const PROTOCOL_3_0 = 196_608
-const CONNECT_MS = 15_000
-const MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-const ROWS_MAX = 100_000
 
-export interface ConnectOptions {
-  /** Tried in this order. */
-  readonly addresses: readonly { readonly host: string; readonly port: number }[]
-  /** SNI and the name the server's certificate must carry. */
-  readonly serverName: string
-  readonly ca: readonly string[]
-  readonly certificate: string
-  readonly key: string
+export interface ConnectOptions extends SecurePostgres {
   readonly user: string
   readonly database: string
 }
@@ -66,7 +56,7 @@ export class PostgresClient {
 
   /** Connects and logs in. Throws PostgresError for what the server says, ProxyError when nobody answers. */
   static async connect(options: ConnectOptions): Promise<PostgresClient> {
-    const client = new PostgresClient(await secureAny(options))
+    const client = new PostgresClient(await securePostgres(options))
     try {
       await client.#start(options)
       return client
@@ -141,78 +131,13 @@ export class PostgresClient {
   }
 }
 
-async function secureAny(options: ConnectOptions): Promise<tls.TLSSocket> {
-  let failure: Error = new ProxyError('dial.failed', 'no proxy address is known for this database')
-  for (const address of options.addresses) {
-    try {
-      return await secure(address, options)
-    } catch (error) {
-      if (error instanceof Error) failure = error
-    }
-  }
-  throw failure
-}
-
-async function secure(
-  address: { host: string; port: number },
-  options: ConnectOptions,
-): Promise<tls.TLSSocket> {
-  const raw = net.connect({ ...address, noDelay: true })
-  const timer = setTimeout(
-    () => raw.destroy(new Error(`no answer within ${CONNECT_MS / 1000} s`)),
-    CONNECT_MS,
-  )
-  try {
-    await event(raw, 'connect')
-    raw.write(SSL_REQUEST)
-    const [answer] = await event(raw, 'data')
-    if (!Buffer.isBuffer(answer) || answer.length !== 1 || answer[0] !== 0x53)
-      throw new Error('the server does not offer TLS')
-    const socket = tls.connect({
-      socket: raw,
-      servername: options.serverName,
-      ca: [...options.ca],
-      cert: options.certificate,
-      key: options.key,
-      minVersion: 'TLSv1.3',
-    })
-    await event(socket, 'secureConnect')
-    return socket
-  } catch (error) {
-    raw.destroy()
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new ProxyError(
-      'dial.failed',
-      `cannot connect through ${address.host}:${address.port}: ${reason}`,
-      { cause: error },
-    )
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-function event(emitter: NodeJS.EventEmitter, name: string): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void): void => {
-      emitter.removeListener(name, done)
-      emitter.removeListener('error', failed)
-      emitter.removeListener('close', closed)
-      act()
-    }
-    const done = (...values: unknown[]): void => settle(() => resolve(values))
-    const failed = (error: Error): void => settle(() => reject(error))
-    const closed = (): void => settle(() => reject(new Error('the connection was closed')))
-    emitter.once(name, done).once('error', failed).once('close', closed)
-  })
-}
-
 async function* readMessages(socket: tls.TLSSocket): AsyncGenerator<Message> {
   let held: Buffer = Buffer.alloc(0)
   for await (const chunk of socket as AsyncIterable<Buffer>) {
     held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
     while (held.length >= 5) {
       const length = held.readUInt32BE(1)
-      if (length < 4 || length > MESSAGE_BYTES_MAX)
+      if (length < 4 || length > max('clientMessageBytesMax'))
         throw new ProxyError(
           'limit.exceeded',
           `a message of ${length} bytes is more than tsh reads`,
@@ -226,10 +151,10 @@ async function* readMessages(socket: tls.TLSSocket): AsyncGenerator<Message> {
 }
 
 function boundedRow(count: number, body: Buffer): readonly (string | null)[] {
-  if (count >= ROWS_MAX)
+  if (count >= max('clientRowsMax'))
     throw new ProxyError(
       'limit.exceeded',
-      `more than ${ROWS_MAX} rows; use psql (tsh db connect) for large results`,
+      `more than ${max('clientRowsMax')} rows; use psql (tsh db connect) for large results`,
     )
   const cells: (string | null)[] = []
   let at = 2

@@ -1,14 +1,13 @@
 // Questions to a person. On a terminal without echo for secrets; otherwise one line of standard input per question, so that
 // scripts can answer without a password in their arguments or environment, where other users of the machine could read it.
 
+import { max } from '../core/limits.ts'
 import { CommandError, EXIT } from './exit.ts'
 
 export interface Prompt {
   text(question: string): Promise<string>
   secret(question: string): Promise<string>
 }
-
-const LINE_BYTES_MAX = 4096
 
 export function terminalPrompt(): Prompt {
   if (!process.stdin.isTTY) return linePrompt(process.stdin)
@@ -52,8 +51,10 @@ async function* readLines(
       yield held.slice(0, end).replace(/\r$/, '')
       held = held.slice(end + 1)
     }
-    if (held.length > LINE_BYTES_MAX)
-      throw new CommandError(`a line of standard input is longer than ${LINE_BYTES_MAX} bytes`)
+    if (held.length > max('answerBytesMax'))
+      throw new CommandError(
+        `a line of standard input is longer than ${max('answerBytesMax')} bytes`,
+      )
   }
   if (held !== '') yield held
 }

@@ -59,7 +59,7 @@ export const LIMITS = {
     5 * SECOND,
     'ms',
     'A process whose clock differs more from control’s says so.',
-  ),
+  ) as Limit,
   clockSkewRefuseMs: limit(
     MINUTE,
     'ms',
@@ -71,7 +71,7 @@ export const LIMITS = {
     MINUTE,
     'ms',
     'Pause before a host certificate that could not be renewed is tried again.',
-  ),
+  ) as Limit,
   hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.') as Limit,
   dbClientCertTtlMs: limit(
     DAY,
@@ -243,7 +243,11 @@ export const LIMITS = {
     'per-minute',
     'Dials per routing ticket; pgbench -C stays below.',
   ) as Limit,
-  ticketSweepMs: limit(MINUTE, 'ms', 'How often rate buckets of idle tickets are dropped.'),
+  ticketSweepMs: limit(
+    MINUTE,
+    'ms',
+    'How often rate buckets of idle tickets are dropped.',
+  ) as Limit,
   openFrameBytesMax: limit(
     4 * KB,
     'bytes',
@@ -353,7 +357,7 @@ export const LIMITS = {
     200_000,
     'count',
     'Used spare tickets remembered against replay; when full, spares are refused.',
-  ),
+  ) as Limit,
   sparePrefaceBytesMax: limit(256, 'bytes', 'The first bytes of a spare.') as Limit,
   redialMinMs: limit(
     200,
@@ -408,29 +412,33 @@ export const LIMITS = {
     'bytes',
     'A read this large ends its socket’s turn: one bulk stream must not hold the loop.',
   ) as Limit,
-  controlDialMs: limit(5 * SECOND, 'ms', 'A proxy connecting to control for somebody.'),
+  controlDialMs: limit(5 * SECOND, 'ms', 'A proxy connecting to control for somebody.') as Limit,
   controlRelayIdleMs: limit(
     2 * MINUTE,
     'ms',
     'Silence on a relayed connection to control; watches have beacons each second.',
-  ),
-  resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.'),
+  ) as Limit,
+  resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.') as Limit,
   strangerEventsMax: limit(
     20,
     'count',
     'Sources of strangers that get an event of their own in a minute.',
-  ),
+  ) as Limit,
   inventoryIntervalMs: limit(
     MINUTE,
     'ms',
     'How often an agent announces its targets; also its heartbeat.',
-  ),
+  ) as Limit,
   proxyReportMs: limit(
     2 * SECOND,
     'ms',
     'How often a proxy tells control which agents and locks it holds.',
-  ),
-  ticketKeysMs: limit(MINUTE, 'ms', 'How often a proxy asks control for routing ticket keys.'),
+  ) as Limit,
+  ticketKeysMs: limit(
+    MINUTE,
+    'ms',
+    'How often a proxy asks control for routing ticket keys.',
+  ) as Limit,
   sessionBufferedBytesMax: limit(
     1 * MB,
     'bytes',
@@ -685,6 +693,28 @@ export const LIMITS = {
     256 * KB,
     'bytes',
     'The end of its log that is kept to explain a failure.',
+  ) as Limit,
+
+  // Command line
+  localProxyConnectionsMax: limit(
+    1000,
+    'count',
+    'Clients of one `tsh proxy db` at once: the pool of a busy application, with room.',
+  ) as Limit,
+  clientMessageBytesMax: limit(
+    16 * MB,
+    'bytes',
+    'One message `tsh db exec` takes from a database: a row with a large value.',
+  ) as Limit,
+  clientRowsMax: limit(
+    100_000,
+    'count',
+    'Rows of one result of `tsh db exec`, which holds them all; psql is for more.',
+  ) as Limit,
+  answerBytesMax: limit(
+    4 * KB,
+    'bytes',
+    'A line of standard input that answers a question.',
   ) as Limit,
 } as const
 

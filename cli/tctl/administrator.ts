@@ -75,7 +75,7 @@ async function asPerson<T>(
     return await withSession(tools, input, async ({ client }) => await work(client))
   } catch (error) {
     if (!(error instanceof CommandError) || error.status !== EXIT.notLoggedIn) throw error
-    const reason = why === undefined ? '' : ` and ${why}`
+    const reason = why === undefined ? '' : `, and ${why}`
     throw new CommandError(
       `${error.message}${reason}`,
       error.status,

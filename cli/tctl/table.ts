@@ -125,6 +125,11 @@ export const TCTL: ProgramSpec = {
       load: async () => (await import('./db-ls.ts')).dbLs,
     },
     {
+      words: 'completion',
+      summary: 'print a completion script for a shell',
+      load: async () => (await import('../completion.ts')).completionOf(TCTL),
+    },
+    {
       words: 'version',
       summary: 'print the version',
       load: async () => (await import('../tsh/version.ts')).versionOf('tctl'),

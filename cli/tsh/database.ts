@@ -6,7 +6,6 @@ import net from 'node:net'
 import type { Database } from '../../control/api/messages.ts'
 import { ProxyError } from '../../core/errors.ts'
 import { usage } from '../command.ts'
-import { CommandError, EXIT } from '../exit.ts'
 import { newKey } from '../new-key.ts'
 import type { ServiceSettings } from '../pg-service.ts'
 import { type KeyPair, readText } from '../profile.ts'
@@ -90,7 +89,7 @@ export function saved(tools: Tools, login: Login, wanted: Wanted): DatabaseAcces
   const fits =
     (dbUser === undefined || dbUser === settings['user']) &&
     (dbName === undefined || dbName === settings['dbname']) &&
-    notAfterMs - tools.clock.now() > WORTH_MS
+    worth(notAfterMs, tools.clock.now())
   return fits ? { database, settings, pair, cas, expiresAtMs: notAfterMs } : undefined
 }
 
@@ -102,8 +101,26 @@ export async function ensure(
   wanted: Wanted,
 ): Promise<{ access: DatabaseAccess; service: string }> {
   const known = saved(tools, login, wanted)
-  const access = known ?? (await obtain(tools, await connect(), wanted))
+  const access =
+    known === undefined
+      ? await obtain(tools, await connect(), wanted)
+      : await withAddresses(tools, login, known)
   return { access, service: save(tools, login, access) }
+}
+
+/** Proxies move; the names in the profile are looked up anew. */
+async function withAddresses(
+  tools: Tools,
+  { profile }: Login,
+  access: DatabaseAccess,
+): Promise<DatabaseAccess> {
+  const { settings } = access
+  const proxies = await resolveAll(tools, [profile.proxy, ...profile.proxies]).catch(() => [])
+  if (proxies.length === 0) return access
+  const files = tools.profiles.databaseFiles(profile, access.database)
+  const names = { user: settings['user'], database: settings['dbname'] }
+  const target = { serverName: serverNameOf(settings), proxies }
+  return { ...access, settings: serviceSettings(target, files, names) }
 }
 
 /** All databases the person may see. */
@@ -162,6 +179,11 @@ async function resolveAll(tools: Tools, proxies: readonly string[]): Promise<rea
   })
 }
 
+/** Whether a certificate that ends then is worth starting with. */
+export function worth(expiresAtMs: number, nowMs: number): boolean {
+  return expiresAtMs - nowMs > WORTH_MS
+}
+
 /** The addresses of the settings, for clients of our own. */
 export function addressesOf(settings: ServiceSettings): readonly { host: string; port: number }[] {
   const ports = (settings['port'] ?? '').split(',')
@@ -184,12 +206,4 @@ export function namesOf(access: DatabaseAccess): { user: string; database: strin
       'Name one with --db-user; `tsh db ls` shows those your roles allow.',
     )
   return { user, database: dbname ?? user }
-}
-
-export function noSuchDatabase(name: string): CommandError {
-  return new CommandError(
-    `no database "${name}" that your roles let you see`,
-    EXIT.failure,
-    'List them: tsh db ls',
-  )
 }

@@ -43,9 +43,34 @@ export const TSH: ProgramSpec = {
       load: async () => (await import('./db-login.ts')).dbLogout,
     },
     {
+      words: 'db connect',
+      summary: 'start psql on a database',
+      load: async () => (await import('./db-connect.ts')).dbConnect,
+    },
+    {
+      words: 'db env',
+      summary: 'print environment variables for libpq',
+      load: async () => (await import('./db-settings.ts')).dbEnv,
+    },
+    {
+      words: 'db config',
+      summary: 'print how to connect',
+      load: async () => (await import('./db-settings.ts')).dbConfig,
+    },
+    {
       words: 'db exec',
       summary: 'run SQL without psql',
       load: async () => (await import('./db-exec.ts')).dbExec,
+    },
+    {
+      words: 'proxy db',
+      summary: 'a local port for a database',
+      load: async () => (await import('./proxy-db.ts')).proxyDb,
+    },
+    {
+      words: 'completion',
+      summary: 'print a completion script for a shell',
+      load: async () => (await import('../completion.ts')).completionOf(TSH),
     },
     {
       words: 'version',
