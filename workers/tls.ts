@@ -19,7 +19,7 @@ export interface TlsServerState {
   /** PEM chain and key this process proves itself with. */
   readonly certificate: string
   readonly key: string
-  /** CAs of the clients (DER), exactly one purpose's. Empty: no client certificate is asked for. */
+  /** CAs of the clients (DER), exactly one purpose's. Empty: nobody is let in, except browsers, who show none. */
   readonly clientCas: readonly Uint8Array[]
   /** Moves with every change of trust: no session resumes over it. */
   readonly trustRevision: number
@@ -72,7 +72,8 @@ export class TlsServer {
     this.#purpose = options.purpose
     this.#server = tls.createServer({
       ...contextOf(options.purpose, state),
-      requestCert: state.clientCas.length > 0,
+      // Fixed for the server's life: an agent may come before the first snapshot named its CAs, and is refused with words then.
+      requestCert: options.purpose !== 'front',
       // The refusal is said in the client's own protocol, after the handshake, by whoever judges the chain.
       rejectUnauthorized: false,
       ALPNProtocols: [...options.alpn],

@@ -94,7 +94,7 @@ async function run(
   const status = await admin.call('status', {})
   if (options.database === undefined) {
     step('Starting PostgreSQL, which lets in certificates of this cluster only …')
-    running.database = await startDatabase(admin, path.join(folder, 'postgres'), databasePort)
+    running.database = await startDatabase(admin, SERVICE, path.join(folder, 'postgres'), databasePort)
   }
   const proxy = `127.0.0.1:${port}`
   const anonymous = connectControl({

@@ -30,6 +30,7 @@ const CERTIFICATE_MS = 90 * 86_400_000
 /** Starts the server on `port` (0: a free one) with what control signs for it. */
 export async function startDatabase(
   admin: ControlClient,
+  service: string,
   folder: string,
   port: number,
 ): Promise<Postgres> {
@@ -39,6 +40,7 @@ export async function startDatabase(
     hosts: ['localhost', '127.0.0.1'],
     ttlMs: CERTIFICATE_MS,
     publicKey: Buffer.from(signer.spki).toString('base64'),
+    targets: [service],
   })
   return await startPostgres(await binaries(path.join(folder, 'binaries')), {
     folder: path.join(folder, 'server'),

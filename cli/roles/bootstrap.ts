@@ -79,10 +79,8 @@ export function runRole(role: Role, begin: (start: RoleStart) => Promise<Running
     }
   })
   process.on('disconnect', drain)
-  // The terminal sends Ctrl-C to the whole group; the supervisor decides the order in which roles drain.
-  process.on('SIGINT', () => {})
-  process.on('SIGTERM', drain)
-  process.on('SIGHUP', () => {})
+  // Signals to the whole group (Ctrl-C, a service manager) reach the supervisor too, and it decides the order of the end.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 }
 
 function answerLocalToken(
