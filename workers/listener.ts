@@ -106,7 +106,7 @@ export class Listener {
       {
         allowHalfOpen: true,
         pauseOnConnect: true,
-        noDelay: true,
+        // No noDelay: `adopt` sets it, and a single answer byte waits for nothing.
         keepAlive: true,
         keepAliveInitialDelay: max('clientKeepAliveMs'),
       },

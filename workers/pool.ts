@@ -72,12 +72,16 @@ export class Pool<In, Out> {
 
   /** The thread with the fewest connections; one that is stalled only when all are. Equal ones take turns. */
   least(): PoolThread<In> | undefined {
-    const threads = this.threads
-    let best: PoolThread<In> | undefined
+    let best: Thread<In> | undefined
+    let equals = 0
     this.#turn++
-    for (let step = 0; step < threads.length; step++) {
-      const thread = threads[(this.#turn + step) % threads.length]
-      if (thread !== undefined && (best === undefined || lighter(thread, best))) best = thread
+    // Once per connection: no array is made.
+    for (const thread of this.#threads.values()) {
+      if (!thread.ready) continue
+      if (best === undefined || lighter(thread, best)) {
+        best = thread
+        equals = 1
+      } else if (!lighter(best, thread) && this.#turn % ++equals === 0) best = thread
     }
     return best
   }
