@@ -83,12 +83,7 @@ export class Invites {
           value: JSON.stringify(empty),
           revision: before?.revision ?? 0,
         },
-        // Certificates of earlier generations end everywhere with the lock set this changes.
-        {
-          op: 'put',
-          key: generationKey(userGenerationKey('local', user)),
-          value: JSON.stringify(generation),
-        },
+        ...floor(user, generation),
       ],
       commit: () => attempts.forget(foldName(user)),
     }
@@ -164,6 +159,16 @@ export class Invites {
     if (stored === undefined || clock.now() >= stored.value.expiresAtMs) throw gone()
     return stored
   }
+}
+
+/**
+ * Certificates of earlier generations end everywhere with the lock set this changes. There are none before the first, and lock
+ * sets name nobody without need.
+ */
+function floor(user: string, generation: number): readonly StoreOp[] {
+  if (generation === 1) return []
+  const key = generationKey(userGenerationKey('local', user))
+  return [{ op: 'put', key, value: JSON.stringify(generation) }]
 }
 
 function hashOf(token: string): string {
