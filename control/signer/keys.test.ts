@@ -220,6 +220,7 @@ describe('refused', () => {
     await assert.rejects((await open(where)).load('user'), unavailable(/open to other users/))
     chmodSync(where.passphraseFile, 0o604)
     await assert.rejects(open(where), unavailable(/open to other users/))
+    chmodSync(where.passphraseFile, 0o600)
     chmodSync(where.folder, 0o750)
     await assert.rejects(open(where), unavailable(/open to other users/))
   })

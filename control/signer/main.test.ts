@@ -179,7 +179,8 @@ describe('nonsense', () => {
     'a template by an inherited name': '{"id":7,"request":{"kind":"toString"}}',
     'a to-be-signed part': '{"id":7,"request":{"kind":"user","tbs":"MAA="}}',
     'half a line of JSON': '{"id":7,"request":{"kind":',
-    'base64 with a stray character': '{"id":7,"request":{"kind":"sign-checkpoint","body":"AA*A"}}',
+    'base64 with a stray character':
+      '{"id":7,"request":{"kind":"sign-snapshot","type":"beacon","body":"AA*A"}}',
     'a body that is a number': '{"id":7,"request":{"kind":"sign-checkpoint","body":1}}',
     'a snapshot type nobody knows':
       '{"id":7,"request":{"kind":"sign-snapshot","type":"checkpoint","body":""}}',
@@ -257,6 +258,31 @@ describe('a signer that is away', () => {
     assert.match(lines[1] ?? '', /sign-checkpoint/)
   })
 
+  test('is told each request once, however many follow before it answers', async (t) => {
+    const { socketPath } = await optionsFor(t)
+    const server = createServer((socket) => {
+      let text = ''
+      socket.on('error', () => {})
+      socket.on('data', (chunk) => {
+        text += chunk.toString()
+        if (text.includes('"id":2')) server.emit('two')
+        if (!text.includes('"id":3')) return
+        const numbers = text.match(/"id":\d/g)
+        socket.end(`{"id":3,"error":{"code":"signer.refused","message":"${numbers?.length}"}}\n`)
+      })
+    })
+    server.listen(socketPath)
+    await once(server, 'listening')
+    const client = connectSigner(socketPath)
+    atEnd(t, () => void server.close())
+    atEnd(t, () => client.close())
+    const first = [client.authorities(), client.authorities()]
+    const failed = Promise.allSettled(first)
+    await once(server, 'two')
+    await assert.rejects(client.authorities(), /^ProxyError: 3$/)
+    await failed
+  })
+
   test('answers nonsense: the connection is given up', async (t) => {
     const { socketPath } = await optionsFor(t)
     const answers = ['x\n', '{"id":1}\n', '{"id":3,"answer":{"kind":"issued","ca":"root"}}\n']
@@ -280,7 +306,10 @@ describe('a signer that is away', () => {
     await assert.rejects(client.authorities(), { code: 'limit.exceeded' })
     const failed = Promise.allSettled(waiting)
     await client.close()
-    assert.ok((await failed).every(({ status }) => status === 'rejected'))
+    for (const one of await failed) {
+      assert.ok(one.status === 'rejected')
+      assert.match(String(one.reason), /is closed/)
+    }
     await assert.rejects(client.authorities(), isUnavailable)
   })
 })

@@ -175,21 +175,25 @@ function readLength(bytes: Uint8Array, at: number): { length: number; header: nu
 function readOid(content: Uint8Array): string {
   if (content.length === 0 || content.length > max('derOidBytesMax'))
     throw malformed('an object identifier')
-  const arcs: bigint[] = []
-  let value = 0n
-  let fresh = true
-  for (const byte of content) {
-    if (fresh && byte === 0x80) throw malformed('an object identifier that is not minimal')
-    value = (value << 7n) | BigInt(byte & 0x7f)
-    fresh = byte < 0x80
-    if (!fresh) continue
-    arcs.push(value)
-    value = 0n
+  const arcs: (number | bigint)[] = []
+  let from = 0
+  for (let at = 0; at < content.length; at++) {
+    if (((content[at] ?? 0) & 0x80) !== 0) continue
+    arcs.push(readArc(content.subarray(from, at + 1)))
+    from = at + 1
   }
-  if (!fresh) throw malformed('an object identifier that ends too soon')
-  const [first = 0n, ...rest] = arcs
-  const top = first < 40n ? 0n : first < 80n ? 1n : 2n
-  return [top, first - top * 40n, ...rest].join('.')
+  if (from < content.length) throw malformed('an object identifier that ends too soon')
+  const [first = 0, ...rest] = arcs
+  if (typeof first === 'bigint') return [2, first - 80n, ...rest].join('.')
+  const top = Math.min(2, Math.floor(first / 40))
+  return [top, first - top * 40, ...rest].join('.')
+}
+
+/** Arcs are small but for UUIDs: BigInt only where a number would lose bits. */
+function readArc(bytes: Uint8Array): number | bigint {
+  if (bytes[0] === 0x80) throw malformed('an object identifier that is not minimal')
+  if (bytes.length <= 7) return bytes.reduce((value, byte) => value * 128 + (byte & 0x7f), 0)
+  return bytes.reduce((value, byte) => (value << 7n) | BigInt(byte & 0x7f), 0n)
 }
 
 /** One element. */

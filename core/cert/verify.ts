@@ -159,12 +159,12 @@ export function systemName(identity: {
 }
 
 function outsideDates({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): string | undefined {
-  const now = new Date(nowMs).toISOString()
-  if (nowMs < notBeforeMs)
-    return `it is valid from ${new Date(notBeforeMs).toISOString()}; here it is ${now}`
-  if (nowMs > notAfterMs)
-    return `it expired at ${new Date(notAfterMs).toISOString()}; here it is ${now}`
-  return undefined
+  if (nowMs >= notBeforeMs && nowMs <= notAfterMs) return undefined
+  const [from, until, now] = [notBeforeMs, notAfterMs, nowMs].map((ms) =>
+    new Date(ms).toISOString(),
+  )
+  if (nowMs < notBeforeMs) return `it is valid from ${from}; here it is ${now}`
+  return `it expired at ${until}; here it is ${now}`
 }
 
 export function factsOf(certificate: Certificate): CertificateFacts {
