@@ -16,13 +16,12 @@ export class Flow {
     this.#sides = sides
   }
 
-  /** `from`: whose bytes caused it; an answer to a side that does not read its answers stops that side itself. */
+  /** `from`: whose bytes caused it, absent for an event. A side that does not read the answers to itself is stopped, too. */
   write(to: Side, pieces: readonly Uint8Array[], from: Side | undefined): void {
     const side = this.#sides[to]
     side.write(pieces)
-    if (side.bufferedBytes <= max('sessionBufferedBytesMax')) return
-    this.#stopped[to].add(to === 'client' ? 'target' : 'client')
-    if (from !== undefined) this.#stopped[to].add(from)
+    if (from !== undefined && side.bufferedBytes > max('sessionBufferedBytesMax'))
+      this.#stopped[to].add(from)
   }
 
   drained(side: Side): void {

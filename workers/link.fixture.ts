@@ -22,6 +22,7 @@ import { admitHost } from './host-peer.ts'
 import { LinkAgent } from './link-agent.ts'
 import type { LinkAgentOptions } from './link-agent.ts'
 import { LinkProxy } from './link-proxy.ts'
+import type { LinkProxyOptions } from './link-proxy.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { FakeTimers } from './timers.ts'
 import { TlsServer } from './tls.ts'
@@ -53,6 +54,9 @@ export interface ProxyRig {
 export interface ProxyOptions {
   readonly ca?: TestCa
   readonly identity?: Identity
+  /** Who it says it is. */
+  readonly proxyId?: string
+  readonly admit?: LinkProxyOptions['admit']
   /** How far this proxy's clock is ahead. */
   readonly aheadMs?: number
 }
@@ -67,17 +71,19 @@ export function trust(lock?: Lock): Snapshot {
 }
 
 export async function proxyRig(t: TestContext, options: ProxyOptions = {}): Promise<ProxyRig> {
-  const { ca = cluster.host, identity = PROXY, aheadMs = 0 } = options
+  const { ca = cluster.host, identity = PROXY, proxyId = PROXY.id, aheadMs = 0 } = options
   const timers = new FakeTimers()
   timers.clock.jump(cluster.nowMs + aheadMs - timers.clock.now())
   const [reports, spares, raws]: [FromProxyWorker[], ParkedSpare[], net.Socket[]] = [[], [], []]
   let view = trust()
   const hub = new LinkProxy({
-    proxyId: PROXY.id,
+    proxyId,
     clock: timers.clock,
     timers,
     log: silentLogger,
-    admit: (chain) => admitHost(chain, { role: 'agent', purpose: 'client' }, view, Date.now()),
+    admit:
+      options.admit ??
+      ((chain) => admitHost(chain, { role: 'agent', purpose: 'client' }, view, Date.now())),
     report: (message) => reports.push(message),
   })
   const tls = new TlsServer(

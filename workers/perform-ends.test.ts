@@ -126,7 +126,7 @@ suite('resets and failures', () => {
   })
 
   test('the last words of a target that is gone reach a slow client', async (t) => {
-    const { client, heard, session, target } = await running(t)
+    const { client, heard, session, target } = await running(t, { deafTo: ['ended'] })
     const far = await target
     client.pause()
     const last = `${'x'.repeat(3_000_000)}\n`

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test'
 
 import { silentLogger } from '../core/log.ts'
 import type { Authorized } from '../core/login.ts'
-import type { Refusal, Tap } from '../core/protocol.ts'
+import type { FramedProtocol, Refusal, SessionEvent, Tap } from '../core/protocol.ts'
 import { line } from '../test/fake/line.ts'
 import { listen } from '../test/fixtures/net.ts'
 import { alicePeer, ORDERS, testRight } from '../test/fixtures/rights.ts'
@@ -36,6 +36,8 @@ export interface RigOptions {
   readonly services?: Partial<PerformServices>
   readonly start?: Partial<SessionStart>
   readonly world?: Omit<World, 'nowMs'>
+  /** Events the session never hears of, as if it were badly written. */
+  readonly deafTo?: readonly SessionEvent['kind'][]
   /** What the target says first. */
   readonly greeting?: string
 }
@@ -81,8 +83,20 @@ export async function performRig(t: TestContext, options: RigOptions = {}): Prom
     ...options.services,
   }
   const start = { stage: '', target: ORDERS.ref, first: new Uint8Array(0), ...options.start }
-  const session = runFramed(line, inner, start, services)
+  const session = runFramed(deaf(options.deafTo ?? []), inner, start, services)
   return { client, heard: () => heard, session, timers, target, right }
+}
+
+function deaf(kinds: readonly SessionEvent['kind'][]): FramedProtocol {
+  const session = (): ReturnType<FramedProtocol['session']> => {
+    const whole = line.session()
+    return {
+      bytes: (from, chunk, at, out) => whole.bytes(from, chunk, at, out),
+      event: (event, out) => (kinds.includes(event.kind) ? undefined : whole.event(event, out)),
+      refuse: (reason, out) => whole.refuse(reason, out),
+    }
+  }
+  return { ...line, session }
 }
 
 /** Both far ends go, so that the session can. */

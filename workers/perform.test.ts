@@ -109,6 +109,23 @@ suite('a session from start to end', () => {
   })
 })
 
+test('a client that sends ahead of its login is stopped, within the bound', async (t) => {
+  const never = (): Promise<never> => new Promise(() => {})
+  const { client, session } = await performRig(t, { services: { authorize: never } })
+  client.write(HELLO)
+  client.write(Buffer.alloc(24 * 1024 * 1024))
+  let before = -1
+  await until(() => {
+    const still = session.counters.fromClientBytes === before && before > 0
+    before = session.counters.fromClientBytes
+    return still
+  }, 'the client is stopped')
+  assert.ok(before < max('sessionBufferedBytesMax'), `read ${before}`)
+  client.resetAndDestroy()
+  session.evict(refusal('lock'))
+  await session.done
+})
+
 suite('the tap', () => {
   test('a full tap stops the bytes it has not taken, and only until it is ready', async (t) => {
     const ready = Promise.withResolvers<void>()
@@ -150,6 +167,19 @@ suite('the tap', () => {
     await target
     client.write('lost\n')
     assert.equal(await session.done, 'the recording failed')
+  })
+
+  test('a session that waits for its tap is evicted all the same', async (t) => {
+    const never = (): Promise<never> => new Promise(() => {})
+    const tap = { ...openTap(), put: () => false, ready: never }
+    const rig = await performRig(t, { services: { tap: () => tap } })
+    rig.client.write(HELLO)
+    await rig.target
+    rig.client.write('kept\n')
+    await until(() => rig.session.counters.fromClientBytes === HELLO.length + 5, 'the bytes')
+    rig.session.evict(refusal('lock'))
+    await finish(rig)
+    assert.equal(rig.heard(), 'NO 01Jlock\n')
   })
 
   test('the recording is sealed with the reason of the end', async (t) => {
@@ -236,6 +266,26 @@ suite('refusals', () => {
     rig.session.evict(refusal('lock'))
     await finish(rig)
     assert.equal(rig.heard(), 'half a li')
+  })
+
+  test('an eviction before the client can hear it is kept until then', async (t) => {
+    const { client, heard, session } = await performRig(t)
+    await until(() => session.peer !== undefined, 'TLS')
+    session.evict(refusal('lock'))
+    client.end(HELLO)
+    await session.done
+    assert.equal(heard(), 'NO 01Jlock\n')
+  })
+
+  test('a session that does not end when it must is cut', async (t) => {
+    const rig = await performRig(t, { deafTo: ['evict'] })
+    rig.client.write(HELLO)
+    const far = await rig.target
+    far.write('line\n')
+    await until(() => rig.heard() === 'line\n', 'the session runs')
+    rig.session.evict(refusal('lock'))
+    assert.equal(await rig.session.done, 'because of lock')
+    assert.equal(rig.heard(), 'line\n')
   })
 
   test('an eviction while the target is dialled gives the dial up', async (t) => {
