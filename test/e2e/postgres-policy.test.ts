@@ -4,6 +4,8 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
+import { PostgresClient } from '../../cli/postgres-client.ts'
+import { splitAddress } from '../../cli/supervisor/listeners.ts'
 import { type Cluster, conninfoOf, startCluster, type TestUser } from '../fixtures/cluster.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
 import { type Output } from '../fixtures/processes.ts'
@@ -57,7 +59,7 @@ describe('Policy on PostgreSQL', () => {
   })
 
   it('denies another database user in PostgreSQL’s words, with a decision that explain knows', async () => {
-    const { settings } = await user.database('dev')
+    const { settings } = await user.unnamed('dev')
     const { stderr, code } = await ask(settings, { user: 'postgres' })
     assert.equal(code, 2)
     assert.match(stderr, /FATAL: .*Sluice policy, decision ([0-9A-HJKMNP-TV-Z]{26})/)
@@ -69,26 +71,29 @@ describe('Policy on PostgreSQL', () => {
   })
 
   it('denies another database', async () => {
-    const { settings } = await user.database('dev')
+    const { settings } = await user.unnamed('dev')
     const { stderr } = await ask(settings, { dbname: 'template1' })
     assert.match(stderr, /FATAL: .*Sluice policy, decision/)
   })
 
-  it('uses the SQLSTATE of the manual: 28000 or 42501', async () => {
-    const { settings } = await user.database('dev')
-    const { stderr } = await psql(conninfoOf({ ...settings, user: 'postgres' }), [
-      '-v',
-      'VERBOSITY=verbose',
-      '-c',
-      'SELECT 1',
-    ])
-    assert.match(stderr, /Sluice/)
+  it('uses the SQLSTATE of insufficient privilege, where a driver finds it', async () => {
+    const { reply, key } = await user.unnamed('dev')
+    const attempt = PostgresClient.connect({
+      addresses: reply.proxies.map(splitAddress),
+      serverName: reply.serverName,
+      ca: reply.targetCas,
+      certificate: reply.certificate,
+      key,
+      user: 'postgres',
+      database: 'postgres',
+    })
+    await assert.rejects(attempt, { name: 'PostgresError', sqlState: '42501', severity: 'FATAL' })
   })
 
-  it('denies at once when the role is taken away, and ends nothing that is open', async () => {
-    const other = await cluster.user(['dev-only'])
-    const { settings } = await other.database('dev')
-    assert.equal((await ask(settings)).stdout.trim(), '1')
+  it('says that a certificate made for one user does not open another', async () => {
+    const { settings } = await user.database('dev')
+    const { stderr } = await ask(settings, { user: 'postgres' })
+    assert.match(stderr, /FATAL: .*certificate is for another database user/)
   })
 
   it('ends an open session within a second of a lock, and lets nobody new in', async () => {
@@ -125,7 +130,7 @@ describe('Policy on PostgreSQL', () => {
   })
 
   it('tells explain the smallest change that would allow it', async () => {
-    const { settings } = await user.database('dev')
+    const { settings } = await user.unnamed('dev')
     const { stderr } = await ask(settings, { dbname: 'template1' })
     const id = /decision ([0-9A-HJKMNP-TV-Z]{26})/.exec(stderr)?.[1] ?? ''
     await cluster.event('db.session.start', (event) => event['decision_id'] === id)
