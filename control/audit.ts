@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { type ChainPosition } from '../core/audit/chain.ts'
-import { checkpointBody } from '../core/audit/checkpoint.ts'
+import { checkpointBody } from '../core/cert/signed.ts'
 import type { AuditEvent, EventFields } from '../core/audit/event.ts'
 import { Journal } from '../core/audit/journal.ts'
 import type { Clock } from '../core/clock.ts'

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
+import { signedMessage } from '../../core/cert/signed.ts'
 import { FakeClock } from '../../core/clock.ts'
 import { type AuditLog, type CheckpointSigner, openAuditLog } from '../audit.ts'
 
@@ -16,7 +17,7 @@ export const TODAY = 'events-2026-11-20.jsonl'
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 
 export const signer: CheckpointSigner = {
-  sign: (body) => Promise.resolve(sign(null, body, privateKey)),
+  sign: (body) => Promise.resolve(sign(null, signedMessage('checkpoint', body), privateKey)),
   keys: () => [publicKey.export({ format: 'der', type: 'spki' })],
 }
 

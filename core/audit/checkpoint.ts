@@ -1,31 +1,16 @@
 // Checkpoints of an audit chain: signed by the audit key, sent in beacons, kept by every receiver. They are what makes a
 // rewritten or shortened log provable, since the chain alone can be computed anew by whoever holds the disk.
 
-import { createPublicKey, verify } from 'node:crypto'
-import { canonicalJson } from '../cert/canonical.ts'
+import { checkpointBody, verifySigned } from '../cert/signed.ts'
 import type { AuditCheckpoint } from '../snapshot.ts'
 
-/** The bytes a checkpoint's signature covers: canonical JSON of count, head, timeMs and writer. */
-export function checkpointBody(checkpoint: Omit<AuditCheckpoint, 'signature'>): Uint8Array {
-  const { writer, count, head, timeMs } = checkpoint
-  return Buffer.from(canonicalJson({ writer, count, head, timeMs }))
-}
-
-/** True when one of `keys` (Ed25519, SPKI DER) signed it. Total: malformed keys and signatures are false. */
+/** True when one of `keys` (Ed25519, SPKI DER) signed it as a checkpoint. Total: malformed keys and signatures are false. */
 export function isSignedCheckpoint(
   checkpoint: AuditCheckpoint,
   keys: readonly Uint8Array[],
 ): boolean {
   const signature = Buffer.from(checkpoint.signature, 'base64')
-  return keys.some((der) => {
-    try {
-      const key = createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' })
-      const body = checkpointBody(checkpoint)
-      return key.asymmetricKeyType === 'ed25519' && verify(null, body, key, signature)
-    } catch {
-      return false
-    }
-  })
+  return verifySigned('checkpoint', checkpointBody(checkpoint), signature, keys)
 }
 
 /** The checkpoint in an object that was parsed elsewhere, or undefined. */

@@ -4,14 +4,10 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { canonicalJson } from '../cert/canonical.ts'
+import { checkpointBody, signedMessage } from '../cert/signed.ts'
 import type { AuditCheckpoint } from '../snapshot.ts'
 import { type ChainPosition, genesis, nextLine, readLine } from './chain.ts'
-import {
-  checkpointBody,
-  isSignedCheckpoint,
-  judgeCheckpoint,
-  readCheckpoint,
-} from './checkpoint.ts'
+import { isSignedCheckpoint, judgeCheckpoint, readCheckpoint } from './checkpoint.ts'
 import { auditEvent } from './event.ts'
 import { type ChainFault, ChainVerifier } from './verify.ts'
 
@@ -120,7 +116,11 @@ describe('a checkpoint', () => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   const key = publicKey.export({ format: 'der', type: 'spki' })
   const unsigned = { writer: 'control', count: 4, head: 'a'.repeat(64), timeMs: 5 }
-  const signature = sign(null, checkpointBody(unsigned), privateKey).toString('base64')
+  const signature = sign(
+    null,
+    signedMessage('checkpoint', checkpointBody(unsigned)),
+    privateKey,
+  ).toString('base64')
   const checkpoint: AuditCheckpoint = { ...unsigned, signature }
 
   it('is signed over the canonical text of its other fields', () => {
