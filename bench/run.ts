@@ -7,10 +7,11 @@ import { availableParallelism, cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 import { accept } from './accept.bench.ts'
+import { postgres } from './postgres.bench.ts'
 import { relayBench } from './relay.bench.ts'
 import type { Figure, Scenario } from './scenario.ts'
 
-const SCENARIOS: readonly Scenario[] = [accept, relayBench]
+const SCENARIOS: readonly Scenario[] = [accept, relayBench, postgres]
 
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !SCENARIOS.some((scenario) => scenario.name === name))

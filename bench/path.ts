@@ -1,0 +1,163 @@
+// The whole path for benches: a cluster as a user starts it, with real PostgreSQL, and two ways to the same server: through the
+// public port, and straight to it over TLS with a client certificate of the same CA. pgbench is the load; it is never installed.
+
+import { createPrivateKey } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+
+import { generateKey, signerOf } from '../core/cert/key.ts'
+import { subjectAttributes } from '../core/cert/name.ts'
+import { OID } from '../core/cert/oid.ts'
+import { readPem, writePem } from '../core/cert/pem.ts'
+import { buildCertificate, newSerial, readCertificate } from '../core/cert/x509.ts'
+import {
+  type Cluster,
+  conninfoOf,
+  readKeyFile,
+  startCluster,
+  type TestUser,
+} from '../test/fixtures/cluster.ts'
+import { type Cleanup, openFolder, privateFile } from '../test/fixtures/files.ts'
+import { pgbench } from '../test/fixtures/psql.ts'
+import { type Figure, median } from './scenario.ts'
+
+const PGBENCH = '/usr/lib/postgresql/15/bin/pgbench'
+const HOUR_MS = 3_600_000
+
+export interface Way {
+  readonly name: 'through Sluice' | 'direct TLS'
+  readonly conninfo: string
+}
+
+export interface Path {
+  readonly cluster: Cluster
+  readonly user: TestUser
+  /** To the first service. */
+  readonly through: Way
+  readonly direct: Way
+}
+
+/** What stands in for the figures of a scenario that cannot run here; undefined when it can. */
+export function missing(): readonly Figure[] | undefined {
+  if (existsSync(PGBENCH)) return undefined
+  const note = 'missing: pgbench of PostgreSQL 15 (Debian: postgresql-15)'
+  return [{ name: 'the whole path', value: 0, unit: '', note }]
+}
+
+/** Runs `work` on a fresh cluster with these services and ends all of it. */
+export async function withPath<T>(
+  services: readonly string[],
+  work: (path: Path, cleanup: Cleanup) => Promise<T>,
+): Promise<T> {
+  const endings: (() => void | Promise<void>)[] = []
+  const cleanup: Cleanup = { after: (ending) => void endings.push(ending) }
+  try {
+    return await work(await openPath(cleanup, services), cleanup)
+  } finally {
+    for (let next = endings.pop(); next !== undefined; next = endings.pop()) await next()
+  }
+}
+
+async function openPath(cleanup: Cleanup, services: readonly string[]): Promise<Path> {
+  const [service = 'pg'] = services
+  const databases = Object.fromEntries(services.map((name) => [name, { version: 15 as const }]))
+  const cluster = await startCluster(cleanup, { databases })
+  const user = await cluster.user(['access'], { db_users: ['app'], db_names: ['*'] })
+  const access = await user.database(service)
+  const direct = await directConninfo(cleanup, cluster, service)
+  return {
+    cluster,
+    user,
+    through: { name: 'through Sluice', conninfo: access.conninfo },
+    direct: { name: 'direct TLS', conninfo: direct },
+  }
+}
+
+/** pgbench's tables, made over the unix socket. */
+export async function makeTables(path: Path): Promise<void> {
+  const [server] = path.cluster.postgres.values()
+  if (server === undefined) throw new Error('there is no server')
+  const admin = `host=${server.socket} port=${server.port} user=postgres dbname=postgres`
+  const made = await pgbench(admin, ['-i', '-s', '10', '-q'])
+  if (made.code !== 0) throw new Error(made.stderr)
+  await server.sql('GRANT ALL ON ALL TABLES IN SCHEMA public TO app')
+}
+
+/** The same server without us, as fairly as can be: verify-full, and a client certificate like the one an agent shows. */
+async function directConninfo(
+  cleanup: Cleanup,
+  cluster: Cluster,
+  service: string,
+): Promise<string> {
+  const authority = await cluster.admin.call('auth-export', { type: 'db-client' })
+  const [caDer] = readPem('CERTIFICATE', authority.pem)
+  if (caDer === undefined) throw new Error('there is no db_client CA')
+  const serverCas = await cluster.admin.call('auth-export', { type: 'db' })
+  const ca = readCertificate(caDer)
+  const { privateKey, signer } = generateKey('ecdsa-p256')
+  const subject = { commonName: 'app', organizationalUnit: service, organization: 'test.cluster' }
+  const nowMs = Date.now()
+  const der = buildCertificate(
+    {
+      serial: newSerial(),
+      issuer: ca.subject.raw,
+      subject: subjectAttributes(subject),
+      notBeforeMs: nowMs - 60_000,
+      notAfterMs: nowMs + HOUR_MS,
+      spki: signer.spki,
+      extensions: {
+        basicConstraints: { ca: false },
+        keyUsage: ['digitalSignature'],
+        extendedKeyUsage: [OID.clientAuth],
+        dnsNames: [],
+        ipAddresses: [],
+        others: [],
+      },
+    },
+    signerOf(createPrivateKey(readKeyFile(cluster, 'db_client.key'))),
+  )
+  const folder = await openFolder(cleanup)
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  return conninfoOf({
+    host: 'localhost',
+    hostaddr: '127.0.0.1',
+    port: String(cluster.postgres.get(service)?.port ?? 0),
+    user: 'app',
+    dbname: 'postgres',
+    sslmode: 'verify-full',
+    sslrootcert: await privateFile(folder, 'ca', serverCas.pem),
+    sslcert: await privateFile(folder, 'crt', writePem('CERTIFICATE', der)),
+    sslkey: await privateFile(folder, 'key', key),
+    gssencmode: 'disable',
+  })
+}
+
+export interface Load {
+  readonly transactions: number
+  readonly perSecond: number
+}
+
+/** One run of pgbench; throws when a transaction failed. */
+export async function load(way: Way, args: readonly string[]): Promise<Load> {
+  const run = await pgbench(way.conninfo, ['-n', ...args])
+  const transactions = Number(/actually processed: (\d+)/.exec(run.stdout)?.[1])
+  const perSecond = Number(/^tps = ([\d.]+)/m.exec(run.stdout)?.[1])
+  if (run.code !== 0 || !(perSecond > 0))
+    throw new Error(`pgbench ${way.name}: ${run.stderr}\n${run.stdout}`)
+  return { transactions, perSecond }
+}
+
+/** Resident memory of a process, bytes. */
+export function residentBytes(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024
+}
+
+/** The median of `looks` looks: memory breathes. */
+export async function settledBytes(pid: number, looks = 5): Promise<number> {
+  const seen: number[] = []
+  for (let look = 0; look < looks; look++) {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    seen.push(residentBytes(pid))
+  }
+  return median(seen)
+}
