@@ -1,4 +1,4 @@
-// Exit statuses of tsh, tctl and sluice, and how an error becomes text. Documented in README.md; scripts rely on them.
+// Exit statuses of tsh, tctl and sluice, and how an error becomes text. docs/command-line.md lists them; scripts rely on them.
 
 import { errorCode, ProxyError } from '../core/errors.ts'
 

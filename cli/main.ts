@@ -1,44 +1,16 @@
 // The programs sluice, tsh and tctl begin here: `main.ts <program> <words…>`. Runs when imported (scripts/bin.mjs does). Each
 // program is loaded only when it was named.
 
-import { errorText, exitStatus, namedLayer, ProgramEnded } from './exit.ts'
-import { buildProgram, type ProgramSpec, runProgram, unknownProgram } from './program.ts'
-import { realTools } from './tools.ts'
+import { existsSync } from 'node:fs'
+import { enableCompileCache } from 'node:module'
+import path from 'node:path'
 
-const [name = '', ...args] = process.argv.slice(2)
+import { profileHome } from './profile-home.ts'
 
-// A reader that goes away (`tsh db ls | head -1`) is no failure of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-})
+// A command line starts many times a day: what was compiled before is kept beside the keys, a folder nobody else may write.
+// Half of the processor time of `tsh status` goes without it.
+if (process.argv[2] !== 'sluice' && existsSync(profileHome()))
+  enableCompileCache(path.join(profileHome(), 'cache'))
 
-try {
-  process.exitCode = await start()
-} catch (error) {
-  process.exitCode = tell(error)
-}
-
-async function start(): Promise<number> {
-  if (name === 'sluice') {
-    const { sluiceProgram } = await import('./sluice.ts')
-    return await runProgram(sluiceProgram(), args)
-  }
-  return await runProgram(buildProgram(await programSpec(), realTools()), args)
-}
-
-async function programSpec(): Promise<ProgramSpec> {
-  if (name === 'tsh') return (await import('./tsh/table.ts')).TSH
-  if (name === 'tctl') return (await import('./tctl/table.ts')).TCTL
-  throw unknownProgram(name)
-}
-
-function tell(error: unknown): number {
-  const clear = namedLayer(error)
-  if (clear instanceof ProgramEnded) return clear.status
-  process.stderr.write(`${errorText(clear)}\n`)
-  if (args.includes('--debug') || args.includes('-d')) {
-    for (let cause = clear; cause instanceof Error; cause = cause.cause)
-      process.stderr.write(`${cause.stack ?? cause.message}\n`)
-  }
-  return exitStatus(clear)
-}
+const { runMain } = await import('./run-main.ts')
+process.exitCode = await runMain(process.argv.slice(2))

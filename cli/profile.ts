@@ -4,10 +4,10 @@
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 
 import { CommandError, EXIT } from './exit.ts'
+import { profileHome } from './profile-home.ts'
 
 /** One login at one proxy, as `<proxy>.yaml` keeps it. */
 export interface Profile {
@@ -25,11 +25,6 @@ export interface KeyPair {
   /** PEM. */
   readonly certificate: string
   readonly key: string
-}
-
-/** The folder of all profiles: SLUICE_HOME, TELEPORT_HOME, else ~/.tsh. */
-export function profileHome(env: NodeJS.ProcessEnv = process.env): string {
-  return env['SLUICE_HOME'] ?? env['TELEPORT_HOME'] ?? path.join(os.homedir(), '.tsh')
 }
 
 export class ProfileStore {
@@ -87,12 +82,19 @@ export class ProfileStore {
       rmSync(path.join(this.#home, 'current-profile'), { force: true })
   }
 
-  loginFiles(profile: Profile): { key: string; certificate: string; cas: string } {
+  /** `allCas` holds the CAs of every cluster behind the proxy; there is one cluster so far. */
+  loginFiles(profile: Profile): {
+    key: string
+    certificate: string
+    cas: string
+    allCas: string
+  } {
     const folder = this.#keys(profile)
     return {
       key: path.join(folder, `${safe(profile.user)}.key`),
       certificate: path.join(folder, `${safe(profile.user)}.crt`),
       cas: path.join(folder, 'cas', `${safe(profile.cluster)}.pem`),
+      allCas: path.join(folder, 'certs.pem'),
     }
   }
 

@@ -54,9 +54,9 @@ export function labelsText(
   return text.length <= length ? text : `${text.slice(0, length - 1)}…`
 }
 
-/** `11h53m`, as the reference product prints remaining time. */
+/** `11h53m`, as the reference product prints remaining time; to the nearest minute, so that an hour just begun reads `1h0m`. */
 export function durationText(ms: number): string {
-  const minutes = Math.floor(Math.max(0, ms) / 60_000)
+  const minutes = Math.round(Math.max(0, ms) / 60_000)
   const days = Math.floor(minutes / 1440)
   const hours = Math.floor((minutes % 1440) / 60)
   if (days > 0) return `${days}d${hours}h`

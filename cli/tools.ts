@@ -4,8 +4,9 @@
 import type { ControlClient } from '../control/api/client.ts'
 import type { ControlTrust } from '../control/api/trust.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { type KeyPair, ProfileStore } from './profile.ts'
+import { profileHome } from './profile-home.ts'
 import { terminalPrompt, type Prompt } from './prompt.ts'
-import { type KeyPair, profileHome, ProfileStore } from './profile.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 

@@ -52,7 +52,8 @@ export async function webGet(address: string, path: string): Promise<unknown> {
 }
 
 function unproven(address: string, cause: unknown): ProxyError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  // Node adds advice about its own options behind a semicolon.
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/;.*$/s, '')
   return new ProxyError(
     'trust.unproven',
     `nothing vouches for the proxy at ${address}: ${reason}`,

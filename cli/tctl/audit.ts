@@ -106,7 +106,7 @@ function eventsTable(items: readonly JsonObject[]): string {
       field(item, 'time').slice(0, 19).replace('T', ' '),
       field(item, 'code'),
       field(item, 'event'),
-      field(item, 'user'),
+      field(item, 'user') || field(item, 'updated_by'),
       details(item),
     ]),
   )
@@ -115,6 +115,7 @@ function eventsTable(items: readonly JsonObject[]): string {
 /** What tells one event of a kind from the next. */
 const TELLING = [
   'name',
+  'target_name',
   'db_service',
   'db_user',
   'db_name',

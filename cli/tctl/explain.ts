@@ -25,7 +25,8 @@ export const explain: CommandSpec = {
           `Decision ${id} of ${timeText(timeMs)}`,
           `${printable(user)} to ${printable(target)}: ${allowed ? colour('green', 'allowed') : colour('red', 'denied')}`,
           ...(reason === '' ? [] : [printable(reason)]),
-          ...(next === undefined ? [] : [printable(next)]),
+          // Who sees the roles needs no hint to ask somebody.
+          ...(next === undefined || text !== undefined ? [] : [printable(next)]),
           ...(text === undefined ? [] : ['', lines(text)]),
           '',
         ].join('\n'),

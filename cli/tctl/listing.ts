@@ -13,6 +13,8 @@ import { FORMATS, type Format, printable, table } from '../render.ts'
 import type { Tools } from '../tools.ts'
 import { withAdministrator } from './administrator.ts'
 
+const CELL_CHARACTERS = 60
+
 export const LIST_OPTIONS: readonly Option[] = [formatOption()]
 
 /** Lists one kind, as text unless asked otherwise. */
@@ -42,10 +44,16 @@ export async function documentsText(
     .map((kind) =>
       table(
         columns(kind),
-        resources.filter((each) => each.kind === kind).map((each) => row(each).map(printable)),
+        resources.filter((each) => each.kind === kind).map((each) => row(each).map(cell)),
       ),
     )
     .join('\n')
+}
+
+/** One line of bounded length: a role's rules would fill a screen; --format=yaml has them. */
+function cell(text: string): string {
+  const shown = printable(text)
+  return shown.length > CELL_CHARACTERS ? `${shown.slice(0, CELL_CHARACTERS - 1)}…` : shown
 }
 
 /** A document of a newer control may have fields this version does not know; it is shown as it is. */

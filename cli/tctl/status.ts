@@ -35,7 +35,8 @@ function statusText(status: Status, tools: Tools): string {
       row.protocol,
       row.algorithm,
       row.storage,
-      timeText(row.expiresAtMs),
+      // Keys without a certificate do not expire by themselves.
+      row.expiresAtMs === 0 ? '-' : timeText(row.expiresAtMs),
     ]),
   )
   return [

@@ -33,6 +33,7 @@ export const dbExec: CommandSpec = {
   ],
   about: [
     'Words: NAME SQL, or SQL alone with --dbs, --search or --labels, or with one database logged in to.',
+    'With --format=json each statement gives one line: {columns, rows, tag}.',
     'Nothing is written to disk; the certificate of an earlier `tsh db login` is used when it fits.',
   ].join('\n'),
   examples: [

@@ -98,15 +98,20 @@ async function loggedIn(
   const login = await requireLogin(tools, input)
   const all = tools.profiles.databases(login.profile)
   const database = input.args[0] ?? (all.length === 1 ? all[0] : undefined)
-  if (database === undefined)
-    throw usage('which database?', `Logged in to: ${all.join(', ') || 'none; tsh db login NAME'}`)
+  if (database === undefined && all.length > 0)
+    throw usage('which database?', `Logged in to: ${all.join(', ')}`)
+  if (database === undefined) throw notLoggedIn('any database', 'NAME')
   const access = saved(tools, login, { database })
   const service = findService(tools, login.profile, database)
   if (access !== undefined && service !== undefined) return { access, service: service.name }
-  throw new CommandError(
-    `not logged in to the database "${database}", or no longer`,
+  throw notLoggedIn(`the database "${database}", or no longer`, database)
+}
+
+function notLoggedIn(what: string, name: string): CommandError {
+  return new CommandError(
+    `not logged in to ${what}`,
     EXIT.notLoggedIn,
-    `Log in to it: tsh db login ${database}`,
+    `Log in to it: tsh db login ${name}`,
   )
 }
 

@@ -7,7 +7,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 
 import { max } from '../../core/limits.ts'
-import { errorText } from '../exit.ts'
+import { CommandError, errorText } from '../exit.ts'
 
 export interface LocalProxyOptions {
   readonly host: string
@@ -52,7 +52,10 @@ export class LocalProxy {
   async start(): Promise<number> {
     const { host, port } = this.#options
     this.#server.listen({ host, port })
-    await once(this.#server, 'listening')
+    await once(this.#server, 'listening').catch((cause: unknown) => {
+      const reason = cause instanceof Error ? cause.message : String(cause)
+      throw new CommandError(`cannot listen on ${host}:${port}: ${reason}`)
+    })
     const address = this.#server.address()
     return typeof address === 'object' && address !== null ? address.port : port
   }

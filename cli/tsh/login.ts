@@ -134,7 +134,7 @@ async function store(
   const files = profiles.loginFiles(profile)
   profiles.put(files.key, key)
   profiles.put(files.certificate, certificate)
-  profiles.put(files.cas, cas.host.join(''))
+  for (const file of [files.cas, files.allCas]) profiles.put(file, cas.host.join(''))
   await profiles.write(profile)
   const written = readLogin(tools, profile)
   if (written === undefined) throw new Error('the login just written is not there')
