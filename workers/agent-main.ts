@@ -17,8 +17,9 @@ import type {
   TrustMessage,
 } from '../core/messages.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { LightSnapshot } from '../core/snapshot.ts'
+import type { AuditCheckpoint, LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
+import type { Anchor } from './anchor.ts'
 import { AgentLinks } from './agent-links.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
@@ -34,7 +35,10 @@ import type { HostKeys } from './trust.ts'
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
 export interface AgentControl {
   /** Announces targets; the reply says which names are ours and holds the certificate for them. */
-  announce(targets: readonly AnnouncedTarget[]): Promise<Announcement>
+  announce(
+    targets: readonly AnnouncedTarget[],
+    held: { checkpoint?: AuditCheckpoint },
+  ): Promise<Announcement>
   dbClient(
     target: TargetRef,
     principal: string,
@@ -72,6 +76,7 @@ export interface AgentOptions {
   readonly control: AgentControl
   readonly saved: SavedTrust
   readonly save: (saved: SavedTrust) => void
+  readonly anchor: Anchor
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
   readonly clock: Clock
   readonly log: Logger
@@ -97,11 +102,12 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#host = options.host
-    const { clock, log, saved, save, audit, control } = options
+    const { clock, log, saved, save, anchor, audit, control } = options
     this.#feed = new TrustFeed({
       class: 'agent',
       saved,
       save,
+      anchor,
       clock,
       log,
       onChange: (message) => this.#trustChanged(message),
@@ -272,7 +278,8 @@ export class Agent {
   async #announce(): Promise<void> {
     const { control, targets, log } = this.#options
     try {
-      const reply = await control.announce(targets)
+      const { checkpoint } = this.#feed
+      const reply = await control.announce(targets, checkpoint === undefined ? {} : { checkpoint })
       for (const { name, reason } of reply.refused)
         log.error('a target is not ours to serve', { target: name, reason })
       if (reply.keys !== undefined) this.#serve(reply, reply.keys)

@@ -15,6 +15,7 @@ import type {
 import { matchLock } from '../core/policy/locks.ts'
 import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
+import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import type { TicketKey } from '../core/tunnel/ticket.ts'
 import { protocols } from '../protocols/registry.ts'
@@ -24,6 +25,7 @@ import type { ApiReply, Page } from './front.ts'
 import { discard } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
+import type { Anchor } from './anchor.ts'
 import type { Arrival } from './arrival.ts'
 import { Listener, type ProxyProtocol } from './listener.ts'
 import { pause } from './pause.ts'
@@ -56,6 +58,7 @@ export interface ProxyReport {
   readonly linkedAgents: readonly string[]
   readonly lockRevision: number
   readonly agentLockRevisions: Readonly<Record<string, number>>
+  readonly checkpoint?: AuditCheckpoint
 }
 
 export interface ProxyOptions {
@@ -76,6 +79,7 @@ export interface ProxyOptions {
   readonly control: ProxyControl
   readonly saved: SavedTrust
   readonly save: (saved: SavedTrust) => void
+  readonly anchor: Anchor
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
   readonly clock: Clock
   readonly log: Logger
@@ -100,11 +104,12 @@ export class Proxy {
   constructor(options: ProxyOptions) {
     this.#options = options
     this.#host = options.host
-    const { clock, log, saved, save, audit } = options
+    const { clock, log, saved, save, anchor, audit } = options
     this.#feed = new TrustFeed({
       class: 'proxy',
       saved,
       save,
+      anchor,
       clock,
       log,
       onChange: (message) => this.#trustChanged(message),
@@ -363,7 +368,9 @@ export class Proxy {
 
   #report(): ProxyReport {
     const agents = this.#links.agents
+    const { checkpoint } = this.#feed
     return {
+      ...(checkpoint === undefined ? {} : { checkpoint }),
       linkedAgents: agents.map(({ agentId }) => agentId),
       lockRevision: this.#feed.lockSet.revision,
       agentLockRevisions: Object.fromEntries(

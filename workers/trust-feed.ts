@@ -8,7 +8,8 @@ import type { Logger } from '../core/log.ts'
 import type { TrustMessage } from '../core/messages.ts'
 import { decodeSnapshot, type SignedMessage } from '../core/snapshot-codec.ts'
 import { type Kept, type SavedTrust, SnapshotKeeper } from '../core/snapshot-keeper.ts'
-import type { LightSnapshot, LockSet, SnapshotClass } from '../core/snapshot.ts'
+import type { AuditCheckpoint, LightSnapshot, LockSet, SnapshotClass } from '../core/snapshot.ts'
+import type { Anchor } from './anchor.ts'
 
 export interface TrustFeedOptions {
   readonly class: SnapshotClass
@@ -20,6 +21,7 @@ export interface TrustFeedOptions {
   readonly onChange: (message: TrustMessage) => void
   /** A message that lies about its origin or goes back; `carrier` says who brought it. */
   readonly onRefused: (refused: Extract<Kept, { kind: 'refused' }>, carrier: string) => void
+  readonly anchor: Anchor
   /** Proxies: pass this on to agents. */
   readonly onForward?: (message: SignedMessage) => void
 }
@@ -69,6 +71,10 @@ export class TrustFeed {
     return this.#keeper.staleMs()
   }
 
+  get checkpoint(): AuditCheckpoint | undefined {
+    return this.#options.anchor.checkpoint
+  }
+
   /** What a newly linked agent must hear, locks first. */
   get forwarded(): readonly SignedMessage[] {
     return ['locks', 'snapshot', 'beacon'].flatMap((type) => this.#forward.get(type) ?? [])
@@ -111,6 +117,7 @@ export class TrustFeed {
         return onChange({ kind: 'locks', lockSet: kept.lockSet })
       case 'beacon':
         this.#noteSkew(kept.skewMs)
+        if (kept.beacon.checkpoint !== undefined) this.#options.anchor.take(kept.beacon.checkpoint)
         return onChange({ kind: 'beacon', atMs: this.#keeper.freshAtMs })
       case 'inventory-base':
         this.#inventory = new Inventory(shared(kept.base), kept.revision)

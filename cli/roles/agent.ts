@@ -60,6 +60,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     control: controlOf(member, config),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
+    anchor: member.anchor(),
     audit: (name, code, fields) => member.audit(name, code, fields),
     clock: systemClock,
     log,
@@ -101,11 +102,12 @@ function controlOf(member: Member, config: ConfigFile): AgentControl {
     config.db_service.databases.map(({ name, description }) => [name, description]),
   )
   return {
-    async announce(targets) {
+    async announce(targets, held) {
       const { key, csr } = newRequest()
       const reply = await client.call('inventory', {
         targets: targets.map((target) => asAnnounced(target, descriptions)),
         csr,
+        ...held,
       })
       const { accepted, refused, certificate } = reply
       return {

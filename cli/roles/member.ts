@@ -9,6 +9,8 @@ import { errorCode, ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
 import type { SavedTrust } from '../../core/snapshot-keeper.ts'
+import type { AuditCheckpoint } from '../../core/snapshot.ts'
+import { Anchor } from '../../workers/anchor.ts'
 import { pause } from '../../workers/pause.ts'
 import { openSpool, type Spool } from '../../workers/spool.ts'
 import path from 'node:path'
@@ -98,6 +100,24 @@ export class Member {
 
   saveTrust(saved: SavedTrust): void {
     writeWhole(this.#trustFile(), JSON.stringify(saved))
+  }
+
+  /** The newest audit checkpoint heard, kept beside the trust. */
+  anchor(): Anchor {
+    const file = path.join(this.#options.folder, 'anchor.json')
+    const text = readText(file)
+    return new Anchor({
+      saved: text === undefined ? undefined : (JSON.parse(text) as AuditCheckpoint),
+      save: (checkpoint) => writeWhole(file, JSON.stringify(checkpoint)),
+      onFork: (reason, kept, next) =>
+        this.audit('audit.fork', 'SLA003E', {
+          writer: next.writer,
+          seq: next.count,
+          reason,
+          expected_hash: kept.head,
+          claimed_hash: next.head,
+        }),
+    })
   }
 
   onRenewed(handler: (identity: HostIdentity) => void): void {

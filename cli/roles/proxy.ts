@@ -78,6 +78,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     control: controlOf(member, anonymous, address),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
+    anchor: member.anchor(),
     audit: (name, code, fields) => member.audit(name, code, fields),
     clock: systemClock,
     log,
