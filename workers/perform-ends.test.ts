@@ -98,6 +98,32 @@ suite('deadlines', () => {
     assert.equal(await ending(client), 'end')
   })
 
+  for (const reads of [true, false])
+    test(`a slow client ${reads ? 'gets all its last bytes' : 'that takes none of them is dropped'}`, async (t) => {
+      const { client, heard, session, target, timers } = await running(t)
+      const far = await target
+      client.pause()
+      far.on('error', () => {}).write('x'.repeat(48 * 1024 * 1024))
+      let before = 0
+      await until(() => {
+        const still = session.counters.fromTargetBytes === before && before > 3
+        before = session.counters.fromTargetBytes
+        return still
+      }, 'the client is full')
+      session.evict({ decisionId: 'x', kind: 'lock', reason: 'locked', next: '' })
+      far.destroy()
+      timers.advance(max('sessionLingerMs'))
+      if (!reads) {
+        timers.advance(max('sessionLingerMs'))
+        await session.done
+        return
+      }
+      client.resume()
+      await until(() => heard().length === session.counters.fromTargetBytes, 'all of it')
+      client.end()
+      await session.done
+    })
+
   test('the half of a session that stays open is given up in the end', async (t) => {
     const { client, session, timers, target } = await running(t)
     client.end()

@@ -177,6 +177,7 @@ suite('the tap', () => {
     await rig.target
     rig.client.write('kept\n')
     await until(() => rig.session.counters.fromClientBytes === HELLO.length + 5, 'the bytes')
+    rig.client.write('unread\n')
     rig.session.evict(refusal('lock'))
     await finish(rig)
     assert.equal(rig.heard(), 'NO 01Jlock\n')

@@ -20,6 +20,7 @@ import type {
 } from '../core/protocol.ts'
 import { ChunkOut } from './chunk-out.ts'
 import { Flow } from './flow.ts'
+import { watchLinger } from './linger.ts'
 import { watchRight } from './right-deadlines.ts'
 import type { RightDeadline } from './right-deadlines.ts'
 import type { PerformServices, Session, SessionCounters, SessionStart } from './session.ts'
@@ -190,9 +191,9 @@ class Performer implements Session {
   }
 
   #goneBy(side: Side, error: Error | undefined): void {
-    // It said its last byte: what it said still leaves on the other side.
-    if (this.#ended[side] === 'told') this.#end(`${side} closed`)
-    else if (this.#ended[side] === 'no' || error !== undefined)
+    // It said its last byte before: what it said still leaves on the other side, at that side's pace.
+    if (this.#ended[side] === 'told') return
+    if (this.#ended[side] === 'no' || error !== undefined)
       this.#cut(`${side} ${error === undefined ? 'closed' : 'reset'}`)
   }
 
@@ -357,9 +358,12 @@ class Performer implements Session {
       open--
       if (open === 0) this.#finish()
     }
-    this.#deadlines.after('linger', max('sessionLingerMs'), () => {
-      for (const side of SIDES) this.#sides[side].destroy()
-      this.#finish()
+    watchLinger(this.#deadlines, this.#services.clock, {
+      leftBytes: () => this.#sides.client.bufferedBytes + this.#sides.target.bufferedBytes,
+      drop: () => {
+        for (const side of SIDES) this.#sides[side].destroy()
+        this.#finish()
+      },
     })
     for (const side of SIDES) this.#sides[side].linger(closed)
   }

@@ -38,7 +38,7 @@ export class SideStream {
   }
 
   get bufferedBytes(): number {
-    return this.#socket?.writableLength ?? 0
+    return (this.#socket ?? this.#lingering)?.writableLength ?? 0
   }
 
   attach(socket: net.Socket): void {
