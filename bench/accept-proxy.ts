@@ -55,4 +55,6 @@ const listener = new Listener({
   ledger: new Ledger(),
   onArrival: arrived,
 })
+// A bench that dies leaves no part of it behind.
+process.on('disconnect', () => process.exit())
 process.send?.([await listener.listen({ host: '127.0.0.1', port: 0 })])

@@ -63,6 +63,8 @@ const KINDS: Readonly<Record<string, (share: number) => Promise<void>>> = {
 
 const run = KINDS[what]
 if (run === undefined) throw new Error(`no load "${what}"`)
+// A bench that dies leaves no part of it behind.
+process.on('disconnect', () => process.exit())
 const share = Math.ceil(Number(total) / Number(parallel))
 const startedMs = performance.now()
 await Promise.all(Array.from({ length: Number(parallel) }, () => run(share)))

@@ -29,4 +29,6 @@ const server = net.createServer(
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
 await once(server, 'listening')
 const address = server.address()
+// A bench that dies leaves no part of it behind.
+process.on('disconnect', () => process.exit())
 process.send?.([typeof address === 'object' && address !== null ? address.port : 0])

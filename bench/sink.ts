@@ -17,4 +17,6 @@ async function listen(onConnection: (socket: net.Socket) => void): Promise<numbe
 
 const discard = await listen((socket) => socket.resume())
 const echo = await listen((socket) => socket.on('data', (chunk) => socket.write(chunk)))
+// A bench that dies leaves no part of it behind.
+process.on('disconnect', () => process.exit())
 process.send?.([discard, echo])
