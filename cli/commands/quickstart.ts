@@ -19,7 +19,7 @@ import { createLogger } from '../logger.ts'
 import { writeService } from '../pg-service.ts'
 import type { Postgres } from '../postgres-server.ts'
 import { PostgresClient, type QueryResult } from '../postgres-client.ts'
-import { type Profile, ProfileStore } from '../profile.ts'
+import { type Profile, ProfileStore, writeWhole } from '../profile.ts'
 import { colour, table } from '../render.ts'
 import { adminSocket, logOptions } from '../roles/settings.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
@@ -81,20 +81,28 @@ async function run(
   const databasePort = options.database === undefined ? await freePort() : 0
   const uri = options.database ?? `localhost:${databasePort}`
   const text = configText(folder, port, await freePort(), uri)
-  const config = loadConfig(text, 'the quickstart’s configuration')
+  const configFile = path.join(folder, 'sluice.yaml')
+  const config = loadConfig(text, configFile)
+  // For tctl, which finds control's socket by it.
+  writeWhole(configFile, text)
   step(
     'CA keys lie in clear in this folder, which is right for a trial only (insecure_keys).',
     folder,
   )
   step('Starting control, proxy and agent …')
   const log = createLogger({ ...logOptions(config, 'supervisor') })
-  running.supervisor = supervise(config, text, path.join(folder, 'sluice.yaml'), log)
+  running.supervisor = supervise(config, text, configFile, log)
   await running.supervisor.start()
   const admin = connectLocalControl(adminSocket(config))
   const status = await admin.call('status', {})
   if (options.database === undefined) {
     step('Starting PostgreSQL, which lets in certificates of this cluster only …')
-    running.database = await startDatabase(admin, SERVICE, path.join(folder, 'postgres'), databasePort)
+    running.database = await startDatabase(
+      admin,
+      SERVICE,
+      path.join(folder, 'postgres'),
+      databasePort,
+    )
   }
   const proxy = `127.0.0.1:${port}`
   const anonymous = connectControl({

@@ -13,9 +13,10 @@ import type { IssuedCertificate } from '../../workers/db-certificates.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import { VERSION } from '../version.ts'
+import { Announcer } from './announcer.ts'
 import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
 import { startDiagnostics } from './diagnostics.ts'
-import { hostCas, newRequest } from './identity.ts'
+import { hostCas } from './identity.ts'
 import { Member } from './member.ts'
 import {
   drainMs,
@@ -101,21 +102,9 @@ function controlOf(member: Member, config: ConfigFile): AgentControl {
   const descriptions = new Map(
     config.db_service.databases.map(({ name, description }) => [name, description]),
   )
+  const announcer = new Announcer(client, descriptions, systemClock)
   return {
-    async announce(targets, held) {
-      const { key, csr } = newRequest()
-      const reply = await client.call('inventory', {
-        targets: targets.map((target) => asAnnounced(target, descriptions)),
-        csr,
-        ...held,
-      })
-      const { accepted, refused, certificate } = reply
-      return {
-        accepted,
-        refused,
-        ...(certificate === undefined ? {} : { keys: { certificate, key } }),
-      }
-    },
+    announce: (targets, held) => announcer.announce(targets, held),
     dbClient: (target, principal, userCertificate) =>
       issueDbClient(member, target, principal, userCertificate),
     takeLease: async ({ issuer, name }, decisionId, max) =>
@@ -160,25 +149,5 @@ function announced(database: DatabaseConfig): AnnouncedTarget {
       trustSystemRoots: database.tls?.trust_system_cert_pool ?? false,
       ...(caFile === undefined ? {} : { ca: readFileSync(caFile, 'utf8') }),
     },
-  }
-}
-
-function asAnnounced(
-  target: AnnouncedTarget,
-  descriptions: ReadonlyMap<string, string>,
-): {
-  kind: 'db'
-  name: string
-  protocol: string
-  labels: Readonly<Record<string, string>>
-  description: string
-} {
-  const { name } = target.ref
-  return {
-    kind: 'db',
-    name,
-    protocol: target.protocol,
-    labels: target.labels,
-    description: descriptions.get(name) ?? '',
   }
 }

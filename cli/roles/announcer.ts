@@ -1,0 +1,82 @@
+// What an agent tells control of its targets each minute, and the server certificate it gets for their names. A new certificate is
+// asked for when there is none, when the names changed, and after a third of its life; otherwise the announcement is a heartbeat.
+
+import type { ControlClient } from '../../control/api/client.ts'
+import { readPem } from '../../core/cert/pem.ts'
+import { readCertificate } from '../../core/cert/x509.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { AuditCheckpoint } from '../../core/snapshot.ts'
+import type { Announcement, AnnouncedTarget } from '../../workers/agent-main.ts'
+import type { HostKeys } from '../../workers/trust.ts'
+import { newRequest } from './identity.ts'
+
+interface Served {
+  readonly names: string
+  readonly renewAtMs: number
+}
+
+export class Announcer {
+  readonly #client: ControlClient
+  readonly #descriptions: ReadonlyMap<string, string>
+  readonly #clock: Clock
+  #served: Served | undefined
+
+  constructor(client: ControlClient, descriptions: ReadonlyMap<string, string>, clock: Clock) {
+    this.#client = client
+    this.#descriptions = descriptions
+    this.#clock = clock
+  }
+
+  async announce(
+    targets: readonly AnnouncedTarget[],
+    held: { readonly checkpoint?: AuditCheckpoint },
+  ): Promise<Announcement> {
+    const announced = targets.map((target) => this.#asAnnounced(target))
+    const due = this.#served === undefined || this.#clock.now() >= this.#served.renewAtMs
+    const first = due
+      ? undefined
+      : await this.#client.call('inventory', { targets: announced, ...held })
+    const names = first === undefined ? undefined : namesOf(first)
+    if (first !== undefined && names === this.#served?.names) return first
+    const { key, csr } = newRequest()
+    const { accepted, refused, certificate } = await this.#client.call('inventory', {
+      targets: announced,
+      csr,
+      ...held,
+    })
+    if (certificate === undefined) return { accepted, refused }
+    this.#served = { names: namesOf({ accepted }), renewAtMs: renewAtMs(certificate) }
+    const keys: HostKeys = { certificate, key }
+    return { accepted, refused, keys }
+  }
+
+  #asAnnounced(target: AnnouncedTarget): {
+    kind: AnnouncedTarget['ref']['kind']
+    name: string
+    protocol: string
+    labels: Readonly<Record<string, string>>
+    description: string
+  } {
+    const { kind, name } = target.ref
+    const description = this.#descriptions.get(name) ?? ''
+    return { kind, name, protocol: target.protocol, labels: target.labels, description }
+  }
+}
+
+function namesOf({
+  accepted,
+}: {
+  readonly accepted: readonly { readonly label: string }[]
+}): string {
+  return accepted
+    .map(({ label }) => label)
+    .sort()
+    .join(' ')
+}
+
+function renewAtMs(chain: string): number {
+  const [leaf] = readPem('CERTIFICATE', chain)
+  if (leaf === undefined) return 0
+  const { notBeforeMs, notAfterMs } = readCertificate(leaf)
+  return notBeforeMs + (notAfterMs - notBeforeMs) / 3
+}
