@@ -517,6 +517,11 @@ export const LIMITS = {
     'per-minute',
     'Anonymous calls of one source; one connection gets a quarter of it.',
   ) as Limit,
+  apiRefusalsAuditedPerMinuteMax: limit(
+    10,
+    'per-minute',
+    'Audit events about refused certificates of one identity.',
+  ) as Limit,
   apiRequestsPerConnectionMax: limit(
     10_000,
     'count',

@@ -26,14 +26,15 @@ export interface AgentLinksOptions {
   readonly host: () => HostKeys
   readonly sessions: () => number
   readonly opened: (spare: OpenedSpare) => void
-  /** A link came up: whoever waits for control may try again. */
-  readonly onUp: () => void
+  readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
 export class AgentLinks {
   readonly #options: AgentLinksOptions
   readonly #links = new Map<string, LinkAgent>()
   readonly #up = new Set<string>()
+  /** What was last said in the audit log of who answers at an address. */
+  readonly #told = new Map<string, string>()
   #stopped = false
 
   constructor(options: AgentLinksOptions) {
@@ -53,6 +54,7 @@ export class AgentLinks {
       link.stop()
       this.#links.delete(address)
       this.#up.delete(address)
+      this.#told.delete(address)
     }
     for (const address of wanted)
       if (!this.#links.has(address) && !this.#stopped) this.#start(address)
@@ -90,7 +92,7 @@ export class AgentLinks {
       connect: () => dial(address),
       host,
       hostCas: () => feed.snapshot?.cas.host ?? this.#options.hostCas,
-      admit: (chain) => this.#admit(chain),
+      admit: (chain) => this.#judge(address, chain),
       opened,
       signed: ({ kind, body, signature }, proxyId) =>
         feed.accept({ type: kind, body, signature }, proxyId),
@@ -106,15 +108,34 @@ export class AgentLinks {
   }
 
   #changed(address: string, up: boolean, reason: string): void {
-    const { log, onUp } = this.#options
+    const { log } = this.#options
     if (up) {
       this.#up.add(address)
       log.info('linked', { proxy: address })
-      onUp()
     } else {
       this.#up.delete(address)
       log.warn('link lost', { proxy: address, reason })
     }
+  }
+
+  /** Whether this is a proxy. Who else of the cluster answers in its place is audited, once until it changes. */
+  #judge(address: string, chain: readonly Uint8Array[]): Admission {
+    const admission = this.#admit(chain)
+    const identity = admission.ok ? undefined : admission.identity
+    if (admission.ok || identity === undefined) {
+      this.#told.delete(address)
+      return admission
+    }
+    const { code, reason } = admission
+    const id = identity.type === 'system' ? identity.id : identity.name
+    if (this.#told.get(address) === `${id} ${code}`) return admission
+    this.#told.set(address, `${id} ${code}`)
+    this.#options.audit('link.refused', 'SLL001W', {
+      proxy_id: id,
+      reason: `${code}: ${reason}`,
+      'addr.remote': address,
+    })
+    return admission
   }
 
   #admit(chain: readonly Uint8Array[]): Admission {

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 
-import { verifyPeer } from '../core/cert/verify.ts'
+import { auditedIdentity, verifyPeer } from '../core/cert/verify.ts'
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
@@ -181,6 +181,7 @@ export class AgentSession implements PerformServices {
     }
     const reason = verified.ok ? 'the certificate was not accepted' : verified.reason
     this.#audit('auth', 'T3007W', {
+      ...auditedIdentity(verified.identity),
       reason,
       server_id: this.#options.agentId,
       'addr.remote': this.#remote(),

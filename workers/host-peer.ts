@@ -3,7 +3,7 @@
 
 import { verifyPeer } from '../core/cert/verify.ts'
 import type { ErrorCode } from '../core/errors.ts'
-import type { CertificateFacts, SystemIdentity, SystemRole } from '../core/identity.ts'
+import type { CertificateFacts, Identity, SystemIdentity, SystemRole } from '../core/identity.ts'
 import { hostGenerationKey, isGenerationStale, lockText, matchLock } from '../core/policy/locks.ts'
 import type { Snapshot } from '../core/snapshot.ts'
 
@@ -13,7 +13,13 @@ export type Admission =
       readonly identity: SystemIdentity
       readonly facts: CertificateFacts
     }
-  | { readonly ok: false; readonly code: ErrorCode; readonly reason: string }
+  | {
+      readonly ok: false
+      readonly code: ErrorCode
+      readonly reason: string
+      /** Who was refused, where a CA of the cluster says so: for the audit log. */
+      readonly identity?: Identity
+    }
 
 /** `purpose`: what the peer is on this connection. */
 export function admitHost(
@@ -31,12 +37,18 @@ export function admitHost(
   if (!verified.ok) return verified
   const { identity, facts, keySha256 } = verified
   if (identity.type !== 'system')
-    return { ok: false, code: 'cert.purpose', reason: 'It is a person’s certificate.' }
+    return { ok: false, code: 'cert.purpose', reason: 'It is a person’s certificate.', identity }
   const { lockSet } = snapshot
   if (isGenerationStale(lockSet, hostGenerationKey(identity.id), identity.generation))
-    return { ok: false, code: 'login.locked', reason: 'Its certificate was replaced by another.' }
+    return {
+      ok: false,
+      code: 'login.locked',
+      reason: 'Its certificate was replaced by another.',
+      identity,
+    }
   const subject = { serverIds: [identity.id], certificateSerial: facts.serial, keySha256 }
   const lock = matchLock(lockSet, subject, nowMs)
-  if (lock !== undefined) return { ok: false, code: 'login.locked', reason: lockText(lock) }
+  if (lock !== undefined)
+    return { ok: false, code: 'login.locked', reason: lockText(lock), identity }
   return { ok: true, identity, facts }
 }

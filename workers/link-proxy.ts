@@ -56,8 +56,9 @@ export class LinkProxy {
   accept(secured: Secured, source: Source): void {
     const admission = this.#judge(secured)
     if (!admission.ok) {
-      const { code, reason } = admission
-      this.#options.report({ kind: 'refused-link', reason: `${code}: ${reason}`, source })
+      const { code, reason, identity } = admission
+      const known = identity?.type === 'system' ? { agentId: identity.id } : {}
+      this.#options.report({ kind: 'refused-link', ...known, reason: `${code}: ${reason}`, source })
       this.#channel(secured, noFrame, noEnd).close(reason, code)
       return
     }

@@ -3,7 +3,12 @@
 
 import { type Expectation, type Verified, verifyPeer } from '../../core/cert/verify.ts'
 import type { ErrorCode } from '../../core/errors.ts'
-import type { CertificateFacts, SystemIdentity, UserIdentity } from '../../core/identity.ts'
+import type {
+  CertificateFacts,
+  Identity,
+  SystemIdentity,
+  UserIdentity,
+} from '../../core/identity.ts'
 import {
   hostGenerationKey,
   isGenerationStale,
@@ -30,6 +35,8 @@ export type Caller =
 export interface CallerRefusal {
   readonly code: ErrorCode
   readonly reason: string
+  /** Who it is, where the CA of their kind vouches for that: for the audit log. */
+  readonly identity?: Identity
 }
 
 /** What callers are judged by, now. */
@@ -54,8 +61,8 @@ export function readCaller(
   const machine = verifyPeer(presented, expect(trust, 'system', trust.hostCas), nowMs)
   if (machine.ok) return certified(machine, leaf)
   // The more telling of the two: one of them always complains about the CA.
-  const { code, reason } = person.code === 'cert.chain' ? machine : person
-  return { code, reason }
+  const { code, reason, identity } = person.code === 'cert.chain' ? machine : person
+  return { code, reason, ...(identity === undefined ? {} : { identity }) }
 }
 
 function expect(
@@ -83,14 +90,14 @@ export function callerProblem(
   if (caller.kind === 'anyone' || caller.kind === 'local') return undefined
   const { facts, keySha256, identity } = caller
   if (nowMs > facts.notAfterMs)
-    return { code: 'cert.expired', reason: 'The certificate expired; log in again.' }
+    return { code: 'cert.expired', reason: 'The certificate expired; log in again.', identity }
   const common = { certificateSerial: facts.serial, keySha256 }
   const subject =
     identity.type === 'user'
       ? { ...common, user: identity.name, roles: identity.roles }
       : { ...common, serverIds: [identity.id] }
   const lock = matchLock(lockSet, subject, nowMs)
-  if (lock !== undefined) return { code: 'login.locked', reason: lockText(lock) }
+  if (lock !== undefined) return { code: 'login.locked', reason: lockText(lock), identity }
   const key =
     identity.type === 'user'
       ? userGenerationKey(identity.issuer, identity.name)
@@ -99,6 +106,7 @@ export function callerProblem(
     return {
       code: 'cert.identity',
       reason: 'The certificate is from before a reset of its owner; log in again.',
+      identity,
     }
   return undefined
 }

@@ -25,6 +25,7 @@ import { peerChain } from './connection.ts'
 import { type CallContext, callerName, type Handlers, type Source } from './handler.ts'
 import { readText } from './lines.ts'
 import { RateGate } from './rate.ts'
+import { RefusalAudit } from './refusal-audit.ts'
 import {
   authorizeCall,
   checkHandlers,
@@ -69,6 +70,7 @@ export class ApiServer {
   readonly #https: https.Server
   readonly #local: http.Server
   readonly #rate: RateGate
+  readonly #refusals: RefusalAudit
   readonly #connections = new WeakMap<object, Connection>()
   readonly #streams = new Set<LiveStream>()
   readonly #draining = new AbortController()
@@ -77,6 +79,7 @@ export class ApiServer {
     checkHandlers(options.handlers)
     this.#options = options
     this.#rate = new RateGate(options.clock)
+    this.#refusals = new RefusalAudit(options)
     const settings = {
       maxHeaderSize: 16_384,
       requestTimeout: max('apiDeadlineMs'),
@@ -198,8 +201,10 @@ export class ApiServer {
       this.#rated(connection.source)
       return problem === undefined && 'kind' in caller ? caller : { kind: 'anyone' }
     }
-    if (problem !== undefined)
+    if (problem !== undefined) {
+      this.#refusals.note(problem, connection.source.address)
       throw new ProxyError(problem.code, problem.reason, { side: 'client' })
+    }
     if (!('kind' in caller))
       throw new ProxyError('cert.chain', 'The certificate is refused.', { side: 'client' })
     return caller

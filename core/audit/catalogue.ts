@@ -78,6 +78,9 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   ]),
   T3007W: row(ALL, 'auth', 'A certificate or token was refused.', [
     'user',
+    'user_roles',
+    'host_id',
+    'role',
     'error',
     'reason',
     'server_id',

@@ -39,6 +39,8 @@ export interface CertificateRefusal {
   readonly code: ErrorCode
   /** For the person; names no secret. */
   readonly reason: string
+  /** Whom a CA of this purpose vouched for, however wrongly the certificate is used: for the audit log, never for a decision. */
+  readonly identity?: Identity
 }
 
 /** Known to this module alone, so that nothing else can make a Verified. */
@@ -103,9 +105,9 @@ function judge(
   const identity = decodeIdentity(leaf.extensions.identity ?? new Uint8Array())
   if (identity === undefined) return refuse('cert.identity', 'it carries no identity we can read')
   const stranger = wrongIdentity(leaf, identity, want)
-  if (stranger !== undefined) return refuse('cert.purpose', stranger)
+  if (stranger !== undefined) return refuse('cert.purpose', stranger, identity)
   const late = outsideDates(leaf, nowMs) ?? outsideDates(ca.certificate, nowMs)
-  if (late !== undefined) return refuse('cert.expired', late)
+  if (late !== undefined) return refuse('cert.expired', late, identity)
   return new Verified(MINT, identity, factsOf(leaf), keySha256(leaf.spki))
 }
 
@@ -167,6 +169,15 @@ function outsideDates({ notBeforeMs, notAfterMs }: Certificate, nowMs: number): 
   return `it expired at ${until}; here it is ${now}`
 }
 
+/** Audit fields that name who was refused; none for strangers. */
+export function auditedIdentity(
+  identity: Identity | undefined,
+): Readonly<Record<string, string | readonly string[]>> {
+  if (identity === undefined) return {}
+  if (identity.type === 'system') return { host_id: identity.id, role: identity.role }
+  return { user: identity.name, user_roles: identity.roles }
+}
+
 export function factsOf(certificate: Certificate): CertificateFacts {
   return {
     serial: serialText(certificate.serial),
@@ -205,6 +216,7 @@ function checkedIssuer(der: Uint8Array): Issuer {
   throw new ProxyError('trust.unproven', 'A CA in the trust set may sign further CAs.')
 }
 
-function refuse(code: ErrorCode, what: string): CertificateRefusal {
-  return { ok: false, code, reason: `The certificate is refused: ${what}.` }
+function refuse(code: ErrorCode, what: string, identity?: Identity): CertificateRefusal {
+  const reason = `The certificate is refused: ${what}.`
+  return { ok: false, code, reason, ...(identity === undefined ? {} : { identity }) }
 }
