@@ -6,7 +6,6 @@ import net from 'node:net'
 
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
-import { matchLock } from '../core/policy/locks.ts'
 import type { Snapshot } from '../core/snapshot.ts'
 import { type Admission, admitHost } from './host-peer.ts'
 import { LinkAgent } from './link-agent.ts'
@@ -60,12 +59,9 @@ export class AgentLinks {
       if (!this.#links.has(address) && !this.#stopped) this.#start(address)
   }
 
-  /** Trust or locks changed: a proxy that is locked now loses its link. */
+  /** Trust or locks changed: a proxy that would not be admitted now loses its link. */
   recheck(): void {
-    const { feed, clock } = this.#options
-    const unlocked = (proxyId: string): boolean =>
-      matchLock(feed.lockSet, { serverIds: [proxyId] }, clock.now()) === undefined
-    for (const link of this.#links.values()) link.recheck(unlocked)
+    for (const link of this.#links.values()) link.recheck()
   }
 
   drain(deadlineMs: number): void {

@@ -14,7 +14,13 @@ import type {
   FromAgentWorker,
   ToAgentWorker,
 } from '../core/messages.ts'
-import { lockText, matchLock, sessionSubject } from '../core/policy/locks.ts'
+import {
+  isGenerationStale,
+  lockText,
+  matchLock,
+  sessionSubject,
+  userGenerationKey,
+} from '../core/policy/locks.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
 import { type AgentRefusal, type OpenFrame, readOpen, writeAnswer } from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
@@ -37,6 +43,9 @@ export interface AgentSessionsOptions {
   send(message: FromAgentWorker): void
 }
 
+const LOGIN_AGAIN = 'Log in again: tsh login, then tsh db login.'
+const ASK_ADMINISTRATOR = 'Ask an administrator: tctl get locks.'
+
 type SpareMessage = Extract<ToAgentWorker, { kind: 'spare' }>
 
 export class AgentSessions {
@@ -44,7 +53,8 @@ export class AgentSessions {
   readonly #live = new Set<AgentSession>()
   readonly #opening = new Set<net.Socket>()
   #targets: ReadonlyMap<string, AgentTarget> = new Map()
-  #server: { tls: TlsServer; keys: HostKeys } | undefined
+  #keys: HostKeys | undefined
+  #server: TlsServer | undefined
   #draining = false
 
   constructor(options: AgentSessionsOptions) {
@@ -65,15 +75,8 @@ export class AgentSessions {
     this.#targets = new Map(
       targets.map((target) => [`${target.ref.kind}/${target.ref.name}`, target]),
     )
-    const state = this.#serverState(keys)
-    if (state === undefined) return
-    if (this.#server === undefined) {
-      const alpn = this.#options.protocols.flatMap((protocol) => protocol.alpn)
-      this.#server = { tls: new TlsServer({ purpose: 'user', alpn }, state), keys }
-    } else {
-      this.#server.tls.replace(state)
-      this.#server.keys = keys
-    }
+    this.#keys = keys
+    this.#renewServer()
   }
 
   /** A spare whose first bytes have come. */
@@ -148,7 +151,7 @@ export class AgentSessions {
       return
     }
     spare.write(writeAnswer(key, to, { kind: 'accept' }))
-    this.#run(spare, message, frame, first, target, protocol, this.#server.tls)
+    this.#run(spare, message, frame, first, target, protocol, this.#server)
   }
 
   /** The agent's own consent: its target, a mode and a protocol it serves. */
@@ -207,10 +210,13 @@ export class AgentSessions {
   #enforceLocks(): void {
     const { trust, clock, agentId } = this.#options
     const lockSet = trust.snapshot?.lockSet
-    if (lockSet === undefined || lockSet.locks.length === 0) return
+    if (lockSet === undefined) return
     for (const session of this.#live) {
       const { peer, right, frame, proxyId, keySha256 } = session
       if (peer === undefined) continue
+      const { issuer, name, generation } = peer.identity
+      if (isGenerationStale(lockSet, userGenerationKey(issuer, name), generation))
+        session.evict(this.#refusal('lock', 'the credentials of this user were reset', LOGIN_AGAIN))
       const subject = sessionSubject(peer.identity, {
         kind: frame.target.kind,
         target: frame.target.name,
@@ -221,9 +227,7 @@ export class AgentSessions {
       })
       const lock = matchLock(lockSet, subject, clock.now())
       if (lock !== undefined)
-        session.evict(
-          this.#refusal('lock', lockText(lock), 'Ask an administrator: tctl get locks.'),
-        )
+        session.evict(this.#refusal('lock', lockText(lock), ASK_ADMINISTRATOR))
     }
   }
 
@@ -243,16 +247,20 @@ export class AgentSessions {
         )
   }
 
+  /** Keys and snapshot come in any order; the server begins with the later of them. */
   #renewServer(): void {
-    const server = this.#server
-    const state = server === undefined ? undefined : this.#serverState(server.keys)
-    if (state !== undefined) server?.tls.replace(state)
+    const state = this.#serverState()
+    if (state === undefined) return
+    if (this.#server !== undefined) return this.#server.replace(state)
+    const alpn = this.#options.protocols.flatMap((protocol) => protocol.alpn)
+    this.#server = new TlsServer({ purpose: 'user', alpn }, state)
   }
 
-  #serverState(keys: HostKeys): TlsServerState | undefined {
+  #serverState(): TlsServerState | undefined {
     const { snapshot } = this.#options.trust
+    const keys = this.#keys
     const ticketKeys = this.#options.trust.resumptionKeys('user')
-    if (snapshot === undefined || ticketKeys === undefined) return undefined
+    if (keys === undefined || snapshot === undefined || ticketKeys === undefined) return undefined
     return { ...keys, clientCas: snapshot.cas.user, trustRevision: snapshot.revision, ticketKeys }
   }
 

@@ -67,6 +67,8 @@ export class LinkAgent {
   #spares: LinkSpares | undefined
   #collector = new SignedCollector()
   #proxyId = ''
+  /** The proxy's certificate, judged again whenever trust or locks change. */
+  #chain: readonly Uint8Array[] = []
   #upAtMs = 0
 
   constructor(options: LinkAgentOptions) {
@@ -111,8 +113,8 @@ export class LinkAgent {
   }
 
   /** Trust or locks changed: whether the proxy is still one. */
-  recheck(chainOk: (proxyId: string) => boolean): void {
-    if (this.#phase === 'up' && !chainOk(this.#proxyId))
+  recheck(): void {
+    if (this.#phase === 'up' && !this.#options.admit(this.#chain).ok)
       this.#channel?.close('the proxy is no longer trusted', 'login.locked')
   }
 
@@ -154,7 +156,8 @@ export class LinkAgent {
       socket.destroy()
       return
     }
-    const admission = admit(peerChain(socket))
+    this.#chain = peerChain(socket)
+    const admission = admit(this.#chain)
     if (!admission.ok) {
       socket.destroy()
       throw new Error(`${admission.code}: ${admission.reason}`)
