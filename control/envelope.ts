@@ -12,8 +12,8 @@ const KEY_BYTES = 32
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
 const SALT_BYTES = 16
-// RFC 7914; 64 MB and a quarter of a second, once per start.
-const SCRYPT = { cost: 65_536, blockSize: 8, parallelization: 1, maxmem: 256 * 1024 * 1024 }
+// RFC 7914; 32 MB and a tenth of a second, once per start.
+const SCRYPT = { cost: 32_768, blockSize: 8, parallelization: 1, maxmem: 64 * 1024 * 1024 }
 
 export interface Envelope {
   seal(secret: Uint8Array, context: string): string

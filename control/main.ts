@@ -68,7 +68,20 @@ export interface ControlHandle {
   drain(): Promise<void>
 }
 
+/** What was opened so far, in order: a start that fails closes it again. */
+type Opened = (() => Promise<void>)[]
+
 export async function startControl(options: ControlOptions): Promise<ControlHandle> {
+  const opened: Opened = []
+  try {
+    return await open(options, opened)
+  } catch (error) {
+    for (const close of opened.toReversed()) await close().catch(() => {})
+    throw error
+  }
+}
+
+async function open(options: ControlOptions, opened: Opened): Promise<ControlHandle> {
   const { folder, clock, log, cluster, signer, config } = options
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const secrets = await openEnvelope({
@@ -80,6 +93,7 @@ export async function startControl(options: ControlOptions): Promise<ControlHand
     clock,
     logger: log,
   })
+  opened.push(() => store.close())
   const { id, isNew } = await openCluster(store, cluster, clock)
   const audit = await openAuditLog({
     folder: path.join(folder, 'audit'),
@@ -92,6 +106,7 @@ export async function startControl(options: ControlOptions): Promise<ControlHand
     },
     logger: log,
   })
+  opened.push(() => audit.close())
   const base: Base = {
     cluster,
     store,
@@ -105,16 +120,20 @@ export async function startControl(options: ControlOptions): Promise<ControlHand
   await writeFileConfig(base, config)
   await noteAuthorities(base)
   const cache = await Cache.open(base)
-  return await serve(options, base, cache, audit, id)
+  opened.push(() => cache.close())
+  return await serve(options, { base, cache, audit, id, opened })
 }
 
-async function serve(
-  options: ControlOptions,
-  base: Base,
-  cache: Cache,
-  audit: AuditLog,
-  id: string,
-): Promise<ControlHandle> {
+interface Foundation {
+  readonly base: Base
+  readonly cache: Cache
+  readonly audit: AuditLog
+  readonly id: string
+  readonly opened: Opened
+}
+
+async function serve(options: ControlOptions, foundation: Foundation): Promise<ControlHandle> {
+  const { base, cache, audit, id, opened } = foundation
   const { clock, log } = options
   const issuer = new Issuer(base, () => cache.authorities)
   const hostKey = await HostKey.issue(base, cache, issuer, id)
@@ -137,6 +156,10 @@ async function serve(
     clock,
     log,
   })
+  opened.push(
+    () => parts.snapshots.close(),
+    () => server.close(),
+  )
   await parts.snapshots.start(() => server.recheck())
   const port = await server.listen(options.listen)
   await server.listenLocal(options.adminSocket)
@@ -146,7 +169,7 @@ async function serve(
     )
   }, 60_000)
   log.info('control serves', { cluster: base.cluster, port, pin: cache.bundle.pins[0] })
-  return handleOf({ options, base, cache, audit, parts, server, hostKey, port, minutely })
+  return handleOf({ options, base, cache, opened, parts, server, hostKey, port, minutely })
 }
 
 const READY_SILENCE_MS = 10_000
@@ -155,7 +178,7 @@ interface Running {
   readonly options: ControlOptions
   readonly base: Base
   readonly cache: Cache
-  readonly audit: AuditLog
+  readonly opened: Opened
   readonly parts: RouteParts
   readonly server: ApiServer
   readonly hostKey: HostKey
@@ -164,7 +187,7 @@ interface Running {
 }
 
 function handleOf(running: Running): ControlHandle {
-  const { options, base, cache, audit, parts, server, hostKey, port, minutely } = running
+  const { options, base, cache, opened, parts, server, hostKey, port, minutely } = running
   const { clock, log } = options
   return {
     port,
@@ -182,11 +205,7 @@ function handleOf(running: Running): ControlHandle {
     },
     async drain() {
       clearInterval(minutely)
-      await server.close()
-      await parts.snapshots.close()
-      await cache.close()
-      await audit.close()
-      await base.store.close()
+      for (const close of opened.toReversed()) await close()
       await base.signer.close()
     },
   }
