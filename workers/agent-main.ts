@@ -94,6 +94,7 @@ export class Agent {
   readonly #leases = new Map<string, Thread>()
   readonly #timers: NodeJS.Timeout[] = []
   #host: HostKeys
+  #targets: readonly AnnouncedTarget[]
   #served: { targets: readonly AgentTarget[]; keys: HostKeys } | undefined
   #resumption: Uint8Array = randomBytes(48)
   #sessions = 0
@@ -102,6 +103,7 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options
     this.#host = options.host
+    this.#targets = options.targets
     const { clock, log, saved, save, anchor, audit, control } = options
     this.#feed = new TrustFeed({
       class: 'agent',
@@ -124,9 +126,6 @@ export class Agent {
       host: () => this.#host,
       sessions: () => this.#sessions,
       opened: (spare) => this.#opened(spare),
-      onUp: () => {
-        if (this.#served === undefined) void this.#announce()
-      },
     })
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
     this.#workers = new Pool({
@@ -163,10 +162,6 @@ export class Agent {
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
     this.#every(max('inventoryIntervalMs'), () => void this.#announce())
     this.#every(max('leaseTtlMs') / 2, () => void this.#keepLeases())
-    this.#links.linkTo([
-      ...this.#options.proxies,
-      ...(this.#feed.snapshot?.proxies ?? []).map(({ address }) => address),
-    ])
     void this.#announceUntilHeard()
   }
 
@@ -174,6 +169,12 @@ export class Agent {
   replaceHost(host: HostKeys): void {
     this.#host = host
     this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** Databases as the configuration names them now. Sessions with one that is gone go on. */
+  async replaceTargets(targets: readonly AnnouncedTarget[]): Promise<void> {
+    this.#targets = targets
+    await this.#announce()
   }
 
   async drain(deadlineMs: number): Promise<void> {
@@ -276,13 +277,15 @@ export class Agent {
   }
 
   async #announce(): Promise<void> {
-    const { control, targets, log } = this.#options
+    const { control, log } = this.#options
+    const targets = this.#targets
     try {
       const { checkpoint } = this.#feed
       const reply = await control.announce(targets, checkpoint === undefined ? {} : { checkpoint })
       for (const { name, reason } of reply.refused)
         log.error('a target is not ours to serve', { target: name, reason })
-      if (reply.keys !== undefined) this.#serve(reply, reply.keys)
+      const keys = reply.keys ?? this.#served?.keys
+      if (keys !== undefined) this.#serve(reply, keys)
     } catch (error) {
       log.debug('control did not take the inventory', { error: String(error) })
     }
@@ -290,12 +293,22 @@ export class Agent {
 
   #serve(reply: Announcement, keys: HostKeys): void {
     const labels = new Map(reply.accepted.map(({ name, label }) => [name, label]))
-    const targets = this.#options.targets.flatMap((target) => {
+    const targets = this.#targets.flatMap((target) => {
       const label = labels.get(target.ref.name)
       return label === undefined ? [] : [{ ...target, label }]
     })
+    const first = this.#served === undefined
     this.#served = { targets, keys }
     this.#workers.broadcast({ kind: 'targets', targets, ...keys })
+    if (first) this.#link()
+  }
+
+  /** Not before targets are served: a linked agent is offered sessions, and would have to refuse them. */
+  #link(): void {
+    this.#links.linkTo([
+      ...this.#options.proxies,
+      ...(this.#feed.snapshot?.proxies ?? []).map(({ address }) => address),
+    ])
   }
 
   #trustChanged(message: TrustMessage): void {
@@ -307,7 +320,8 @@ export class Agent {
   }
 
   #snapshotChanged({ proxies }: LightSnapshot): void {
-    if (proxies.length > 0) this.#links.linkTo(proxies.map(({ address }) => address))
+    if (this.#served !== undefined && proxies.length > 0)
+      this.#links.linkTo(proxies.map(({ address }) => address))
   }
 
   /** Nothing resumes over a lock, or for longer than an hour. */
