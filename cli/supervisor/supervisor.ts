@@ -34,6 +34,8 @@ export interface SupervisorOptions {
 
 /** How long a role may take to say `ready`. */
 const READY_DEADLINE_MS = 60_000
+/** What a role may take, after its sessions had their time, to say good-bye to the rest and to write what it holds. */
+const STOP_GRACE_MS = 10_000
 
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -77,10 +79,11 @@ export class Supervisor {
     for (const child of this.#children.values()) child.send({ kind: 'reload', config })
   }
 
-  /** Drains agents first, control last: sessions end before what they depend on. */
+  /** Drains the proxy first, control and signer last: sessions end before what they depend on. */
   async stop(): Promise<void> {
     const order: readonly Role[] = ['proxy', 'agent', 'control', 'signer']
-    for (const role of order) await this.#children.get(role)?.stop(this.#options.drainMs)
+    const deadlineMs = this.#options.drainMs + STOP_GRACE_MS
+    for (const role of order) await this.#children.get(role)?.stop(deadlineMs)
     this.#runtime?.dispose()
   }
 
