@@ -1,6 +1,7 @@
 // `~/.pg_service.conf`: the file libpq reads for `service=NAME`. We write one section per database and touch nothing else:
 // other sections, comments and blank lines stay byte for byte (PostgreSQL manual, "The Connection Service File").
 
+import { realpathSync, statSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
@@ -18,61 +19,77 @@ export function serviceFile(
 
 /** Writes or replaces the section of `name`. */
 export function writeService(file: string, name: string, settings: ServiceSettings): void {
-  writeWhole(file, withService(readText(file) ?? '', name, settings))
+  replace(file, withService(readText(file) ?? '', name, settings))
 }
 
 /** Removes the section of `name`, if there is one. */
 export function removeService(file: string, name: string): void {
   const text = readText(file)
-  if (text !== undefined) writeWhole(file, withoutService(text, name))
+  if (text === undefined) return
+  const without = withoutService(text, name)
+  if (without !== text) replace(file, without)
 }
 
-/** `text` with the section of `name` as given; every other byte as it was. */
+/** The file may be a link into somebody's dotfiles, with a mode of its own: both stay. */
+function replace(file: string, text: string): void {
+  const found = statSync(file, { throwIfNoEntry: false })
+  writeWhole(found === undefined ? file : realpathSync(file), text, found && found.mode & 0o777)
+}
+
+/**
+ * `text` with the section of `name` as given; every byte of other sections as it was. The section itself is ours: its settings are
+ * replaced, comments and blank lines in it stay, behind them.
+ */
 export function withService(text: string, name: string, settings: ServiceSettings): string {
   const section = [
     `[${name}]`,
     ...Object.entries(settings).map(([key, value]) => `${key}=${value}`),
   ].join('\n')
   const found = locate(text, name)
-  if (found !== undefined) return `${text.slice(0, found.from)}${section}\n${text.slice(found.to)}`
+  if (found !== undefined) return `${found.before}${section}\n${found.remarks}${found.behind}`
   const gap = text === '' || text.endsWith('\n\n') ? '' : text.endsWith('\n') ? '\n' : '\n\n'
   return `${text}${gap}${section}\n`
 }
 
-/** `text` without the section of `name`. */
+/** `text` without the section of `name`; its comments stay. */
 export function withoutService(text: string, name: string): string {
   const found = locate(text, name)
-  return found === undefined ? text : text.slice(0, found.from) + text.slice(found.to)
+  return found === undefined ? text : found.before + found.remarks + found.behind
 }
 
 /** The settings of a section; undefined when the text has none of that name. */
 export function readService(text: string, name: string): ServiceSettings | undefined {
-  const found = locate(text, name)
-  if (found === undefined) return undefined
-  const lines = text.slice(found.from, found.to).split('\n').slice(1)
-  const settings = lines.map((line) => SETTING.exec(line.trim())).filter((match) => match !== null)
-  return Object.fromEntries(settings.map(([, key = '', value = '']) => [key, value]))
+  return locate(text, name)?.settings
 }
 
 const SETTING = /^([a-z_]+)=(.*)$/
 
-/**
- * Where a section stands: from its header to its last setting. Comments and blank lines behind the last setting belong to
- * whoever wrote them, so they stay. White space around a line means nothing to libpq, and of two sections the first wins.
- */
-function locate(text: string, name: string): { from: number; to: number } | undefined {
-  let at = 0
-  let from: number | undefined
-  let to = 0
-  for (const line of text.split(/(?<=\n)/)) {
-    const bare = line.trim()
-    const header = bare.startsWith('[')
-    if (header && from !== undefined) break
-    at += line.length
-    if (header && bare.startsWith(`[${name}]`)) {
-      from = at - line.length
-      to = at
-    } else if (from !== undefined && SETTING.test(bare)) to = at
+interface Section {
+  readonly before: string
+  readonly settings: ServiceSettings
+  /** Comments and blank lines of the section. */
+  readonly remarks: string
+  readonly behind: string
+}
+
+/** White space around a line means nothing to libpq; of two sections or settings of one name the first counts. */
+function locate(text: string, name: string): Section | undefined {
+  const lines = text.split(/(?<=\n)/)
+  const from = lines.findIndex((line) => line.trim().startsWith(`[${name}]`))
+  if (from < 0) return undefined
+  const next = lines.findIndex((line, at) => at > from && line.trim().startsWith('['))
+  const to = next < 0 ? lines.length : next
+  const settings = new Map<string, string>()
+  let remarks = ''
+  for (const line of lines.slice(from + 1, to)) {
+    const [, key, value = ''] = SETTING.exec(line.trim()) ?? []
+    if (key === undefined) remarks += line
+    else if (!settings.has(key)) settings.set(key, value)
   }
-  return from === undefined ? undefined : { from, to }
+  return {
+    before: lines.slice(0, from).join(''),
+    settings: Object.fromEntries(settings),
+    remarks,
+    behind: lines.slice(to).join(''),
+  }
 }

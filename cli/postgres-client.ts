@@ -69,6 +69,15 @@ export class PostgresClient {
   /** Runs one string of statements and returns the result of each. The first error is thrown after the server is ready again. */
   async query(sql: string): Promise<readonly QueryResult[]> {
     this.#socket.write(message('Q', cstring(sql)))
+    try {
+      return await this.#results()
+    } catch (error) {
+      // A length field that points behind its message.
+      throw error instanceof RangeError ? malformed(error) : error
+    }
+  }
+
+  async #results(): Promise<readonly QueryResult[]> {
     const results: QueryResult[] = []
     let columns: readonly string[] = []
     let rows: (readonly (string | null)[])[] = []
@@ -81,7 +90,7 @@ export class PostgresClient {
         results.push({ columns, rows, tag: body.toString('utf8', 0, body.length - 1) })
         columns = []
         rows = []
-      } else if (code === 'E') failure = new PostgresError(errorFields(body))
+      } else if (code === 'E') failure ??= new PostgresError(errorFields(body))
       else if (code === 'G' || code === 'W') throw copyRefused()
       else if (code === 'Z') break
     }
@@ -187,6 +196,13 @@ function errorFields(body: Buffer): ReadonlyMap<string, string> {
     at = end + 1
   }
   return fields
+}
+
+function malformed(cause: unknown): ProxyError {
+  return new ProxyError('protocol.violation', 'the database sent a message that is no message', {
+    side: 'target',
+    cause,
+  })
 }
 
 function copyRefused(): ProxyError {

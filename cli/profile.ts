@@ -156,10 +156,10 @@ export class ProfileStore {
 }
 
 /** Writes a file under a temporary name and renames it: a reader sees the old or the new text, never half. */
-export function writeWhole(file: string, text: string): void {
+export function writeWhole(file: string, text: string, mode: number = 0o600): void {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
   const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  writeFileSync(temporary, text, { mode: 0o600, flag: 'wx' })
+  writeFileSync(temporary, text, { mode, flag: 'wx' })
   renameSync(temporary, file)
 }
 

@@ -44,9 +44,11 @@ async function onTerminal(kind: 'text' | 'password', question: string): Promise<
 async function* readLines(
   input: AsyncIterable<Uint8Array | string>,
 ): AsyncGenerator<string, undefined> {
+  // A chunk may end inside a character.
+  const decoder = new TextDecoder()
   let held = ''
   for await (const chunk of input) {
-    held += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8')
+    held += typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })
     for (let end = held.indexOf('\n'); end >= 0; end = held.indexOf('\n')) {
       yield held.slice(0, end).replace(/\r$/, '')
       held = held.slice(end + 1)

@@ -18,7 +18,10 @@ export async function withAdministrator<T>(
   input: Input,
   work: (client: ControlClient) => Promise<T>,
 ): Promise<T> {
-  const server = input.text('auth-server') ?? tools.env['SLUICE_AUTH_SERVER']
+  const server =
+    input.text('auth-server') ??
+    tools.env['SLUICE_AUTH_SERVER'] ??
+    tools.env['TELEPORT_AUTH_SERVER']
   const local = server === undefined ? findSocket(tools, input) : undefined
   if (local?.socket === undefined)
     return await asPerson(tools, server, local?.why, async (client) => await work(client))
