@@ -82,6 +82,8 @@ export type ToProxyWorker =
       readonly first: Uint8Array
       readonly source: Source
     }
+  /** The HTTP front's certificate and key as they are now, PEM. */
+  | { readonly kind: 'front-keys'; readonly certificate: string; readonly key: string }
   | { readonly kind: 'to-agent'; readonly agentId: string; readonly frame: LinkFrame }
   | { readonly kind: 'cut-agent'; readonly agentId: string; readonly reason: string }
   /** End the sessions of a subject tag (a user lock) or of one agent. */

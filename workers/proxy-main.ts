@@ -99,11 +99,13 @@ export class Proxy {
   readonly #timers: NodeJS.Timeout[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
+  #front: HostKeys
   #relayNumbers = 0
 
   constructor(options: ProxyOptions) {
     this.#options = options
     this.#host = options.host
+    this.#front = options.front
     const { clock, log, saved, save, anchor, audit } = options
     this.#feed = new TrustFeed({
       class: 'proxy',
@@ -191,6 +193,12 @@ export class Proxy {
   replaceHost(host: HostKeys): void {
     this.#host = host
     this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** A new certificate of the HTTP front. */
+  replaceFront(front: HostKeys): void {
+    this.#front = front
+    this.#workers.broadcast({ kind: 'front-keys', ...front })
   }
 
   /** No new connections; sessions go on until `deadlineMs`. */
@@ -338,8 +346,7 @@ export class Proxy {
   }
 
   #threadData(): ProxyThreadData {
-    const { cluster, proxyId, publicAddress, controlAddresses, front, pages, gateway } =
-      this.#options
+    const { cluster, proxyId, publicAddress, controlAddresses, pages, gateway } = this.#options
     const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
       kind: 'resumption-keys',
       purpose,
@@ -350,7 +357,7 @@ export class Proxy {
       proxyId,
       publicAddress,
       controlAddresses,
-      front,
+      front: this.#front,
       pages,
       gateway,
       trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],

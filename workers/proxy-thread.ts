@@ -44,6 +44,7 @@ const sessions = new Map<number, RelaySession>()
 const controls = new Map<number, Relay>()
 const asked = new Map<number, (reply: ApiReply) => void>()
 let asks = 0
+let frontKeys = data.front
 
 for (const message of data.trust) trust.apply(message)
 
@@ -93,6 +94,9 @@ port.onMessage((message) => {
     case 'answer':
       asked.get(message.id)?.({ status: message.status, body: message.body })
       return
+    case 'front-keys':
+      frontKeys = { certificate: message.certificate, key: message.key }
+      return frontTls.replace(frontState())
     case 'to-agent':
       return links.send(message.agentId, message.frame)
     case 'cut-agent':
@@ -193,7 +197,7 @@ function admitAgent(chain: readonly Uint8Array[]): Admission {
 }
 
 function frontState(): TlsServerState {
-  return { ...data.front, clientCas: [], trustRevision: 0, ticketKeys: keysOf('front') }
+  return { ...frontKeys, clientCas: [], trustRevision: 0, ticketKeys: keysOf('front') }
 }
 
 function linkState(): TlsServerState {

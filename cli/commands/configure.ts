@@ -1,5 +1,5 @@
 // `sluice configure`: a sluice.yaml to begin with, for a control and proxy machine or for an agent. What it prints passes the
-// same checks as any configuration.
+// same checks as every configuration.
 
 import { writeFileSync } from 'node:fs'
 

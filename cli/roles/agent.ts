@@ -8,6 +8,7 @@ import { generateKey } from '../../core/cert/key.ts'
 import { writePem } from '../../core/cert/pem.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { TargetRef } from '../../core/identity.ts'
+import type { Logger } from '../../core/log.ts'
 import { Agent, type AgentControl, type AnnouncedTarget } from '../../workers/agent-main.ts'
 import type { IssuedCertificate } from '../../workers/db-certificates.ts'
 import { connectTo } from '../connect.ts'
@@ -47,28 +48,8 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     log,
   })
   known = [...new Set([...known, ...member.identity.proxies])]
-  const { id, cluster, certificate, key } = member.identity
-  const agent = new Agent({
-    agentId: id,
-    cluster,
-    hostname: hostname(config),
-    version: VERSION,
-    threads: config.db_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
-    targets: config.db_service.databases.map(announced),
-    host: { certificate, key },
-    hostCas: hostCas(member.identity),
-    proxies: known,
-    control: controlOf(member, config),
-    saved: member.savedTrust(),
-    save: (saved) => member.saveTrust(saved),
-    anchor: member.anchor(),
-    audit: (name, code, fields) => member.audit(name, code, fields),
-    clock: systemClock,
-    log,
-  })
-  member.onRenewed((identity) =>
-    agent.replaceHost({ certificate: identity.certificate, key: identity.key }),
-  )
+  const agent = makeAgent(config, member, known, log)
+  member.onRenewed(({ certificate, key }) => agent.replaceHost({ certificate, key }))
   await agent.start()
   const diagnostics = await startDiagnostics(start.listeners, {
     role: 'agent',
@@ -82,14 +63,41 @@ async function begin(start: RoleStart): Promise<RunningRole> {
   })
   return {
     addresses: diagnostics.addresses,
-    reload: async () =>
-      log.info('reload: an agent reads its databases at start; restart it for new ones'),
+    reload: (text) =>
+      agent.replaceTargets(loadConfig(text, start.configFile).db_service.databases.map(announced)),
     async drain() {
       await agent.drain(drainMs(config))
       diagnostics.close()
       await member.close()
     },
   }
+}
+
+function makeAgent(
+  config: ConfigFile,
+  member: Member,
+  proxies: readonly string[],
+  log: Logger,
+): Agent {
+  const { id, cluster, certificate, key } = member.identity
+  return new Agent({
+    agentId: id,
+    cluster,
+    hostname: hostname(config),
+    version: VERSION,
+    threads: config.db_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
+    targets: config.db_service.databases.map(announced),
+    host: { certificate, key },
+    hostCas: hostCas(member.identity),
+    proxies,
+    control: controlOf(member, config),
+    saved: member.savedTrust(),
+    save: (saved) => member.saveTrust(saved),
+    anchor: member.anchor(),
+    audit: (name, code, fields) => member.audit(name, code, fields),
+    clock: systemClock,
+    log,
+  })
 }
 
 /** Where the public port is: named, or on this machine. */

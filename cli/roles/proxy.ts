@@ -7,6 +7,7 @@ import { connectControl, type ControlClient } from '../../control/api/client.ts'
 import type { WatchItem } from '../../control/api/messages.ts'
 import { systemClock } from '../../core/clock.ts'
 import { ProxyError } from '../../core/errors.ts'
+import type { Logger } from '../../core/log.ts'
 import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
 import { Proxy, type ProxyControl } from '../../workers/proxy-main.ts'
@@ -35,9 +36,10 @@ async function begin(start: RoleStart): Promise<RunningRole> {
   const log = roleLogger('proxy', start.config, start.configFile)
   const control = controlAddress(config, start)
   const address = publicAddress(config)
+  const folder = roleFolder(config, 'proxy')
   const connect = connectTo(() => [control], 'control')
   const member = await Member.open({
-    folder: roleFolder(config, 'proxy'),
+    folder,
     connect,
     pins: start.local?.pins ?? pins(config),
     join: {
@@ -53,6 +55,45 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     connect,
     trust: () => ({ cas: hostCas(member.identity), cluster: member.identity.cluster }),
   })
+  const proxy = makeProxy(config, start, { member, anonymous, control, address, log })
+  member.onRenewed(({ certificate, key }) => proxy.replaceHost({ certificate, key }))
+  const port = await proxy.start()
+  const diagnostics = await startDiagnostics(start.listeners, {
+    role: 'proxy',
+    ready: () => proxy.ready,
+    gauges: () => ({
+      ...proxy.ledger.counts(),
+      ...flat(proxy.counters),
+      audit_spool: member.spool.pending,
+    }),
+  })
+  const { host } = splitAddress(config.proxy_service.web_listen_addr)
+  return {
+    addresses: { public: `${host}:${port}`, ...diagnostics.addresses },
+    reload: async (text) =>
+      proxy.replaceFront(frontKeys(loadConfig(text, start.configFile), folder, address)),
+    async drain() {
+      await proxy.drain(drainMs(config))
+      diagnostics.close()
+      anonymous.close()
+      await member.close()
+    },
+  }
+}
+
+interface ProxyParts {
+  readonly member: Member
+  readonly anonymous: ControlClient
+  readonly control: string
+  readonly address: string
+  readonly log: Logger
+}
+
+function makeProxy(
+  config: ConfigFile,
+  start: RoleStart,
+  { member, anonymous, control, address, log }: ProxyParts,
+): Proxy {
   const listen = start.listeners['public']
   if (listen === undefined)
     throw new ProxyError('config.invalid', 'the supervisor passed no public port')
@@ -61,13 +102,14 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     proxy_protocol: mode,
     proxy_protocol_trusted: trusted,
     unauthenticated_per_source: perSourceMax,
+    worker_threads: threads,
   } = config.proxy_service
-  const proxy = new Proxy({
+  return new Proxy({
     proxyId: id,
     cluster,
     publicAddress: address,
     listen,
-    threads: config.proxy_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
+    threads: threads ?? Math.max(1, os.availableParallelism() - 1),
     proxyProtocol: { mode: mode ?? 'unset', trusted },
     ...(perSourceMax === undefined ? {} : { perSourceMax }),
     controlAddresses: [splitAddress(control)],
@@ -83,35 +125,6 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     clock: systemClock,
     log,
   })
-  member.onRenewed((identity) =>
-    proxy.replaceHost({ certificate: identity.certificate, key: identity.key }),
-  )
-  const port = await proxy.start()
-  const diagnostics = await startDiagnostics(start.listeners, {
-    role: 'proxy',
-    ready: () => proxy.ready,
-    gauges: () => ({
-      ...proxy.ledger.counts(),
-      ...flat(proxy.counters),
-      audit_spool: member.spool.pending,
-    }),
-  })
-  return {
-    addresses: {
-      public: `${splitAddress(config.proxy_service.web_listen_addr).host}:${port}`,
-      ...diagnostics.addresses,
-    },
-    reload: async (text) =>
-      log.info('reload: a proxy reads its certificate files again at the next start', {
-        bytes: text.length,
-      }),
-    async drain() {
-      await proxy.drain(drainMs(config))
-      diagnostics.close()
-      anonymous.close()
-      await member.close()
-    },
-  }
 }
 
 /** Where control is: named, told by the supervisor, or on this machine. */

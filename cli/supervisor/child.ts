@@ -86,6 +86,12 @@ export class Child {
     child.send(message, handle as never, {}, () => {})
   }
 
+  /** The configuration changed: the running role hears it, and a restarted one starts with it. */
+  reload(config: string): void {
+    this.#options = { ...this.#options, config }
+    this.send({ kind: 'reload', config })
+  }
+
   /** Asks the role to drain; after `deadlineMs` it is ended. */
   async stop(deadlineMs: number): Promise<void> {
     this.#stopping = true

@@ -76,7 +76,7 @@ export class Supervisor {
   }
 
   reload(config: string): void {
-    for (const child of this.#children.values()) child.send({ kind: 'reload', config })
+    for (const child of this.#children.values()) child.reload(config)
   }
 
   /** Drains the proxy first, control and signer last: sessions end before what they depend on. */

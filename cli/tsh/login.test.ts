@@ -26,32 +26,23 @@ const PROXY = 'proxy.example.com:443'
 
 const CAS = { user: [], host: [HOST_CA], target: [], db: [], db_client: [], pins: [PIN] }
 
-function answers(tools: () => FakeTools, over: Answers = {}): Answers {
-  return {
+async function setUp(
+  t: TestContext,
+  options: Omit<FakeOptions, 'control'> = {},
+  over: Answers = {},
+): Promise<{ tools: FakeTools; control: FakeControl }> {
+  const control = new FakeControl({
     ping: () => ({ cluster: CLUSTER, version: '0', timeMs: 0, secondFactors: ['otp'] }),
     login: (request): LoginReply => ({
-      certificate: userCertificate(tools().clock, { name: request.user }),
+      certificate: userCertificate(tools.clock, { name: request.user }),
       cas: CAS,
       cluster: CLUSTER,
       proxies: [PROXY, 'proxy2.example.com:443'],
       expiresAtMs: 1,
     }),
     ...over,
-  }
-}
-
-async function setUp(
-  t: TestContext,
-  options: Omit<FakeOptions, 'control'> = {},
-  over: Answers = {},
-): Promise<{ tools: FakeTools; control: FakeControl }> {
-  let tools: FakeTools | undefined
-  const known = (): FakeTools => {
-    ok(tools)
-    return tools
-  }
-  const control = new FakeControl(answers(known, over))
-  tools = await fakeTools(t, { ...options, control })
+  })
+  const tools = await fakeTools(t, { ...options, control })
   return { tools, control }
 }
 
