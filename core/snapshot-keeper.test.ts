@@ -254,7 +254,7 @@ describe('SnapshotKeeper', () => {
     const role = {
       name: 'r',
       version: 'v7',
-      options: { newOption: true },
+      options: { disconnectExpiredCert: true, newOption: true },
       allow: { rules: [] },
       deny: { rules: [], newDeny: {} },
       unenforced: [],

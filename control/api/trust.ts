@@ -2,7 +2,7 @@
 // a byte of a request is written. The proxy that carries the bytes is not asked. Never: trust in a name alone.
 
 import { decodeIdentity } from '../../core/cert/identity.ts'
-import { keySha256 } from '../../core/cert/key.ts'
+import { keyPin } from '../../core/cert/key.ts'
 import { verifyPeer } from '../../core/cert/verify.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
 import { ProxyError } from '../../core/errors.ts'
@@ -14,11 +14,6 @@ import { ProxyError } from '../../core/errors.ts'
 export type ControlTrust =
   | { readonly pins: readonly string[] }
   | { readonly cas: readonly Uint8Array[]; readonly cluster: string }
-
-/** The pin of a CA certificate. */
-export function caPin(ca: Uint8Array): string {
-  return `sha256:${keySha256(readCertificate(ca).spki)}`
-}
 
 /** Returns the cluster of the control process behind `chain` (leaf first, then its CA). Throws `trust.unproven` or `cert.*`. */
 export function verifyControl(
@@ -56,9 +51,10 @@ function pinned(
   return { cas: [ca], cluster: identity?.cluster ?? '' }
 }
 
+/** The pin of a CA certificate; '' for bytes that are none. */
 function safePin(ca: Uint8Array): string {
   try {
-    return caPin(ca)
+    return keyPin(readCertificate(ca).spki)
   } catch {
     return ''
   }
