@@ -116,6 +116,13 @@ export type FromProxyWorker =
   | { readonly kind: 'from-agent'; readonly agentId: string; readonly frame: LinkFrame }
   | { readonly kind: 'need-spare'; readonly session: number; readonly agentId: string }
   | { readonly kind: 'accepted'; readonly session: number }
+  /** An agent's spare brought a forged, replayed or truncated answer. */
+  | {
+      readonly kind: 'bad-answer'
+      readonly agentId: string
+      readonly spareId: string
+      readonly reason: string
+    }
   | {
       readonly kind: 'ended'
       readonly session: number

@@ -29,7 +29,7 @@ import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
-import { TrustFeed } from './trust-feed.ts'
+import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
@@ -113,12 +113,7 @@ export class Agent {
       clock,
       log,
       onChange: (message) => this.#trustChanged(message),
-      onRefused: ({ code, reason, type }, proxy) =>
-        audit('snapshot.refused', code === 'snapshot.rolled-back' ? 'SLS002E' : 'SLS001E', {
-          proxy_id: proxy,
-          kind: type,
-          error: reason,
-        }),
+      onRefused: (refused, proxy) => auditRefused(audit, refused, proxy),
     })
     this.#links = new AgentLinks({
       ...options,

@@ -22,7 +22,13 @@ import {
   userGenerationKey,
 } from '../core/policy/locks.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
-import { type AgentRefusal, type OpenFrame, readOpen, writeAnswer } from '../core/tunnel/open.ts'
+import {
+  type AgentRefusal,
+  type AnswerTo,
+  type OpenFrame,
+  readOpen,
+  writeAnswer,
+} from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
 import { pause } from './pause.ts'
@@ -146,12 +152,24 @@ export class AgentSessions {
       protocol === undefined ||
       this.#server === undefined
     ) {
-      spare.on('error', () => {})
-      spare.end(writeAnswer(key, to, { kind: 'refuse', reason: refused ?? 'no-target', text: '' }))
+      this.#answerNo(spare, message, to, refused ?? 'no-target')
       return
     }
     spare.write(writeAnswer(key, to, { kind: 'accept' }))
     this.#run(spare, message, frame, first, target, protocol, this.#server)
+  }
+
+  #answerNo(
+    spare: net.Socket,
+    { key, spareId, proxyId }: SpareMessage,
+    to: AnswerTo,
+    reason: AgentRefusal,
+  ): void {
+    spare.on('error', () => {})
+    spare.end(writeAnswer(key, to, { kind: 'refuse', reason, text: '' }))
+    // A proxy asks for what this agent does not do only when it is mistaken or worse.
+    if (reason !== 'drain')
+      this.#audit('spare.refused', 'SLL002W', { proxy_id: proxyId, spare_id: spareId, reason })
   }
 
   /** The agent's own consent: its target, a mode and a protocol it serves. */

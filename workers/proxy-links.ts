@@ -43,6 +43,8 @@ export interface ProxyLinksOptions {
   readonly log: Logger
   /** Signed messages a newly linked agent must hear. */
   readonly trust: () => readonly SignedMessage[]
+  /** A ticket this process made for that agent came a second time. */
+  readonly onReplayed: (preface: SparePreface) => void
 }
 
 export class ProxyLinks {
@@ -139,12 +141,13 @@ export class ProxyLinks {
   /** Parks a connection whose preface this process made for a linked agent, lately and once; closes any other. */
   park(socket: net.Socket, preface: SparePreface): boolean {
     const nowMs = this.#options.clock.now()
-    const good =
+    const genuine =
       preface.proxyId === this.#options.proxyId &&
       this.#agents.has(preface.agentId) &&
-      checkSpareTicket(this.#ticketKey, preface, nowMs).ok &&
-      this.#guard.admit(preface.spareId, nowMs)
-    if (good) return this.#pool.park(socket, preface.agentId, preface.spareId)
+      checkSpareTicket(this.#ticketKey, preface, nowMs).ok
+    if (genuine && this.#guard.admit(preface.spareId, nowMs))
+      return this.#pool.park(socket, preface.agentId, preface.spareId)
+    if (genuine) this.#options.onReplayed(preface)
     this.refusedSpares++
     socket.destroy()
     return false

@@ -34,7 +34,8 @@ import { ProxyLinks } from './proxy-links.ts'
 import { ProxySessions } from './proxy-sessions.ts'
 import type { ProxyThreadData } from './proxy-thread.ts'
 import { siblingModule } from '../core/sibling.ts'
-import { TrustFeed } from './trust-feed.ts'
+import { auditStrangers } from './strangers.ts'
+import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 import { unfinishedBounds } from './unfinished.ts'
 
@@ -115,12 +116,7 @@ export class Proxy {
       clock,
       log,
       onChange: (message) => this.#trustChanged(message),
-      onRefused: ({ code, reason, type }, carrier) =>
-        audit('snapshot.refused', code === 'snapshot.rolled-back' ? 'SLS002E' : 'SLS001E', {
-          kind: type,
-          error: reason,
-          carrier,
-        }),
+      onRefused: (refused, carrier) => auditRefused(audit, refused, carrier),
       onForward: (message) => this.#links.broadcast(message),
     })
     this.#workers = new Pool({
@@ -138,6 +134,7 @@ export class Proxy {
       ledger: this.ledger,
       log,
       trust: () => this.#feed.forwarded,
+      onReplayed: (preface) => this.#refusedSpare({ ...preface, reason: 'frame.replayed' }),
     })
     this.#sessions = new ProxySessions({
       cluster: options.cluster,
@@ -216,7 +213,7 @@ export class Proxy {
   }
 
   #makeListener(): Listener {
-    const { publicAddress, proxyProtocol, perSourceMax, clock } = this.#options
+    const { publicAddress, proxyProtocol, perSourceMax, clock, audit } = this.#options
     const bounds = unfinishedBounds(descriptorLimit())
     return new Listener({
       recognisers: protocols,
@@ -226,23 +223,8 @@ export class Proxy {
       clock,
       ledger: this.ledger,
       onArrival: (arrival) => this.#arrived(arrival),
-      onStrangers: ({ total, sources, others }) => this.#auditStrangers(total, sources, others),
+      onStrangers: (summary) => auditStrangers(audit, summary),
     })
-  }
-
-  /** One event for the busiest sources of a minute, not one per knock. */
-  #auditStrangers(
-    total: number,
-    sources: readonly { source: string; count: number }[],
-    others: number,
-  ): void {
-    for (const { source, count } of sources.slice(0, max('strangerEventsMax')))
-      this.#options.audit('strangers.summary', 'SLN001W', {
-        'addr.remote': source,
-        connections: count,
-        total,
-        others,
-      })
   }
 
   #arrived(arrival: Arrival): void {
@@ -298,6 +280,8 @@ export class Proxy {
         return this.#sessions.needSpare(message.session)
       case 'accepted':
         return this.#sessions.accepted(message.session)
+      case 'bad-answer':
+        return this.#refusedSpare(message)
       case 'ended':
         return this.#sessions.ended(message.session, message.reason, message.counters)
       case 'refused-link':
@@ -320,6 +304,15 @@ export class Proxy {
       ...(agentId === undefined ? {} : { agent_id: agentId }),
       reason,
       'addr.remote': source.address,
+    })
+  }
+
+  #refusedSpare(spare: { agentId: string; spareId: string; reason: string }): void {
+    const { agentId, spareId, reason } = spare
+    this.#options.audit('spare.refused', 'SLL002W', {
+      agent_id: agentId,
+      spare_id: spareId,
+      reason,
     })
   }
 

@@ -16,6 +16,7 @@ import { type ApiReply, Front, type Page } from './front.ts'
 import { adopt } from './handover.ts'
 import { type Admission, admitHost } from './host-peer.ts'
 import { LinkProxy } from './link-proxy.ts'
+import { pause } from './pause.ts'
 import type { Relay } from './relay.ts'
 import { RelaySession } from './relay-session.ts'
 import { threadLogger } from './thread-log.ts'
@@ -108,11 +109,13 @@ port.onMessage((message) => {
   }
 })
 
-port.onStop(() => {
+port.onStop(async () => {
   for (const session of sessions.values()) session.cut('the proxy stops')
   for (const running of controls.values()) running.abort('the proxy stops')
   links.close()
   front.close()
+  await pause(max('lastFramesMs'))
+  await Promise.all([linkTls.destroyAll(), frontTls.destroyAll()])
 })
 
 await tlsSelfTest()
@@ -128,6 +131,8 @@ function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
     log,
     needSpare: () => port.send({ kind: 'need-spare', session: number, agentId }),
     accepted: () => port.send({ kind: 'accepted', session: number }),
+    badAnswer: ({ agentId: from, spareId }, reason) =>
+      port.send({ kind: 'bad-answer', agentId: from, spareId, reason }),
     ended: (reason, counters) => {
       sessions.delete(number)
       port.send({ kind: 'ended', session: number, reason, counters })

@@ -52,6 +52,7 @@ class Rig {
         for (const heard of this.#needed.splice(0)) heard()
       },
       accepted: () => this.said.push('accepted'),
+      badAnswer: ({ spareId }, reason) => this.said.push(`${spareId}: ${reason}`),
       ended: (reason) => {
         this.said.push('ended')
         this.#ended.resolve(reason)
@@ -169,7 +170,22 @@ describe('RelaySession', () => {
     const needed = to.needed()
     first.answer('accept', new Uint8Array(32))
     await needed
-    assert.deepEqual(to.said, [])
+    assert.deepEqual(to.said, ['s1: frame.bad-mac'])
+  })
+
+  it('tells of half an answer, and not of a spare that died without one', async (context) => {
+    const to = await rig(context)
+    const first = await give(context, to, 's1')
+    await first.opened()
+    const half = to.needed()
+    first.socket.end(Buffer.from('d5534c4f', 'hex'))
+    await half
+    const second = await give(context, to, 's2')
+    await second.opened()
+    const dead = to.needed()
+    second.socket.destroy()
+    await dead
+    assert.deepEqual(to.said, ['s1: ended'])
   })
 
   it('gives up a spare that stays silent, without waiting for the client to', async (context) => {

@@ -23,6 +23,8 @@ export interface RelaySessionOptions {
   /** Ask main for another spare; `use` or `noSpare` follows. */
   needSpare(): void
   accepted(): void
+  /** What came over this spare is no answer of the agent that parked it. */
+  badAnswer(grant: SpareGrant, reason: string): void
   ended(reason: string, counters: RelayCounters): void
 }
 
@@ -87,6 +89,8 @@ export class RelaySession {
     const silent = setTimeout(() => lost('silent'), max('spareAcceptDeadlineMs'))
     const lost = (how: string): void => {
       clearTimeout(silent)
+      // A spare that dies says nothing before it; half an answer is as wrong as a forged one.
+      if (held.length > 0) this.#options.badAnswer(grant, how)
       spare.removeAllListeners()
       spare.on('error', () => {})
       spare.destroy()

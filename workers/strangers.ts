@@ -41,3 +41,17 @@ export class Strangers {
     this.#onSummary({ total, sources: sources.sort((a, b) => b.count - a.count), others })
   }
 }
+
+/** One event for each of the busiest sources of a minute, not one per knock. */
+export function auditStrangers(
+  audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void,
+  { total, sources, others }: StrangerSummary,
+): void {
+  for (const { source, count } of sources.slice(0, max('strangerEventsMax')))
+    audit('strangers.summary', 'SLN001W', {
+      'addr.remote': source,
+      connections: count,
+      total,
+      others,
+    })
+}

@@ -144,6 +144,18 @@ export class TrustFeed {
   }
 }
 
+type Audit = (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
+
+/** Tells the audit log of a message that was refused, and who carried it: another host, `control` itself, or `disk`. */
+export function auditRefused(
+  audit: Audit,
+  { code, reason, type }: Extract<Kept, { kind: 'refused' }>,
+  carrier: string,
+): void {
+  const event = code === 'snapshot.rolled-back' ? 'SLS002E' : 'SLS001E'
+  audit('snapshot.refused', event, { proxy_id: carrier, kind: type, reason })
+}
+
 function forAgents(message: SignedMessage): boolean {
   return decodeSnapshot(message.body).class === 'agent'
 }
