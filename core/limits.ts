@@ -418,6 +418,12 @@ export const LIMITS = {
     'ms',
     'Silence on a relayed connection to control; watches have beacons each second.',
   ) as Limit,
+  socketsCloseMs: limit(
+    SECOND,
+    'ms',
+    'How long a stopping thread waits for its cut connections to be closed.',
+  ) as Limit,
+  lastFramesMs: limit(100, 'ms', 'How long a stopping thread lets its last frames leave.') as Limit,
   resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.') as Limit,
   strangerEventsMax: limit(
     20,

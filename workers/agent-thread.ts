@@ -68,7 +68,7 @@ port.onMessage((message) => {
   }
 })
 
-port.onStop(() => sessions.drain(0))
+port.onStop(() => sessions.stop())
 
 await tlsSelfTest()
 port.ready()

@@ -10,6 +10,7 @@ import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { SocketHandle } from '../core/messages.ts'
 import { discard, transferable } from './handover.ts'
+import { pause } from './pause.ts'
 import type { Ledger } from './ledger.ts'
 import type { PoolOrder, PoolReport, ThreadStart } from './thread-port.ts'
 
@@ -234,7 +235,8 @@ class Thread<In> implements PoolThread<In> {
     this.#alive = false
     this.#order({ kind: 'stop' })
     const late = setTimeout(() => void this.#worker.terminate(), deadlineMs)
-    await this.#exited
+    // A thread that cannot even be terminated must not keep its process: the process's own end takes it along.
+    await Promise.race([this.#exited, pause(2 * deadlineMs)])
     clearTimeout(late)
   }
 

@@ -65,6 +65,8 @@ interface Session {
   thread: PoolThread<ToProxyWorker> | undefined
   dial: Dial | undefined
   agentId: string
+  /** When the spare it has now was given to it. */
+  spareAtMs: number
   accepted: boolean
 }
 
@@ -117,7 +119,9 @@ export class ProxySessions {
   /** A worker lost the spare of a session before it was accepted. */
   needSpare(number: number): void {
     const session = this.#sessions.get(number)
-    if (session !== undefined) void this.#supply(session)
+    if (session === undefined) return
+    this.#options.links.pool.distrust(session.agentId, session.spareAtMs)
+    void this.#supply(session)
   }
 
   ended(
@@ -182,6 +186,7 @@ export class ProxySessions {
       thread: undefined,
       dial: undefined,
       agentId: '',
+      spareAtMs: 0,
       accepted: false,
     }
     this.#sessions.set(number, session)
@@ -234,6 +239,7 @@ export class ProxySessions {
       return
     }
     session.agentId = agent.agentId
+    session.spareAtMs = this.#options.clock.monotonic()
     const spare = this.#options.links.grant(agent, taken)
     thread.post({ ...base, agentId: agent.agentId, spare }, [caller.handle, spare.handle])
   }
@@ -272,6 +278,7 @@ export class ProxySessions {
       return false
     }
     session.agentId = agent.agentId
+    session.spareAtMs = this.#options.clock.monotonic()
     const spare = this.#options.links.grant(current, taken)
     return session.thread.post({ kind: 'spare', session: session.number, spare }, [spare.handle])
   }

@@ -113,6 +113,24 @@ describe('parking', () => {
     assert.equal(other.destroyed, false)
   })
 
+  it('drops what was parked before a spare that died without a sign, and keeps what came later', async (context) => {
+    const { pool, clock, short, park } = start(context)
+    const [old, mine] = [await park('old'), await park('mine')]
+    clock.advance(1)
+    const taken = pool.take(AGENT)
+    assert.equal(taken?.spareId, 'mine')
+    const takenAtMs = clock.monotonic()
+    clock.advance(1)
+    const fresh = await park('fresh')
+    short.length = 0
+    pool.distrust(AGENT, takenAtMs)
+    assert.match(await ending(old), /^(end|ECONNRESET)$/)
+    assert.deepEqual([pool.parked(AGENT), pool.ends().suspect], [1, 1])
+    assert.ok(short.includes(AGENT))
+    assert.deepEqual([fresh.destroyed, mine.destroyed], [false, false])
+    close(taken)
+  })
+
   it('leaves nothing behind when it closes', async (context) => {
     const { pool, ledger, park } = start(context)
     const outer = [await park(), await park()]

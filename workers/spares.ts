@@ -19,7 +19,15 @@ export interface TakenSpare {
 }
 
 /** Why a parked spare was dropped. */
-export type SpareEnd = 'ended' | 'error' | 'spoke' | 'aged' | 'over-limit' | 'agent-gone' | 'closed'
+export type SpareEnd =
+  | 'ended'
+  | 'error'
+  | 'spoke'
+  | 'aged'
+  | 'over-limit'
+  | 'agent-gone'
+  | 'suspect'
+  | 'closed'
 
 export interface SparePoolOptions {
   readonly clock: Clock
@@ -33,6 +41,7 @@ export interface SparePoolOptions {
 interface Spare {
   readonly socket: net.Socket
   readonly spareId: string
+  readonly parkedAtMs: number
   readonly untilMs: number
   readonly drop: (end: SpareEnd) => void
 }
@@ -160,6 +169,16 @@ export class SparePool {
     this.#forget(agentId, stock)
   }
 
+  /**
+   * A spare of this agent, taken at `takenAtMs`, died without a sign. Whatever cut it off cut those parked before it as well:
+   * a client that had to try them one after the other would not live to see a good one.
+   */
+  distrust(agentId: string, takenAtMs: number): void {
+    const stock = this.#stocks.get(agentId)
+    if (stock === undefined) return
+    for (const spare of stock.parked) if (spare.parkedAtMs > takenAtMs) spare.drop('suspect')
+  }
+
   /** Closes every spare and lets nobody wait. */
   close(): void {
     for (const [agentId, stock] of this.#stocks) {
@@ -217,7 +236,8 @@ export class SparePool {
       socket.destroy()
       if (end !== 'closed') this.#short(agentId, stock)
     }
-    const spare: Spare = { socket, spareId, untilMs: clock.monotonic() + ageMs, drop }
+    const parkedAtMs = clock.monotonic()
+    const spare: Spare = { socket, spareId, parkedAtMs, untilMs: parkedAtMs + ageMs, drop }
     stock.parked.add(spare)
     this.#total++
     socket.setKeepAlive(

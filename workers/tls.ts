@@ -10,6 +10,7 @@ import tls from 'node:tls'
 import { writePem } from '../core/cert/pem.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
+import { pause } from './pause.ts'
 
 /** `user`: relayed sessions at the agent; `session`: terminated ones; `link`: agents at the proxy; `front`: browsers. */
 export type TlsPurpose = 'user' | 'session' | 'link' | 'front'
@@ -67,6 +68,8 @@ export class TlsServer {
   readonly #server: tls.Server
   readonly #purpose: TlsPurpose
   readonly #pending = new Map<net.Socket, Pending>()
+  /** Connections whose TLS ended here and that are not closed. */
+  readonly #open = new Set<tls.TLSSocket>()
 
   constructor(options: TlsServerOptions, state: TlsServerState) {
     this.#purpose = options.purpose
@@ -120,7 +123,22 @@ export class TlsServer {
     })
   }
 
+  /**
+   * Cuts every connection and resolves when all are closed. A thread calls it before it ends: Node's own clean-up waits for ever
+   * for a TLS connection that is ending when its thread is terminated (seen with 26.10).
+   */
+  async destroyAll(): Promise<void> {
+    const sockets = [...this.#open, ...this.#pending.keys()]
+    const closed = sockets.map(
+      (socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())),
+    )
+    for (const socket of sockets) socket.destroy()
+    await Promise.race([Promise.all(closed), pause(max('socketsCloseMs'))])
+  }
+
   #secured(socket: tls.TLSSocket): void {
+    this.#open.add(socket)
+    socket.once('close', () => this.#open.delete(socket))
     const raw = rawOf(socket)
     const pending = raw === undefined ? undefined : this.#pending.get(raw)
     if (raw === undefined || pending === undefined) {
