@@ -58,6 +58,7 @@ export class Cache implements Directory {
   readonly #hosts = new Map<string, HostRecord>()
   readonly #targets = new Map<string, TargetRecord>()
   readonly #generations = new Map<string, number>()
+  readonly #changedTargets = new Set<string>()
   readonly #listeners: ((change: Change) => void)[] = []
   #waiters: Waiter[] = []
   #authorities: Authorities
@@ -228,6 +229,17 @@ export class Cache implements Directory {
     return this.#targets.get(targetKey(kind, name))
   }
 
+  /** Store keys of targets that changed since the last call. For the one who publishes the inventory. */
+  takeChangedTargets(): readonly string[] {
+    const keys = [...this.#changedTargets]
+    this.#changedTargets.clear()
+    return keys
+  }
+
+  targetAt(key: string): TargetRecord | undefined {
+    return this.#targets.get(key)
+  }
+
   targets(): Iterable<TargetRecord> {
     return this.#targets.values()
   }
@@ -241,6 +253,8 @@ export class Cache implements Directory {
     const { store } = this.#base
     let after: string | undefined
     let first: number | undefined
+    // After a resync: what is not there any more has changed too.
+    for (const key of this.#targets.keys()) this.#changedTargets.add(key)
     for (const map of [this.#resources, this.#hosts, this.#targets, this.#generations]) map.clear()
     do {
       const page = await store.range({ prefix: '', ...(after === undefined ? {} : { after }) })
@@ -296,6 +310,7 @@ export class Cache implements Directory {
     if (key.startsWith(RESOURCES)) return this.#putResource(key, value, revision)
     if (key.startsWith(HOSTS)) return this.#putHost(key, value)
     if (key.startsWith(TARGETS)) {
+      this.#changedTargets.add(key)
       if (value === undefined) this.#targets.delete(key)
       else this.#targets.set(key, parseStored(value, targetSchema, key))
       return 'inventory'

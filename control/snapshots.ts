@@ -22,6 +22,7 @@ import type { Base } from './base.ts'
 import type { Cache, Change } from './cache.ts'
 import { asTarget } from './certificates.ts'
 import { Coalescer } from './coalescer.ts'
+import { keySegments } from './store/contract.ts'
 import { publish, type Published, Watcher } from './watchers.ts'
 
 export interface SnapshotParts {
@@ -34,8 +35,6 @@ interface Inventory {
   readonly revision: number
   readonly base: Published
   readonly changes: readonly Published[]
-  /** Targets by key as receivers know them: what the next change is computed against. */
-  readonly known: ReadonlyMap<string, string>
 }
 
 const compress = promisify(zstdCompress)
@@ -43,6 +42,8 @@ const compress = promisify(zstdCompress)
 export class Snapshots {
   readonly #parts: SnapshotParts
   readonly #watchers = new Set<Watcher>()
+  /** Store keys of targets whose change is not out yet. */
+  readonly #changedTargets = new Set<string>()
   readonly #work: Readonly<Record<Change, Coalescer>>
   #locks: { readonly revision: number; readonly message: Published } | undefined
   #light: { readonly revision: number; readonly messages: readonly Published[] } | undefined
@@ -198,33 +199,36 @@ export class Snapshots {
   async #publishInventory(): Promise<void> {
     const { cache } = this.#parts
     const revision = cache.inventoryRevision
-    const targets = [...cache.targets()].map(asTarget)
-    const known = new Map(targets.map((target) => [keyOf(target.ref), JSON.stringify(target)]))
+    for (const key of cache.takeChangedTargets()) this.#changedTargets.add(key)
+    const keys = [...this.#changedTargets]
     const before = this.#inventory
-    const changed = targets.filter(
-      (target) => before?.known.get(keyOf(target.ref)) !== known.get(keyOf(target.ref)),
-    )
-    const gone = [...(before?.known.keys() ?? [])].filter((key) => !known.has(key)).map(refOf)
-    if (before !== undefined && changed.length + gone.length === 0) return
-    if (
-      before === undefined ||
-      before.changes.length >= max('inventoryChangesMax') ||
-      changed.length > max('inventoryChangeTargetsMax')
-    ) {
+    if (before !== undefined && keys.length === 0) return
+    const large = keys.length > max('inventoryChangeTargetsMax')
+    if (before === undefined || large || before.changes.length >= max('inventoryChangesMax')) {
+      const targets = [...cache.targets()].map(asTarget)
       const base = publish(await this.#base(targets, revision), 'proxy')
-      this.#inventory = { revision, known, base, changes: [] }
-      return this.#send(base)
+      this.#inventory = { revision, base, changes: [] }
+      this.#send(base)
+    } else {
+      const { put, remove } = this.#changes(keys)
+      const body = encodeInventory({ kind: 'delta', from: before.revision, revision, put, remove })
+      const change = publish(await this.#signed('inventory', body), 'proxy')
+      this.#inventory = { ...before, revision, changes: [...before.changes, change] }
+      this.#send(change)
     }
-    const body = encodeInventory({
-      kind: 'delta',
-      from: before.revision,
-      revision,
-      put: changed,
-      remove: gone,
-    })
-    const change = publish(await this.#signed('inventory', body), 'proxy')
-    this.#inventory = { ...before, revision, known, changes: [...before.changes, change] }
-    this.#send(change)
+    // Only now: a signer that was away must not cost a change.
+    for (const key of keys) this.#changedTargets.delete(key)
+  }
+
+  #changes(keys: readonly string[]): { put: readonly Target[]; remove: readonly TargetRef[] } {
+    const put: Target[] = []
+    const remove: TargetRef[] = []
+    for (const key of keys) {
+      const record = this.#parts.cache.targetAt(key)
+      if (record === undefined) remove.push(refOf(key))
+      else put.push(asTarget(record))
+    }
+    return { put, remove }
   }
 
   async #base(targets: readonly Target[], revision: number): Promise<WatchItem> {
@@ -255,14 +259,10 @@ export class Snapshots {
   }
 }
 
-function keyOf(ref: TargetRef): string {
-  return `${ref.kind}/${ref.name}`
-}
-
 function refOf(key: string): TargetRef {
-  const slash = key.indexOf('/')
-  // Made by keyOf from a ref of this kind.
-  return { kind: key.slice(0, slash) as TargetRef['kind'], name: key.slice(slash + 1) }
+  const [, kind, name = ''] = keySegments(key)
+  // Written by targetKey from a ref of this kind.
+  return { kind: kind as TargetRef['kind'], name }
 }
 
 /** Other work of the event loop goes first. */

@@ -38,10 +38,8 @@ export function* inventorySteps(targets: readonly Target[]): Generator<undefined
     records.push(Buffer.from(JSON.stringify(target)))
     if (records.length % STEP === 0) yield
   }
-  const byLabel = sorted(targets.map((target) => `${target.ref.kind}\0${target.label}`))
-  yield
-  const byName = sorted(targets.map((target) => `${target.ref.kind}\0${target.ref.name}`))
-  yield
+  const byLabel = yield* sortedKeys(targets, ({ label }) => label)
+  const byName = yield* sortedKeys(targets, ({ ref }) => ref.name)
   const tables = HEAD_BYTES + 2 * targets.length * ROW_BYTES
   const rows = [...byLabel, ...byName]
   const keys = rows.reduce((sum, { key }) => sum + Buffer.byteLength(key), tables)
@@ -64,7 +62,7 @@ export function* inventorySteps(targets: readonly Target[]): Generator<undefined
     base.writeUInt32BE(places[index] ?? 0, at + 8)
     base.writeUInt32BE(records[index]?.length ?? 0, at + 12)
     end += length
-    if (row % (4 * STEP) === 0) yield
+    if (row % STEP === 0) yield
   }
   return base
 }
@@ -182,13 +180,54 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-/** In the order of their UTF-8 bytes, which for names without surrogates is the order of strings. */
-function sorted(keys: readonly string[]): readonly { key: string; index: number }[] {
-  const plain = keys.every((key) => !/[\ud800-\udfff]/.test(key))
-  const order = plain
-    ? (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
-    : (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b))
-  return keys.map((key, index) => ({ key, index })).sort((a, b) => order(a.key, b.key))
+interface KeyRow {
+  readonly key: string
+  readonly index: number
+}
+
+/** Keys in the order of their UTF-8 bytes: runs of one step each, then merged two by two. */
+function* sortedKeys(
+  targets: readonly Target[],
+  nameOf: (target: Target) => string,
+): Generator<undefined, readonly KeyRow[]> {
+  let runs: (readonly KeyRow[])[] = []
+  for (let from = 0; from < targets.length; from += STEP) {
+    const slice = targets.slice(from, from + STEP)
+    const rows = slice.map((target, at) => ({
+      key: `${target.ref.kind}\0${nameOf(target)}`,
+      index: from + at,
+    }))
+    runs.push(rows.sort((a, b) => compareKeys(a.key, b.key)))
+    yield
+  }
+  while (runs.length > 1) {
+    const merged: (readonly KeyRow[])[] = []
+    for (let at = 0; at < runs.length; at += 2) {
+      merged.push(merge(runs[at] ?? [], runs[at + 1] ?? []))
+      yield
+    }
+    runs = merged
+  }
+  return runs[0] ?? []
+}
+
+function merge(a: readonly KeyRow[], b: readonly KeyRow[]): readonly KeyRow[] {
+  const out: KeyRow[] = []
+  let at = 0
+  for (const row of a) {
+    for (let next = b[at]; next !== undefined && compareKeys(next.key, row.key) < 0; next = b[++at])
+      out.push(next)
+    out.push(row)
+  }
+  return out.concat(b.slice(at))
+}
+
+const SURROGATE = /[\ud800-\udfff]/
+
+/** Strings compare by UTF-16 units, which is the order of UTF-8 bytes unless surrogates are in them. */
+function compareKeys(a: string, b: string): number {
+  if (SURROGATE.test(a) || SURROGATE.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
