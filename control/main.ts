@@ -47,6 +47,8 @@ export interface ControlOptions {
   /** Where the API listens: an address, or a handle the supervisor bound. */
   readonly listen: { readonly host: string; readonly port: number } | { readonly handle: object }
   readonly adminSocket: string
+  /** What key_passphrase_file holds, when control itself may not read it. */
+  readonly passphrase?: Uint8Array
   readonly signer: SignerApi
   readonly clock: Clock
   readonly log: Logger
@@ -86,7 +88,7 @@ async function open(options: ControlOptions, opened: Opened): Promise<ControlHan
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const secrets = await openEnvelope({
     file: path.join(folder, 'envelope.key'),
-    passphrase: passphraseOf(config),
+    passphrase: passphraseOf(options),
   })
   const store = await openSqliteStore({
     file: path.join(folder, 'state.sqlite'),
@@ -279,8 +281,10 @@ function gaugesOf(parts: RouteParts, server: ApiServer): Readonly<Record<string,
   }
 }
 
-function passphraseOf(config: ConfigFile): Uint8Array | undefined {
+function passphraseOf({ config, passphrase }: ControlOptions): Uint8Array | undefined {
   const { insecure_keys: insecure, key_passphrase_file: file } = config.sluice
+  if (passphrase !== undefined)
+    return Buffer.from(Buffer.from(passphrase).toString('utf8').trimEnd())
   if (file !== undefined) return Buffer.from(readFileSync(file, 'utf8').trimEnd())
   if (insecure) return undefined
   throw new ProxyError('config.invalid', 'Control’s secrets need key_passphrase_file.', {

@@ -140,6 +140,15 @@ export class AgentSessions {
     for (const socket of this.#opening) socket.destroy()
   }
 
+  /** Ends everything at once; resolves when the connections are closed. */
+  async stop(): Promise<void> {
+    await this.drain(0)
+    const endMs = this.#options.clock.monotonic() + max('socketsCloseMs')
+    while (this.#live.size > 0 && this.#options.clock.monotonic() < endMs)
+      await pause(max('lastFramesMs') / 10)
+    await this.#server?.destroyAll()
+  }
+
   #opened(spare: net.Socket, message: SpareMessage, frame: OpenFrame, first: Uint8Array): void {
     const { key, spareId } = message
     const target = this.#targets.get(`${frame.target.kind}/${frame.target.name}`)
@@ -165,7 +174,15 @@ export class AgentSessions {
     to: AnswerTo,
     reason: AgentRefusal,
   ): void {
+    this.#opening.add(spare)
+    // What the client said is thrown away, and a proxy that holds its half open is not waited for.
+    const deadline = setTimeout(() => spare.destroy(), max('sessionLingerMs'))
+    spare.once('close', () => {
+      clearTimeout(deadline)
+      this.#opening.delete(spare)
+    })
     spare.on('error', () => {})
+    spare.resume()
     spare.end(writeAnswer(key, to, { kind: 'refuse', reason, text: '' }))
     // A proxy asks for what this agent does not do only when it is mistaken or worse.
     if (reason !== 'drain')

@@ -1,12 +1,12 @@
 // `sluice start`: reads the configuration, runs the supervisor until a signal ends it.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import process from 'node:process'
 
 import { type ConfigFile, loadConfig } from '../../control/config.ts'
 import type { Logger } from '../../core/log.ts'
-import { CommandError } from '../exit.ts'
+import { CommandError, EXIT } from '../exit.ts'
 import { createLogger } from '../logger.ts'
 import { drainMs, logOptions } from '../roles/settings.ts'
 import { planRoles } from '../supervisor/plan.ts'
@@ -45,7 +45,9 @@ export function supervise(
       2,
       'Enable auth_service, proxy_service or db_service.',
     )
+  const passphrase = passphraseOf(config)
   return new Supervisor({
+    ...(passphrase === undefined ? {} : { passphrase }),
     plans,
     config: text,
     configFile,
@@ -53,6 +55,25 @@ export function supervise(
     drainMs: drainMs(config),
     log,
   })
+}
+
+/** Read here because it may be for root alone, and the roles are not root. Refused when others may read it. */
+function passphraseOf(config: ConfigFile): Uint8Array | undefined {
+  const { key_passphrase_file: file } = config.sluice
+  if (file === undefined) return undefined
+  try {
+    if ((statSync(file).mode & 0o077) !== 0)
+      throw new CommandError(`others may read ${file}`, EXIT.usage, `chmod 600 ${file}`)
+    return readFileSync(file)
+  } catch (error) {
+    if (error instanceof CommandError) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CommandError(
+      `cannot read the passphrase file: ${reason}`,
+      EXIT.usage,
+      `Make it: openssl rand -base64 32 > ${file}; chmod 600 ${file}`,
+    )
+  }
 }
 
 function stopOnSignal(supervisor: Supervisor, log: Logger): Promise<void> {

@@ -15,6 +15,8 @@ export interface RoleStart {
   /** Bound, not yet listening; by name. */
   readonly listeners: Readonly<Record<string, BoundHandle>>
   readonly local?: LocalJoin
+  /** What key_passphrase_file holds; signer and control only. */
+  readonly passphrase?: Uint8Array
 }
 
 export interface RunningRole {
@@ -37,9 +39,15 @@ export function runRole(role: Role, begin: (start: RoleStart) => Promise<Running
 
   const tryBegin = (): void => {
     if (awaited === undefined || awaited.listeners.some((name) => !(name in listeners))) return
-    const { config, configFile, local } = awaited
+    const { config, configFile, local, passphrase } = awaited
     awaited = undefined
-    begin({ config, configFile, listeners, ...(local === undefined ? {} : { local }) }).then(
+    begin({
+      config,
+      configFile,
+      listeners,
+      ...(local === undefined ? {} : { local }),
+      ...(passphrase === undefined ? {} : { passphrase }),
+    }).then(
       (role) => {
         running = role
         tell({ kind: 'ready', addresses: role.addresses })

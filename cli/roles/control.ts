@@ -27,6 +27,7 @@ runRole('control', async (start) => {
     folder: roleFolder(config, 'control'),
     listen: { handle },
     adminSocket: adminSocket(config),
+    ...(start.passphrase === undefined ? {} : { passphrase: start.passphrase }),
     signer: connectSigner(signerSocket(config)),
     clock: systemClock,
     log,

@@ -10,7 +10,7 @@ import { clusterName, roleFolder, roleLogger, signerSocket } from './settings.ts
 /** Group may write: the folder's set-group-ID bit made that control's group. */
 const SOCKET_MODE = 0o660
 
-runRole('signer', async ({ config: text, configFile }) => {
+runRole('signer', async ({ config: text, configFile, passphrase }) => {
   const config = loadConfig(text, configFile)
   const { insecure_keys: insecureKeys, key_passphrase_file: passphraseFile } = config.sluice
   const socketPath = signerSocket(config)
@@ -19,6 +19,7 @@ runRole('signer', async ({ config: text, configFile }) => {
     cluster: clusterName(config),
     insecureKeys,
     ...(passphraseFile === undefined ? {} : { passphraseFile }),
+    ...(passphrase === undefined ? {} : { passphrase }),
     socketPath,
     log: roleLogger('signer', text, configFile),
   })

@@ -26,6 +26,7 @@ export interface ChildOptions {
   /** Extra flags, such as a heap limit. */
   readonly flags?: readonly string[]
   readonly log: Logger
+  readonly passphrase?: Uint8Array
   /** Asked before each start of a role that may have to join. */
   readonly localJoin?: () => Promise<LocalJoin | undefined>
   onMessage(message: FromChild): void
@@ -105,7 +106,7 @@ export class Child {
   }
 
   #greet(child: ChildProcess, local: LocalJoin | undefined): void {
-    const { listeners, config, configFile } = this.#options
+    const { listeners, config, configFile, passphrase } = this.#options
     const names = Object.keys(listeners)
     this.send({
       kind: 'start',
@@ -113,6 +114,7 @@ export class Child {
       configFile,
       listeners: names,
       ...(local === undefined ? {} : { local }),
+      ...(passphrase === undefined ? {} : { passphrase }),
     })
     for (const name of names)
       if (child.connected) this.send({ kind: 'listener', name }, listeners[name])

@@ -12,6 +12,8 @@ export type ToChild =
       readonly configFile: string
       readonly listeners: readonly string[]
       readonly local?: LocalJoin
+      /** For signer and control: what key_passphrase_file holds. Only the supervisor may be able to read it. */
+      readonly passphrase?: Uint8Array
     }
   | { readonly kind: 'listener'; readonly name: string }
   | { readonly kind: 'reload'; readonly config: string }

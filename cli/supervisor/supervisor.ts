@@ -29,6 +29,7 @@ export interface SupervisorOptions {
   readonly configFile: string
   readonly dataDir: string
   readonly drainMs: number
+  readonly passphrase?: Uint8Array
   readonly log: Logger
 }
 
@@ -100,6 +101,7 @@ export class Supervisor {
       configFile,
       listeners,
       log,
+      ...this.#needsPassphrase(plan.role),
       ...(plan.uid === undefined ? {} : { uid: plan.uid }),
       ...(plan.gid === undefined ? {} : { gid: plan.gid }),
       ...(plan.joinsLocally ? { localJoin: () => this.#localJoin(plan.role) } : {}),
@@ -111,6 +113,13 @@ export class Supervisor {
     const ready = this.#awaitReady(plan.role)
     await child.start()
     return await ready
+  }
+
+  #needsPassphrase(role: Role): { passphrase?: Uint8Array } {
+    const { passphrase } = this.#options
+    return passphrase !== undefined && (role === 'signer' || role === 'control')
+      ? { passphrase }
+      : {}
   }
 
   #awaitReady(role: Role): Promise<Readonly<Record<string, string>>> {

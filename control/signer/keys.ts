@@ -32,6 +32,8 @@ export interface FileKeyOptions {
   readonly folder: string
   /** Wraps the keys. A file outside the folder, 0600. */
   readonly passphraseFile?: string
+  /** What the file holds, when somebody else may read it and this process may not. */
+  readonly passphrase?: Uint8Array
   /** Allows key files in clear. */
   readonly insecureKeys?: boolean
   /** scrypt's N as a power of two; tests make it cheap. Stored with each key. */
@@ -59,14 +61,14 @@ const SCRYPT_LOG2 = 17
 /** Opens the folder, or makes it. Throws `config.invalid` when neither a passphrase nor `insecureKeys` is given. */
 export async function openKeyFiles(options: FileKeyOptions): Promise<KeyStore> {
   const { folder, passphraseFile, insecureKeys = false } = options
-  if (passphraseFile === undefined && !insecureKeys)
+  if (passphraseFile === undefined && options.passphrase === undefined && !insecureKeys)
     throw new ProxyError('config.invalid', 'CA keys need a passphrase file.', {
       next: 'Set ca_key_params.passphrase_file, or insecure_keys: true to keep the keys in clear.',
     })
   await mkdir(folder, { recursive: true, mode: 0o700 })
   if (((await stat(folder)).mode & 0o077) !== 0)
     throw unavailable('The key folder is open to other users.', 'chmod 0700 the folder.')
-  const passphrase = passphraseFile === undefined ? undefined : await readPassphrase(passphraseFile)
+  const passphrase = await passphraseFrom(options)
   return new FileKeyStore(folder, passphrase, insecureKeys, options.scryptLog2 ?? SCRYPT_LOG2)
 }
 
@@ -220,9 +222,17 @@ function parseKey(name: string, pem: Buffer): KeyObject {
 }
 
 /** One line feed at the end is the editor's, not the passphrase's. */
-async function readPassphrase(file: string): Promise<Buffer> {
+async function passphraseFrom(options: FileKeyOptions): Promise<Buffer | undefined> {
+  const { passphrase, passphraseFile: file } = options
+  if (passphrase !== undefined)
+    return checkPassphrase(Buffer.from(passphrase), 'the passphrase file')
+  if (file === undefined) return undefined
   const bytes = await readPrivate(file, max('passphraseBytesMax'))
   if (bytes === undefined) throw unavailable('There is no passphrase file.', `Create ${file}.`)
+  return checkPassphrase(bytes, file)
+}
+
+function checkPassphrase(bytes: Buffer, file: string): Buffer {
   const passphrase = bytes.at(-1) === 0x0a ? bytes.subarray(0, -1) : bytes
   if (passphrase.length < max('passphraseBytesMin'))
     throw unavailable(

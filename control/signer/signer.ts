@@ -28,6 +28,8 @@ export interface SignerOptions {
   readonly folder: string
   readonly cluster: string
   readonly passphraseFile?: string
+  /** What the file holds, when this process may not read it. */
+  readonly passphrase?: Uint8Array
   readonly insecureKeys?: boolean
   readonly clock?: Clock
   /** Tests make the wrapping cheap. */
