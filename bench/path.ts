@@ -4,6 +4,8 @@
 import { createPrivateKey } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 
+import type { ConnectOptions } from '../cli/postgres-client.ts'
+import { splitAddress } from '../cli/supervisor/listeners.ts'
 import { generateKey, signerOf } from '../core/cert/key.ts'
 import { subjectAttributes } from '../core/cert/name.ts'
 import { OID } from '../core/cert/oid.ts'
@@ -11,6 +13,7 @@ import { readPem, writePem } from '../core/cert/pem.ts'
 import { buildCertificate, newSerial, readCertificate } from '../core/cert/x509.ts'
 import {
   type Cluster,
+  type DatabaseAccess,
   conninfoOf,
   readKeyFile,
   startCluster,
@@ -20,12 +23,14 @@ import { type Cleanup, openFolder, privateFile } from '../test/fixtures/files.ts
 import { pgbench } from '../test/fixtures/psql.ts'
 import { type Figure, median } from './scenario.ts'
 
-const PGBENCH = '/usr/lib/postgresql/15/bin/pgbench'
+export const PGBENCH = '/usr/lib/postgresql/15/bin/pgbench'
 const HOUR_MS = 3_600_000
 
 export interface Way {
   readonly name: 'through Sluice' | 'direct TLS'
   readonly conninfo: string
+  /** The same for our own client. */
+  readonly options: ConnectOptions
 }
 
 export interface Path {
@@ -63,13 +68,19 @@ async function openPath(cleanup: Cleanup, services: readonly string[]): Promise<
   const cluster = await startCluster(cleanup, { databases })
   const user = await cluster.user(['access'], { db_users: ['app'], db_names: ['*'] })
   const access = await user.database(service)
-  const direct = await directConninfo(cleanup, cluster, service)
   return {
     cluster,
     user,
-    through: { name: 'through Sluice', conninfo: access.conninfo },
-    direct: { name: 'direct TLS', conninfo: direct },
+    through: throughWay(access),
+    direct: await directWay(cleanup, cluster, service),
   }
+}
+
+function throughWay({ reply, key, conninfo }: DatabaseAccess): Way {
+  const { certificate, serverName, targetCas: ca, proxies } = reply
+  const addresses = proxies.map(splitAddress)
+  const options = { addresses, serverName, ca, certificate, key, user: 'app', database: 'postgres' }
+  return { name: 'through Sluice', conninfo, options }
 }
 
 /** pgbench's tables, made over the unix socket. */
@@ -83,15 +94,43 @@ export async function makeTables(path: Path): Promise<void> {
 }
 
 /** The same server without us, as fairly as can be: verify-full, and a client certificate like the one an agent shows. */
-async function directConninfo(
-  cleanup: Cleanup,
+async function directWay(cleanup: Cleanup, cluster: Cluster, service: string): Promise<Way> {
+  const { pem } = await cluster.admin.call('auth-export', { type: 'db' })
+  const { certificate, key } = await clientCertificate(cluster, service)
+  const port = cluster.postgres.get(service)?.port ?? 0
+  const folder = await openFolder(cleanup)
+  const conninfo = conninfoOf({
+    host: 'localhost',
+    hostaddr: '127.0.0.1',
+    port: String(port),
+    user: 'app',
+    dbname: 'postgres',
+    sslmode: 'verify-full',
+    sslrootcert: await privateFile(folder, 'ca', pem),
+    sslcert: await privateFile(folder, 'crt', certificate),
+    sslkey: await privateFile(folder, 'key', key),
+    gssencmode: 'disable',
+  })
+  const options = {
+    addresses: [{ host: '127.0.0.1', port }],
+    serverName: 'localhost',
+    ca: [pem],
+    certificate,
+    key,
+    user: 'app',
+    database: 'postgres',
+  }
+  return { name: 'direct TLS', conninfo, options }
+}
+
+/** Made past the signer with the key in the bench's own folder: control gives such certificates to agents alone. */
+async function clientCertificate(
   cluster: Cluster,
   service: string,
-): Promise<string> {
+): Promise<{ readonly certificate: string; readonly key: string }> {
   const authority = await cluster.admin.call('auth-export', { type: 'db-client' })
   const [caDer] = readPem('CERTIFICATE', authority.pem)
   if (caDer === undefined) throw new Error('there is no db_client CA')
-  const serverCas = await cluster.admin.call('auth-export', { type: 'db' })
   const ca = readCertificate(caDer)
   const { privateKey, signer } = generateKey('ecdsa-p256')
   const subject = { commonName: 'app', organizationalUnit: service, organization: 'test.cluster' }
@@ -115,20 +154,8 @@ async function directConninfo(
     },
     signerOf(createPrivateKey(readKeyFile(cluster, 'db_client.key'))),
   )
-  const folder = await openFolder(cleanup)
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-  return conninfoOf({
-    host: 'localhost',
-    hostaddr: '127.0.0.1',
-    port: String(cluster.postgres.get(service)?.port ?? 0),
-    user: 'app',
-    dbname: 'postgres',
-    sslmode: 'verify-full',
-    sslrootcert: await privateFile(folder, 'ca', serverCas.pem),
-    sslcert: await privateFile(folder, 'crt', writePem('CERTIFICATE', der)),
-    sslkey: await privateFile(folder, 'key', key),
-    gssencmode: 'disable',
-  })
+  return { certificate: writePem('CERTIFICATE', der), key }
 }
 
 export interface Load {
