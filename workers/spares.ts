@@ -176,7 +176,7 @@ export class SparePool {
   distrust(agentId: string, takenAtMs: number): void {
     const stock = this.#stocks.get(agentId)
     if (stock === undefined) return
-    for (const spare of stock.parked) if (spare.parkedAtMs > takenAtMs) spare.drop('suspect')
+    for (const spare of stock.parked) if (spare.parkedAtMs <= takenAtMs) spare.drop('suspect')
   }
 
   /** Closes every spare and lets nobody wait. */
