@@ -32,7 +32,7 @@ import {
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
 import { pause } from './pause.ts'
-import { adopt } from './handover.ts'
+import { adopt, lastWord } from './handover.ts'
 import { runFramed } from './perform.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
 import type { HostKeys, Trust } from './trust.ts'
@@ -174,16 +174,8 @@ export class AgentSessions {
     to: AnswerTo,
     reason: AgentRefusal,
   ): void {
-    this.#opening.add(spare)
-    // What the client said is thrown away, and a proxy that holds its half open is not waited for.
-    const deadline = setTimeout(() => spare.destroy(), max('sessionLingerMs'))
-    spare.once('close', () => {
-      clearTimeout(deadline)
-      this.#opening.delete(spare)
-    })
-    spare.on('error', () => {})
-    spare.resume()
-    spare.end(writeAnswer(key, to, { kind: 'refuse', reason, text: '' }))
+    // A proxy that holds its half open is not waited for.
+    lastWord(spare, writeAnswer(key, to, { kind: 'refuse', reason, text: '' }))
     // A proxy asks for what this agent does not do only when it is mistaken or worse.
     if (reason !== 'drain')
       this.#audit('spare.refused', 'SLL002W', { proxy_id: proxyId, spare_id: spareId, reason })

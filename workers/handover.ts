@@ -79,7 +79,11 @@ export function discard(handle: SocketHandle): void {
 
 /** Says a last word and closes, whatever the peer does: for answers to connections that go no further. */
 export function farewell(handle: SocketHandle, word: Uint8Array): void {
-  const socket = adopt(handle)
+  lastWord(adopt(handle), word)
+}
+
+/** The same on a socket nobody reads any more. */
+export function lastWord(socket: net.Socket, word: Uint8Array): void {
   const deadline = setTimeout(() => socket.destroy(), max('farewellMs'))
   socket.on('error', ignore)
   socket.on('close', () => clearTimeout(deadline))

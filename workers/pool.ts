@@ -236,7 +236,9 @@ class Thread<In> implements PoolThread<In> {
     this.#order({ kind: 'stop' })
     const late = setTimeout(() => void this.#worker.terminate(), deadlineMs)
     // A thread that cannot even be terminated must not keep its process: the process's own end takes it along.
-    await Promise.race([this.#exited, pause(2 * deadlineMs)])
+    const waited = new AbortController()
+    await Promise.race([this.#exited, pause(2 * deadlineMs, waited.signal)])
+    waited.abort()
     clearTimeout(late)
   }
 
