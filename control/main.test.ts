@@ -328,12 +328,14 @@ describe('the watch', () => {
   it('resumes: what the watcher holds is not sent again, changes are', async () => {
     const { snapshot } = await control.signer.authorities()
     const keeper = keeperOf(snapshot)
+    let changed: readonly string[] = []
     const catchUp = async (until: Kept['kind']): Promise<readonly string[]> => {
       const { revision, lockRevision: locks, inventory } = keeper.held
       const kinds: string[] = []
       for await (const item of follow(proxy, { revision, locks, inventory })) {
         const kept = accept(keeper, item)
         kinds.push(kept.kind)
+        if (kept.kind === 'inventory-delta') changed = kept.delta.put.map(({ ref }) => ref.name)
         if (kept.kind === until) return kinds
       }
       return kinds
@@ -345,6 +347,7 @@ describe('the watch', () => {
     )
     await serve(agent, ['orders', 'stock', 'third'], 'dev')
     assert.ok((await catchUp('inventory-delta')).includes('inventory-delta'))
+    assert.deepEqual(changed, ['third'])
     await role(control, 'later', {})
     assert.ok((await catchUp('snapshot')).includes('snapshot'))
   })

@@ -24,7 +24,7 @@ const foreign = testCa(`${CLUSTER} host CA`, nowMs)
 interface Impostor {
   readonly certificate: string
   readonly key: string
-  readonly alpn?: string
+  readonly alpn?: readonly string[]
 }
 
 function impostor(ca: typeof genuine, identity: Identity, shown: typeof genuine = ca): Impostor {
@@ -43,7 +43,7 @@ async function joinThrough(
 ): Promise<{ code: string; bytes: number }> {
   let bytes = 0
   const server = tls.createServer(
-    { cert: as.certificate, key: as.key, ALPNProtocols: [as.alpn ?? 'sluice-control'] },
+    { cert: as.certificate, key: as.key, ALPNProtocols: [...(as.alpn ?? ['sluice-control'])] },
     (socket) => {
       socket.on('error', () => {})
       socket.on('data', (chunk) => (bytes += chunk.length))
@@ -81,7 +81,8 @@ describe('a caller', () => {
     ['a proxy of the true CA', impostor(genuine, systemIdentity('proxy'))],
     ['an agent of the true CA', impostor(genuine, systemIdentity('agent'))],
     ['a person of the true CA', impostor(genuine, userIdentity())],
-    ['the true CA behind another ALPN', { ...impostor(genuine, control), alpn: 'http/1.1' }],
+    ['the true CA behind another ALPN', { ...impostor(genuine, control), alpn: ['http/1.1'] }],
+    ['the true CA behind no ALPN at all', { ...impostor(genuine, control), alpn: [] }],
   ]
   for (const [what, as] of cases)
     for (const [how, trust] of [
