@@ -40,28 +40,6 @@ export async function readStored<T>(
     : { value: parseStored(item.value, schema, key), revision: item.revision }
 }
 
-/** Everything under a prefix, page by page, and the revision to watch from. */
-export async function readAll<T>(
-  store: Store,
-  prefix: string,
-  schema: z.ZodType<T>,
-): Promise<{
-  readonly items: readonly (Stored<T> & { readonly key: string })[]
-  readonly revision: number
-}> {
-  const items: (Stored<T> & { readonly key: string })[] = []
-  let after: string | undefined
-  let first: number | undefined
-  do {
-    const page = await store.range({ prefix, ...(after === undefined ? {} : { after }) })
-    first ??= page.revision
-    for (const { key, value, revision } of page.items)
-      items.push({ key, revision, value: parseStored(value, schema, key) })
-    after = page.next
-  } while (after !== undefined)
-  return { items, revision: first }
-}
-
 export function parseStored<T>(text: string, schema: z.ZodType<T>, key: string): T {
   const parsed = schema.safeParse(JSON.parse(text))
   if (parsed.success) return parsed.data
