@@ -50,6 +50,11 @@ export const LIMITS = {
   ) as Limit,
   dnsNameLengthMax: limit(253, 'count', 'A whole DNS name, RFC 1035.') as Limit,
   trustCacheMax: limit(64, 'count', 'CA certificates and signing keys kept as read.') as Limit,
+  signedCertificatesMax: limit(
+    1000,
+    'count',
+    'Peers’ certificates kept as read once their signature was verified, a few KB each.',
+  ) as Limit,
   notBeforeSkewMs: limit(
     MINUTE,
     'ms',

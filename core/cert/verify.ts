@@ -78,13 +78,12 @@ export function verifyPeer(
   if (leafDer === undefined) return refuse('cert.chain', 'no certificate was presented')
   if (more.length > 0) return refuse('cert.chain', 'the chain is longer than a leaf and its CA')
   try {
-    const leaf = readCertificate(leafDer)
-    const ca = issuerOf(leaf, want.cas)
-    if (ca === undefined)
+    const signed = signedBy(leafDer, want.cas)
+    if (signed === undefined)
       return refuse('cert.chain', 'the certificate is not from the CA this purpose demands')
-    if (caDer !== undefined && !sameBytes(caDer, ca.certificate.der))
+    if (caDer !== undefined && !sameBytes(caDer, signed.ca.certificate.der))
       return refuse('cert.chain', 'the chain holds a certificate besides the leaf and its CA')
-    return judge(leaf, ca, want, nowMs)
+    return judge(signed, want, nowMs)
   } catch (error) {
     // Only the readers' own refusals are verdicts; anything else is a defect and must be seen.
     if (errorCode(error) !== 'cert.malformed' || !(error instanceof Error)) throw error
@@ -94,21 +93,19 @@ export function verifyPeer(
 
 /** The signature is good: whether this is the certificate that was asked for. */
 function judge(
-  leaf: Certificate,
-  ca: Issuer,
+  { leaf, ca, canonical, identity, facts, keyHash }: Signed,
   want: Expectation,
   nowMs: number,
 ): Verified | CertificateRefusal {
-  if (!isCanonical(leaf)) return refuse('cert.malformed', 'the certificate is not in our own form')
+  if (!canonical) return refuse('cert.malformed', 'the certificate is not in our own form')
   const wrong = wrongForm(leaf, ca)
   if (wrong !== undefined) return refuse('cert.purpose', wrong)
-  const identity = decodeIdentity(leaf.extensions.identity ?? new Uint8Array())
   if (identity === undefined) return refuse('cert.identity', 'it carries no identity we can read')
   const stranger = wrongIdentity(leaf, identity, want)
   if (stranger !== undefined) return refuse('cert.purpose', stranger, identity)
   const late = outsideDates(leaf, nowMs) ?? outsideDates(ca.certificate, nowMs)
   if (late !== undefined) return refuse('cert.expired', late, identity)
-  return new Verified(MINT, identity, factsOf(leaf), keySha256(leaf.spki))
+  return new Verified(MINT, identity, facts, keyHash)
 }
 
 /** What every identity certificate is, whoever it is for. */
@@ -187,8 +184,45 @@ export function factsOf(certificate: Certificate): CertificateFacts {
   }
 }
 
-function issuerOf(leaf: Certificate, cas: readonly Uint8Array[]): Issuer | undefined {
-  return cas.map(knownIssuer).find((ca) => verifyCertificate(leaf, ca))
+/** A certificate with the CA that signed it, and what its bytes alone say: the same whoever asks, whenever. */
+interface Signed {
+  readonly leaf: Certificate
+  readonly ca: Issuer
+  readonly canonical: boolean
+  readonly identity: Identity | undefined
+  readonly facts: CertificateFacts
+  readonly keyHash: string
+}
+
+/**
+ * Certificates whose signature was verified, by the hash of their bytes: who connects again shows the same one, and reading and
+ * proving it costs a fifth of a handshake. A certificate no CA of ours signed is never kept, so strangers cannot fill it.
+ */
+const signedOnes = new Map<string, Signed>()
+
+function signedBy(leafDer: Uint8Array, cas: readonly Uint8Array[]): Signed | undefined {
+  const trusted = cas.map(knownIssuer)
+  const name = hash('sha256', leafDer, 'hex')
+  const known = signedOnes.get(name)
+  // Trusted for this purpose, now: a CA that left the set takes its certificates along.
+  if (known !== undefined && trusted.includes(known.ca)) return known
+  // A copy: the caller's bytes may be reused, and what was read are views.
+  const leaf = readCertificate(Uint8Array.from(leafDer))
+  const ca = trusted.find((issuer) => verifyCertificate(leaf, issuer))
+  if (ca === undefined) return undefined
+  const signed = {
+    leaf,
+    ca,
+    canonical: isCanonical(leaf),
+    identity: decodeIdentity(leaf.extensions.identity ?? new Uint8Array()),
+    facts: factsOf(leaf),
+    keyHash: keySha256(leaf.spki),
+  }
+  const [oldest] = signedOnes.keys()
+  if (signedOnes.size >= max('signedCertificatesMax') && oldest !== undefined)
+    signedOnes.delete(oldest)
+  signedOnes.set(name, signed)
+  return signed
 }
 
 /** CA certificates already read, by their bytes: a handshake must not parse its trust set again. */
