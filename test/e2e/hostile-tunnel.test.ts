@@ -5,7 +5,6 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { before, describe, it } from 'node:test'
-import { Duplex } from 'node:stream'
 import tls from 'node:tls'
 
 import {
@@ -18,6 +17,7 @@ import {
 import { CLUSTER, startTestControl } from '../fixtures/control.ts'
 import { atEnd, suiteCleanup } from '../fixtures/files.ts'
 import { type HostileProxy, hostileProxy, type Spare } from '../fixtures/hostile-proxy.ts'
+import { helloFor } from '../fixtures/knock.ts'
 import { forbiddenTarget, type RealAgent, realAgent, type Target } from '../fixtures/members.ts'
 import { readAll, readBytes } from '../fixtures/net.ts'
 import { ending, until } from '../fixtures/sockets.ts'
@@ -253,21 +253,4 @@ function flipped(bytes: Uint8Array, at: number, bits = 1): Uint8Array {
 function renamed(bytes: Uint8Array): Uint8Array {
   const text = Buffer.from(bytes).toString('latin1').replace('orders', 'secret')
   return Buffer.from(text, 'latin1')
-}
-
-/** A genuine ClientHello, as a proxy sees it pass. */
-async function helloFor(servername: string): Promise<Buffer> {
-  const hello = Promise.withResolvers<Buffer>()
-  const wire = new Duplex({
-    read: () => {},
-    write: (chunk: Buffer, _encoding, done) => {
-      hello.resolve(chunk)
-      done()
-    },
-  })
-  const client = tls.connect({ socket: wire, servername, ALPNProtocols: ['postgresql'] })
-  client.on('error', () => {})
-  const bytes = await hello.promise
-  client.destroy()
-  return bytes
 }
