@@ -1,13 +1,11 @@
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
-import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { PassThrough } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 
 import { ProxyError } from '../../core/errors.ts'
 import { dial, listen, readAll, readBytes } from '../../test/fixtures/net.ts'
 import { pair, until } from '../../test/fixtures/sockets.ts'
-import { join, LocalProxy, type LocalProxyOptions } from './local-proxy.ts'
+import { LocalProxy, type LocalProxyOptions } from './local-proxy.ts'
 
 const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex')
 const GSSENC_REQUEST = Buffer.from('0000000804d21630', 'hex')
@@ -139,6 +137,7 @@ test('a half-close passes, and what the other end still says arrives', async (t)
   const client = await dial(t, port)
   client.end('question')
   const target = await first(dialled, client)
+  target.resume()
   equal((await readAll(target)).toString(), 'question')
   target.end('a late answer')
   equal((await readAll(client)).toString(), 'a late answer')
@@ -151,21 +150,21 @@ test('a reset on one side ends the other', async (t) => {
   client.write('x')
   const target = await first(dialled, client)
   await readBytes(target, 1)
-  const closed = once(client, 'close')
-  client.resume()
   target.resetAndDestroy()
-  await closed
+  equal((await readAll(client)).length, 0)
 })
 
-test('an end that is slow to read loses nothing when the other is done', async () => {
-  const client = new PassThrough({ highWaterMark: 1 })
-  const target = new PassThrough({ highWaterMark: 1 })
-  // PassThrough gives back what it is given: both pipes run over the same two streams.
-  join(client, target)
-  const ended = once(target, 'close')
-  client.destroy()
-  await ended
-  ok(target.destroyed)
+test('what was still to be written arrives, also when the other end is gone for good', async (t) => {
+  const { port, dialled } = await scene(t, false)
+  const client = await dial(t, port)
+  client.write('x')
+  const target = await first(dialled, client)
+  await readBytes(target, 1)
+  const block = Buffer.alloc(1 << 20, 7)
+  target.end(block)
+  client.end()
+  target.resume()
+  equal((await readAll(client)).length, block.length)
 })
 
 test('a slow reader holds the writer back', async (t) => {

@@ -109,22 +109,33 @@ async function readStart(client: net.Socket): Promise<'session' | 'cancel' | 'go
   return 'gone'
 }
 
-async function readHead(client: net.Socket, signal: AbortSignal): Promise<Buffer | undefined> {
-  for (;;) {
-    const head: unknown = client.read(HEAD_BYTES)
-    // At the end of the stream read() gives what is left, which may be less.
-    if (Buffer.isBuffer(head)) return head.length === HEAD_BYTES ? head : undefined
-    if (client.readableEnded || client.destroyed) return undefined
-    try {
-      await Promise.race([once(client, 'readable', { signal }), once(client, 'end', { signal })])
-    } catch {
-      return undefined
+/** The first bytes of a client; what comes behind them stays to be read. Undefined when it leaves, or takes too long. */
+function readHead(client: net.Socket, signal: AbortSignal): Promise<Buffer | undefined> {
+  return new Promise((resolve) => {
+    let held: Buffer = Buffer.alloc(0)
+    const settle = (head: Buffer | undefined): void => {
+      client.pause()
+      client.off('data', take)
+      client.off('end', give)
+      client.off('close', give)
+      signal.removeEventListener('abort', give)
+      resolve(head)
     }
-  }
+    const give = (): void => settle(undefined)
+    const take = (chunk: Buffer): void => {
+      held = Buffer.concat([held, chunk])
+      if (held.length < HEAD_BYTES) return
+      settle(held.subarray(0, HEAD_BYTES))
+      if (held.length > HEAD_BYTES) client.unshift(held.subarray(HEAD_BYTES))
+    }
+    client.on('data', take).once('end', give).once('close', give)
+    signal.addEventListener('abort', give, { once: true })
+    client.resume()
+  })
 }
 
 /** Joins two ends. What one still has to deliver is delivered before the other is let go. */
-export function join(client: Duplex, target: Duplex): void {
+function join(client: Duplex, target: Duplex): void {
   for (const [from, to] of [
     [client, target],
     [target, client],
