@@ -104,7 +104,9 @@ class AgentEnd {
 
 async function rig(context: TestContext): Promise<Rig> {
   const { outer, inner } = await pair(context)
-  return new Rig(outer, inner)
+  const made = new Rig(outer, inner)
+  context.after(() => made.session.cut('end of the test'))
+  return made
 }
 
 async function give(context: TestContext, to: Rig, spareId: string): Promise<AgentEnd> {
