@@ -429,6 +429,11 @@ export const LIMITS = {
     'How long a stopping thread waits for its cut connections to be closed.',
   ) as Limit,
   lastFramesMs: limit(100, 'ms', 'How long a stopping thread lets its last frames leave.') as Limit,
+  tlsContextsMax: limit(
+    256,
+    'count',
+    'TLS client contexts a worker keeps, 20 KB each: one per target, user and certificate.',
+  ) as Limit,
   resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.') as Limit,
   strangerEventsMax: limit(
     20,
