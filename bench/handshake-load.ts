@@ -1,4 +1,4 @@
-// The client's side of the handshake bench. Arguments: `full` or `resumed`, port, folder of the certificates, how many at once, how
+// The client's side of the handshake bench. Arguments: `full`, `x25519` (full, without the hybrid group) or `resumed`, port, folder of the certificates, how many at once, how
 // many in all. Each connection waits for the server's first byte or its close. Says seconds and handshakes; a resumption that did
 // not happen is an error.
 
@@ -14,6 +14,7 @@ const secureContext = tls.createSecureContext({
   cert: readFileSync(paths.client, 'utf8'),
   key: readFileSync(paths.clientKey, 'utf8'),
   minVersion: 'TLSv1.3',
+  ...(kind === 'x25519' ? { ecdhCurve: 'X25519' } : {}),
 })
 
 function dial(session?: Buffer): tls.TLSSocket {
