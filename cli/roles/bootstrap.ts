@@ -28,67 +28,84 @@ export interface RunningRole {
   localToken?(role: 'proxy' | 'agent'): Promise<LocalJoin>
 }
 
+type Begin = (start: RoleStart) => Promise<RunningRole>
+
 /** Runs a role process to its end. `begin` starts the role and returns its handle. */
-export function runRole(role: Role, begin: (start: RoleStart) => Promise<RunningRole>): void {
+export function runRole(role: Role, begin: Begin): void {
   process.umask(0o077)
   const log = createLogger({ ...DEFAULT_LOG, component: role })
-  const listeners: Record<string, BoundHandle> = {}
-  let awaited: Extract<ToChild, { kind: 'start' }> | undefined
-  let running: RunningRole | undefined
-  let draining = false
-
-  const tryBegin = (): void => {
-    if (awaited === undefined || awaited.listeners.some((name) => !(name in listeners))) return
-    const { config, configFile, local, passphrase } = awaited
-    awaited = undefined
-    begin({
-      config,
-      configFile,
-      listeners,
-      ...(local === undefined ? {} : { local }),
-      ...(passphrase === undefined ? {} : { passphrase }),
-    }).then(
-      (role) => {
-        running = role
-        tell({ kind: 'ready', addresses: role.addresses })
-      },
-      (error: unknown) => giveUp(log, error),
-    )
-  }
-
-  const drain = (): void => {
-    if (draining) return
-    draining = true
-    const ended = running?.drain() ?? Promise.resolve()
-    ended.then(
-      () => process.exit(0),
-      (error: unknown) => giveUp(log, error),
-    )
-  }
-
-  process.on('message', (message: ToChild, handle: unknown) => {
-    switch (message.kind) {
-      case 'start':
-        awaited = message
-        return tryBegin()
-      case 'listener':
-        if (typeof handle === 'object' && handle !== null) listeners[message.name] = handle
-        return tryBegin()
-      case 'reload':
-        running
-          ?.reload(message.config)
-          .catch((error: unknown) => log.error('reload failed', { error: String(error) }))
-        return
-      case 'local-token':
-        answerLocalToken(running, message.role, log)
-        return
-      case 'drain':
-        drain()
-    }
-  })
-  process.on('disconnect', drain)
+  const own = new RoleProcess(begin, log)
+  process.on('message', (message: ToChild, handle: unknown) => own.heard(message, handle))
+  process.on('disconnect', () => own.drain())
   // Signals to the whole group (Ctrl-C, a service manager) reach the supervisor too, and it decides the order of the end.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+}
+
+class RoleProcess {
+  readonly #begin: Begin
+  readonly #log: Logger
+  readonly #listeners: Record<string, BoundHandle> = {}
+  #awaited: Extract<ToChild, { kind: 'start' }> | undefined
+  #running: RunningRole | undefined
+  #draining = false
+
+  constructor(begin: Begin, log: Logger) {
+    this.#begin = begin
+    this.#log = log
+  }
+
+  heard(message: ToChild, handle: unknown): void {
+    switch (message.kind) {
+      case 'start':
+        this.#awaited = message
+        return this.#tryBegin()
+      case 'listener':
+        if (typeof handle === 'object' && handle !== null) this.#listeners[message.name] = handle
+        return this.#tryBegin()
+      case 'reload':
+        this.#running
+          ?.reload(message.config)
+          .catch((error: unknown) => this.#log.error('reload failed', { error: String(error) }))
+        return
+      case 'local-token':
+        return answerLocalToken(this.#running, message.role, this.#log)
+      case 'drain':
+        return this.drain()
+    }
+  }
+
+  drain(): void {
+    if (this.#draining) return
+    this.#draining = true
+    const ended = this.#running?.drain() ?? Promise.resolve()
+    ended.then(
+      () => process.exit(0),
+      (error: unknown) => giveUp(this.#log, error),
+    )
+  }
+
+  /** Begins once the configuration and every listener it names have come. */
+  #tryBegin(): void {
+    const awaited = this.#awaited
+    if (awaited === undefined || awaited.listeners.some((name) => !(name in this.#listeners)))
+      return
+    this.#awaited = undefined
+    const { config, configFile, local, passphrase } = awaited
+    const start = {
+      config,
+      configFile,
+      listeners: this.#listeners,
+      ...(local === undefined ? {} : { local }),
+      ...(passphrase === undefined ? {} : { passphrase }),
+    }
+    this.#begin(start).then(
+      (running) => {
+        this.#running = running
+        tell({ kind: 'ready', addresses: running.addresses })
+      },
+      (error: unknown) => giveUp(this.#log, error),
+    )
+  }
 }
 
 function answerLocalToken(
