@@ -265,7 +265,8 @@ function untilSignal(): Promise<'signal'> {
 }
 
 async function publicPort(wanted: string | undefined): Promise<number> {
-  if (wanted !== undefined) return Number(wanted)
+  if (wanted !== undefined && wanted !== '0') return Number(wanted)
+  if (wanted === '0') return await freePort()
   for (const port of [443, 3080]) if (await free(port)) return port
   return await freePort()
 }
