@@ -46,6 +46,8 @@ async function connectOne(address: string, signal: AbortSignal): Promise<Duplex>
   const { host, port } = splitAddress(address)
   const via = httpProxyFor(host)
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS)])
+  // A signal that is aborted already tells nobody who listens later.
+  deadline.throwIfAborted()
   const socket =
     via === undefined
       ? await dial(host, port, deadline)

@@ -151,15 +151,19 @@ export async function runCommand(
   await row.spec.run(new Input(args, options), tools)
 }
 
-/** A user certificate as control would sign it, PEM. */
+/** A user certificate as control would sign it, PEM; for `publicKey` (SPKI, base64) when given. */
 export function userCertificate(
   clock: FakeClock,
   over: Partial<UserIdentity> = {},
   validMs: number = 12 * HOUR_MS,
+  publicKey?: string,
 ): string {
   const nowMs = clock.now()
   const ca = testCa('user CA', nowMs)
-  const leaf = testLeaf(ca, userIdentity(over), nowMs, { notAfterMs: nowMs + validMs })
+  const leaf = testLeaf(ca, userIdentity(over), nowMs, {
+    notAfterMs: nowMs + validMs,
+    ...(publicKey === undefined ? {} : { spki: Buffer.from(publicKey, 'base64') }),
+  })
   return writePem('CERTIFICATE', leaf.der)
 }
 

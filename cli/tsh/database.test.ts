@@ -38,7 +38,7 @@ interface Scene {
   readonly tools: FakeTools
   readonly control: FakeControl
   readonly profile: Profile
-  serviceText(): string
+  readonly serviceText: () => string
 }
 
 async function scene(
