@@ -11,6 +11,7 @@ import { readCertificate } from '../core/cert/x509.ts'
 import { errorCode } from '../core/errors.ts'
 import { Inventory } from '../core/inventory.ts'
 import { systemClock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
 import { decodeLocks, decodeSnapshot } from '../core/snapshot-codec.ts'
 import { type Kept, SnapshotKeeper } from '../core/snapshot-keeper.ts'
 import { checkTicket, splitServerName } from '../core/tunnel/ticket.ts'
@@ -34,7 +35,12 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   }
 }
 
-async function serve(agent: TestMember, names: readonly string[], env: string): Promise<void> {
+async function serve(
+  agent: TestMember,
+  names: readonly string[],
+  env: string,
+  own: { readonly trustedAtMs?: number } = {},
+): Promise<void> {
   const targets = names.map((name) => ({
     kind: 'db' as const,
     name,
@@ -42,7 +48,7 @@ async function serve(agent: TestMember, names: readonly string[], env: string): 
     labels: { env },
     description: `the ${name} database`,
   }))
-  await agent.client.call('inventory', { targets })
+  await agent.client.call('inventory', { targets, ...own })
 }
 
 async function role(
@@ -390,7 +396,14 @@ describe('the watch', () => {
     await report(revision - 1)
     assert.ok((await lacks()).includes(proxy.id) && (await lacks()).includes(agent.id))
     await report(revision)
-    assert.ok(!(await lacks()).includes(proxy.id) && !(await lacks()).includes(agent.id))
+    assert.ok(!(await lacks()).includes(proxy.id))
+    assert.ok((await lacks()).includes(agent.id), 'a proxy’s word for an agent is not enough')
+    const says = (trustedAtMs: number): Promise<unknown> =>
+      serve(agent, ['orders', 'stock', 'third'], 'dev', { trustedAtMs })
+    await says(Date.now() - max('trustLagMaxMs') - 1000)
+    assert.ok((await lacks()).includes(agent.id), 'it lags behind')
+    await says(Date.now())
+    assert.ok(!(await lacks()).includes(agent.id))
   })
 })
 

@@ -9,10 +9,14 @@ export interface Report {
   readonly atMs: number
   /** Newest lock set the member is known to hold; undefined when nobody said. */
   readonly lockRevision?: number
+  /** What an agent itself said last, end to end: a proxy between may say what it likes. */
+  readonly own?: { readonly atMs: number; readonly lagMs: number }
 }
 
 export interface Heard {
   readonly lockRevision?: number
+  /** Control's time of the newest beacon the member holds everything of. */
+  readonly trustedAtMs?: number
   readonly checkpoint?: AuditCheckpoint
 }
 
@@ -27,10 +31,15 @@ export class Presence {
   }
 
   heard(id: string, heard: Heard = {}): void {
-    const known = heard.lockRevision ?? this.#reports.get(id)?.lockRevision
+    const before = this.#reports.get(id)
+    const atMs = this.#clock.now()
+    const lockRevision = heard.lockRevision ?? before?.lockRevision
+    const { trustedAtMs } = heard
+    const own = trustedAtMs === undefined ? before?.own : { atMs, lagMs: atMs - trustedAtMs }
     this.#reports.set(id, {
-      atMs: this.#clock.now(),
-      ...(known === undefined ? {} : { lockRevision: known }),
+      atMs,
+      ...(lockRevision === undefined ? {} : { lockRevision }),
+      ...(own === undefined ? {} : { own }),
     })
     if (heard.checkpoint !== undefined) this.#anchors.set(id, heard.checkpoint)
   }
@@ -64,6 +73,13 @@ export class Presence {
 
   holdsLocks(id: string, revision: number): boolean {
     return this.isOnline(id) && (this.#reports.get(id)?.lockRevision ?? 0) >= revision
+  }
+
+  /** Whether an agent said lately, itself, that nothing newer is withheld from it. Unknown means no. */
+  isCurrent(id: string): boolean {
+    const own = this.#reports.get(id)?.own
+    if (own === undefined || this.#clock.now() - own.atMs > max('presenceMaxMs')) return false
+    return own.lagMs <= max('trustLagMaxMs')
   }
 
   /** Forgets members unheard for a day. */

@@ -133,8 +133,11 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
     inventory: async (request, context) => {
       const caller = member(context)
       await membership.confirm(caller)
-      const { checkpoint } = request
-      if (checkpoint !== undefined) presence.heard(caller.identity.id, { checkpoint })
+      const { checkpoint, trustedAtMs } = request
+      presence.heard(caller.identity.id, {
+        ...(checkpoint === undefined ? {} : { checkpoint }),
+        ...(trustedAtMs === undefined ? {} : { trustedAtMs }),
+      })
       return await targets.announce(request, caller, context)
     },
     'certificate-db-client': (request, context) => certificates.dbClient(request, context),

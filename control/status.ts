@@ -33,15 +33,17 @@ export function clusterStatus(parts: StatusParts): Status {
   }
 }
 
-/** Members of the last day that are not known to hold the lock set of `revision`. */
+/** Members of the last day that are not known to hold the lock set of `revision` and all that control signed since. */
 export function lacking(
   { cache, presence }: Pick<StatusParts, 'cache' | 'presence'>,
   revision: number,
 ): readonly { readonly id: string; readonly role: string }[] {
   return presence.known().flatMap((id) => {
     const host = cache.host(id)
-    if (host === undefined || presence.holdsLocks(id, revision)) return []
-    return [{ id, role: host.role }]
+    if (host === undefined) return []
+    // What an agent holds is hearsay of its proxies, one of which may withhold what it reports: its own word must agree.
+    const current = host.role === 'proxy' || presence.isCurrent(id)
+    return current && presence.holdsLocks(id, revision) ? [] : [{ id, role: host.role }]
   })
 }
 

@@ -476,6 +476,16 @@ export const LIMITS = {
     'How often dated deadlines look at the wall clock, which may jump.',
   ) as Limit,
   targetDialDeadlineMs: limit(30 * SECOND, 'ms', 'From dialling a target to its login.') as Limit,
+  trustCheckMs: limit(
+    SECOND,
+    'ms',
+    'How often an agent looks whether beacons still come.',
+  ) as Limit,
+  trustLagMaxMs: limit(
+    5 * SECOND,
+    'ms',
+    'Age of the newest beacon beyond which an agent tells control, and is shown as stale.',
+  ) as Limit,
   presenceMaxMs: limit(
     150 * SECOND,
     'ms',
@@ -668,6 +678,11 @@ export const LIMITS = {
     'Events an agent or proxy keeps on disk while control is away.',
   ) as Limit,
   auditBatchMax: limit(500, 'count', 'Events in one upload.') as Limit,
+  auditGatherMs: limit(
+    250,
+    'ms',
+    'Events of agents and proxies are gathered this long before an upload; they are on disk already.',
+  ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 

@@ -29,16 +29,20 @@ import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
+import { Staleness } from './staleness.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
+
+/** What the agent says of its own knowledge. */
+export interface AgentHeld {
+  readonly checkpoint?: AuditCheckpoint
+  readonly trustedAtMs: number
+}
 
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
 export interface AgentControl {
   /** Announces targets; the reply says which names are ours and holds the certificate for them. */
-  announce(
-    targets: readonly AnnouncedTarget[],
-    held: { checkpoint?: AuditCheckpoint },
-  ): Promise<Announcement>
+  announce(targets: readonly AnnouncedTarget[], held: AgentHeld): Promise<Announcement>
   dbClient(
     target: TargetRef,
     principal: string,
@@ -90,6 +94,7 @@ export class Agent {
   readonly #feed: TrustFeed
   readonly #workers: Pool<ToAgentWorker, FromAgentWorker>
   readonly #links: AgentLinks
+  readonly #staleness: Staleness
   readonly #certificates: DbCertificates
   readonly #leases = new Map<string, Thread>()
   readonly #timers: NodeJS.Timeout[] = []
@@ -114,6 +119,11 @@ export class Agent {
       log,
       onChange: (message) => this.#trustChanged(message),
       onRefused: (refused, proxy) => auditRefused(audit, refused, proxy),
+    })
+    this.#staleness = new Staleness({
+      feed: this.#feed,
+      audit,
+      onChange: () => void this.#announce(),
     })
     this.#links = new AgentLinks({
       ...options,
@@ -157,6 +167,7 @@ export class Agent {
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
     this.#every(max('inventoryIntervalMs'), () => void this.#announce())
     this.#every(max('leaseTtlMs') / 2, () => void this.#keepLeases())
+    this.#every(max('trustCheckMs'), () => this.#staleness.check())
     void this.#announceUntilHeard()
   }
 
@@ -275,8 +286,9 @@ export class Agent {
     const { control, log } = this.#options
     const targets = this.#targets
     try {
-      const { checkpoint } = this.#feed
-      const reply = await control.announce(targets, checkpoint === undefined ? {} : { checkpoint })
+      const { checkpoint, trustedAtMs } = this.#feed
+      const held = { trustedAtMs, ...(checkpoint === undefined ? {} : { checkpoint }) }
+      const reply = await control.announce(targets, held)
       for (const { name, reason } of reply.refused)
         log.error('a target is not ours to serve', { target: name, reason })
       const keys = reply.keys ?? this.#served?.keys

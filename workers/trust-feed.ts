@@ -67,6 +67,11 @@ export class TrustFeed {
     return this.#keeper.held
   }
 
+  /** Control's time of the newest beacon of which everything is held; 0 before the first. */
+  get trustedAtMs(): number {
+    return this.#keeper.freshAtMs
+  }
+
   staleMs(): number {
     return this.#keeper.staleMs()
   }

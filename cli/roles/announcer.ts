@@ -5,8 +5,7 @@ import type { ControlClient } from '../../control/api/client.ts'
 import { readPem } from '../../core/cert/pem.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { AuditCheckpoint } from '../../core/snapshot.ts'
-import type { Announcement, AnnouncedTarget } from '../../workers/agent-main.ts'
+import type { AgentHeld, Announcement, AnnouncedTarget } from '../../workers/agent-main.ts'
 import type { HostKeys } from '../../workers/trust.ts'
 import { newRequest } from './identity.ts'
 
@@ -27,10 +26,7 @@ export class Announcer {
     this.#clock = clock
   }
 
-  async announce(
-    targets: readonly AnnouncedTarget[],
-    held: { readonly checkpoint?: AuditCheckpoint },
-  ): Promise<Announcement> {
+  async announce(targets: readonly AnnouncedTarget[], held: AgentHeld): Promise<Announcement> {
     const announced = targets.map((target) => this.#asAnnounced(target))
     const due = this.#served === undefined || this.#clock.now() >= this.#served.renewAtMs
     const first = due

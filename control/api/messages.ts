@@ -171,6 +171,8 @@ export interface InventoryRequest {
   /** For a new server certificate of all accepted names. */
   readonly csr?: string
   readonly checkpoint?: AuditCheckpoint
+  /** Control's own time in the newest beacon this agent holds everything of; 0: none. No proxy can say it for the agent. */
+  readonly trustedAtMs?: number
 }
 
 export interface InventoryReply {

@@ -61,6 +61,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       ),
       csr: pem.exactOptional(),
       checkpoint: checkpoint.exactOptional(),
+      trustedAtMs: count.exactOptional(),
     }),
     reply: z.strictObject({
       accepted: list(z.strictObject({ name: text(512), label: text(63) })),
