@@ -146,11 +146,12 @@ export class Member {
     while (!signal.aborted) {
       await this.spool.waiting()
       try {
-        await this.spool.drain(
-          async (records) =>
-            (await this.client.call('audit-upload', { records: records as readonly JsonObject[] }))
-              .acknowledged,
-        )
+        await this.spool.drain(async (records) => {
+          // Meanwhile more gather: a request and two syncs for each event cost more than relaying the session it tells of.
+          if (records.length < max('auditBatchMax')) await pause(max('auditGatherMs'), signal)
+          const body = { records: records as readonly JsonObject[] }
+          return (await this.client.call('audit-upload', body)).acknowledged
+        })
         pauseMs = max('redialMinMs')
       } catch (error) {
         if (signal.aborted) return
