@@ -17,7 +17,7 @@ import {
 import { CLUSTER, startTestControl } from '../fixtures/control.ts'
 import { atEnd, suiteCleanup } from '../fixtures/files.ts'
 import { type HostileProxy, hostileProxy, type Spare } from '../fixtures/hostile-proxy.ts'
-import { helloFor } from '../fixtures/knock.ts'
+import { helloFor, startup } from '../fixtures/knock.ts'
 import { forbiddenTarget, type RealAgent, realAgent, type Target } from '../fixtures/members.ts'
 import { readAll, readBytes } from '../fixtures/net.ts'
 import { ending, until } from '../fixtures/sockets.ts'
@@ -207,6 +207,8 @@ describe('A hostile proxy', () => {
         rejectUnauthorized: false,
       })
       client.on('error', () => {})
+      // Inside TLS even a stranger would be answered, with words.
+      client.once('secureConnect', () => client.write(startup('app', 'postgres')))
       let heard = 0
       client.on('data', (chunk: Buffer) => (heard += chunk.length))
       assert.match(await ending(client), /end|close|ECONNRESET/)
