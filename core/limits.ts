@@ -389,9 +389,9 @@ export const LIMITS = {
     'Changes sent over one inventory base, then a new base.',
   ) as Limit,
   inventoryChangeTargetsMax: limit(
-    1000,
+    250,
     'count',
-    'Targets in one inventory change; more make a new base.',
+    'Targets in one inventory change, a few ms of a receiver’s event loop; more make a new base.',
   ) as Limit,
   snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 
