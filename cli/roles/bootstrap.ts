@@ -35,10 +35,24 @@ export function runRole(role: Role, begin: Begin): void {
   process.umask(0o077)
   const log = createLogger({ ...DEFAULT_LOG, component: role })
   const own = new RoleProcess(begin, log)
+  // A stack of what was not expected: the one place where there is one.
+  process.on('uncaughtExceptionMonitor', (error) =>
+    log.error('uncaught', { error: error.stack ?? String(error) }),
+  )
+  if (role === 'proxy' || role === 'agent') process.on('exit', endAtOnce)
   process.on('message', (message: ToChild, handle: unknown) => own.heard(message, handle))
   process.on('disconnect', () => own.drain())
   // Signals to the whole group (Ctrl-C, a service manager) reach the supervisor too, and it decides the order of the end.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+}
+
+/**
+ * Node joins its worker threads when it exits, and its clean-up of a thread that had connections can spin for ever (seen with
+ * 26.10, in Environment::CleanupHandles): such a process would stay, at full load. The kernel ends it instead. Nothing is lost:
+ * what was acknowledged is on disk, and drained connections are closed.
+ */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
 
 class RoleProcess {
