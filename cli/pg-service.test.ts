@@ -73,8 +73,8 @@ test('comments and blank lines in a section of ours stay', () => {
   equal(withoutService(text, 'orders'), '# why\n\n# of the next one\n[mine]\nhost=b\n')
 })
 
-test('of two sections with one name the first counts, as for libpq', () => {
-  const text = '[orders]\nhost=first\n[orders]\nhost=second\n'
+test('of two sections or settings of one name the first counts, as for libpq', () => {
+  const text = '[orders]\nhost=first\nhost=again\n[orders]\nhost=second\n'
   deepEqual(readService(text, 'orders'), { host: 'first' })
   equal(withoutService(text, 'orders'), '[orders]\nhost=second\n')
 })

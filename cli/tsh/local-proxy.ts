@@ -135,7 +135,7 @@ function readHead(client: net.Socket, signal: AbortSignal): Promise<Buffer | und
 }
 
 /** Joins two ends. What one still has to deliver is delivered before the other is let go. */
-function join(client: Duplex, target: Duplex): void {
+export function join(client: Duplex, target: Duplex): void {
   for (const [from, to] of [
     [client, target],
     [target, client],
