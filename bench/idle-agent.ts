@@ -1,5 +1,5 @@
-// The agent's side of the spare bench: the real module dials and holds them. Arguments: port, how many. Says its resident bytes from
-// before, when all of them were dialled.
+// The agent's side of the spare bench: the real module dials and holds them. Arguments: port, how many to warm up with, how many
+// more. Says its resident bytes between the two when all of them were dialled.
 
 import { once } from 'node:events'
 import net from 'node:net'
@@ -10,7 +10,7 @@ import { LinkSpares } from '../workers/link-spares.ts'
 import { systemTimers } from '../workers/timers.ts'
 
 const PER_LINK = 50
-const [port = '', count = ''] = process.argv.slice(2)
+const [port = '', warm = '', count = ''] = process.argv.slice(2)
 const preface = Buffer.alloc(120, 'p')
 const sockets: net.Socket[] = []
 const connect = (): net.Socket => {
@@ -19,8 +19,7 @@ const connect = (): net.Socket => {
   return socket
 }
 
-const before = process.memoryUsage.rss()
-for (let made = 0; made < Number(count); made += PER_LINK) {
+async function dial(made: number): Promise<void> {
   const spares = new LinkSpares({
     proxyId: 'proxy',
     key: new Uint8Array(32),
@@ -37,4 +36,9 @@ for (let made = 0; made < Number(count); made += PER_LINK) {
   spares.dial(orders)
   await Promise.all(sockets.splice(0).map((socket) => once(socket, 'connect')))
 }
-process.send?.([before])
+
+let made = 0
+for (; made < Number(warm); made += PER_LINK) await dial(made)
+const between = process.memoryUsage.rss()
+for (; made < Number(warm) + Number(count); made += PER_LINK) await dial(made)
+process.send?.([between])

@@ -14,6 +14,8 @@ const SERVICES = ['pg', 'pg2'] as const
 /** A server takes 300. */
 const PER_SERVICE = 250
 const SPARES = 2000
+/** Code is loaded and heaps have grown by then. */
+const WARM = 1000
 const SPARE_ROUNDS = 3
 const KB = 1024
 
@@ -99,11 +101,14 @@ async function spares(): Promise<readonly Figure[]> {
   const grown = { proxy: [] as number[], agent: [] as number[] }
   for (let turn = 0; turn < SPARE_ROUNDS; turn++) {
     const proxy = await startPart('./idle-pool.ts', [])
+    const [port = 0] = proxy.said
+    const first = await startPart('./idle-agent.ts', [port, 0, WARM])
     const before = await settledBytes(proxy.pid, 3)
-    const agent = await startPart('./idle-agent.ts', [proxy.said[0] ?? 0, SPARES])
+    const agent = await startPart('./idle-agent.ts', [port, WARM, SPARES])
     const [bytesBefore = 0] = agent.said
-    grown.proxy.push(((await settledBytes(proxy.pid, 3)) - before) / SPARES / KB)
+    grown.proxy.push(((await settledBytes(proxy.pid, 3)) - before) / (WARM + SPARES) / KB)
     grown.agent.push((residentBytes(agent.pid) - bytesBefore) / SPARES / KB)
+    await first.stop()
     await agent.stop()
     await proxy.stop()
   }
