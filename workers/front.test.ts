@@ -22,7 +22,11 @@ interface Answer {
 
 interface Rig {
   readonly calls: string[]
-  ask(request: string, headers?: Readonly<Record<string, string>>, body?: string): Promise<Answer>
+  readonly ask: (
+    request: string,
+    headers?: Readonly<Record<string, string>>,
+    body?: string,
+  ) => Promise<Answer>
 }
 
 function start(context: TestContext, answer: () => Promise<ApiReply> = async () => OK): Rig {
