@@ -294,7 +294,10 @@ export class Agent {
       const keys = reply.keys ?? this.#served?.keys
       if (keys !== undefined) this.#serve(reply, keys)
     } catch (error) {
-      log.debug('control did not take the inventory', { error: String(error) })
+      const { message, away } = failureOf(error)
+      // Control being away is told by the links; anything else stays until somebody does something.
+      if (away) log.debug('control did not hear the inventory', { error: message })
+      else log.warn('control did not take the inventory', { error: message })
     }
   }
 
@@ -358,9 +361,16 @@ export class Agent {
   }
 }
 
+function failureOf(error: unknown): { readonly message: string; readonly away: boolean } {
+  const code = errorCode(error)
+  return {
+    message: error instanceof Error ? error.message : String(error),
+    away: code === 'control.unavailable' || code === 'dial.failed',
+  }
+}
+
 function asNo(error: unknown): AgentAnswer {
-  const message = error instanceof Error ? error.message : String(error)
-  const away = errorCode(error) === 'control.unavailable' || errorCode(error) === 'dial.failed'
+  const { message, away } = failureOf(error)
   return away
     ? {
         what: 'no',
