@@ -1,5 +1,7 @@
 // `tsh proxy db`: a local port for clients that cannot take name and address apart, or cannot bring a certificate.
 
+import net from 'node:net'
+
 import { connectTo } from '../connect.ts'
 import { type CommandSpec, type Input, usage } from '../command.ts'
 import { securePostgres } from '../postgres-tls.ts'
@@ -97,12 +99,16 @@ function listenAddress(input: Input): { host: string; port: number } {
   if (text === undefined) return { host: '127.0.0.1', port: port ?? 0 }
   if (port !== undefined) throw usage('--port or --listen, not both')
   const address = splitAddress(text)
-  const local = /^127\.|^localhost$|^::1$/.test(address.host)
-  if (local || input.flag('insecure-listen-anywhere')) return address
+  if (isLoopback(address.host) || input.flag('insecure-listen-anywhere')) return address
   throw usage(
     `${text} can be reached from other machines`,
     'Choose a loopback address, or say --insecure-listen-anywhere.',
   )
+}
+
+/** `127.example.com` is a name like any other. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (net.isIPv4(host) && host.startsWith('127.'))
 }
 
 async function dial({ settings }: DatabaseAccess): ReturnType<ReturnType<typeof connectTo>> {
