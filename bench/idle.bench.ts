@@ -1,6 +1,6 @@
 // Memory of what idles (design section 11): growth of the proxy's and the agent's resident memory over many quiet sessions of the
-// whole path, and over parked spares in the real pool and the real agent's end. Memory was grown and freed once before, so that
-// what is counted is what stays.
+// whole path, what of a relayed pair lives after a collection, and growth over parked spares in the real pool and the real agent's
+// end. Heaps have grown once before what is counted; resident memory still holds garbage of the beginnings.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,12 +8,13 @@ import { join } from 'node:path'
 import { type Cleanup, openFolder } from '../test/fixtures/files.ts'
 import { type Program, start } from '../test/fixtures/processes.ts'
 import { missing, type Path, PGBENCH, residentBytes, settledBytes, withPath } from './path.ts'
-import { type Figure, median, round, type Scenario, startPart } from './scenario.ts'
+import { type Figure, median, round, runPart, type Scenario, startPart } from './scenario.ts'
 
 const SERVICES = ['pg', 'pg2'] as const
 /** A server takes 300. */
 const PER_SERVICE = 250
 const SPARES = 2000
+const PAIRS = 2000
 /** Code is loaded and heaps have grown by then. */
 const WARM = 1000
 const SPARE_ROUNDS = 3
@@ -22,7 +23,11 @@ const KB = 1024
 export const idle: Scenario = { name: 'idle', run }
 
 async function run(): Promise<readonly Figure[]> {
-  return [...(await spares()), ...(missing() ?? (await withPath(SERVICES, sessions)))]
+  return [
+    ...(await spares()),
+    await relayedPair(),
+    ...(missing() ?? (await withPath(SERVICES, sessions))),
+  ]
 }
 
 async function sessions(path: Path, cleanup: Cleanup): Promise<readonly Figure[]> {
@@ -93,6 +98,23 @@ async function count(path: Path, service: string, wanted: number): Promise<void>
     if (have === wanted) return
     if (performance.now() > endMs) throw new Error(`${have} of ${wanted} sessions of ${service}`)
     await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
+/** Two sockets, two buffers and the relay between them: what the proxy's worker keeps of a session. */
+async function relayedPair(): Promise<Figure> {
+  const sink = await startPart('./sink.ts', [])
+  try {
+    const [bytes = Number.NaN] = await runPart('./idle-relay.ts', [sink.said[1] ?? 0, WARM, PAIRS])
+    return {
+      name: `${PAIRS} idle relayed pairs: proxy, live memory`,
+      value: round(bytes / KB),
+      unit: 'KB per pair',
+      budget: '≤ 10 KB',
+      kept: bytes / KB <= 10,
+    }
+  } finally {
+    await sink.stop()
   }
 }
 

@@ -113,6 +113,8 @@ export class ProxySessions {
     if (session === undefined || session.accepted) return
     session.accepted = true
     session.dial?.leave()
+    // It may hold what the caller waited with, its hello too.
+    session.dial = undefined
     this.#options.audit('session.relay', 'SLR001I', relayFields(session))
   }
 

@@ -28,11 +28,14 @@ export interface RelaySessionOptions {
   ended(reason: string, counters: RelayCounters): void
 }
 
+const NO_BYTES = new Uint8Array(0)
 const NOTHING: RelayCounters = { fromClientBytes: 0, fromTargetBytes: 0 }
 
 export class RelaySession {
-  readonly #options: RelaySessionOptions
-  readonly #client: net.Socket
+  readonly #options: Omit<RelaySessionOptions, 'client' | 'first'>
+  /** Until the relay has it. Then this and the hello are let go: an idle session must not weigh what its beginning did. */
+  #client: net.Socket | undefined
+  #first: Uint8Array
   readonly #deadline: NodeJS.Timeout
   #phase: 'waiting' | 'opening' | 'relaying' | 'ended' = 'waiting'
   #relay: Relay | undefined
@@ -41,11 +44,14 @@ export class RelaySession {
   #tried = 0
 
   constructor(options: RelaySessionOptions) {
-    this.#options = options
-    this.#client = adopt(options.client)
+    const { client: handle, first, ...kept } = options
+    this.#options = kept
+    this.#first = first
     // Unread on purpose: what the client sends after its hello belongs to whoever relays.
-    this.#client.on('error', () => this.#end('client reset'))
-    this.#client.on('close', () => this.#end('client closed'))
+    const client = adopt(handle)
+    client.on('error', () => this.#end('client reset'))
+    client.on('close', () => this.#end('client closed'))
+    this.#client = client
     this.#deadline = setTimeout(
       () => this.#refuse(ALERTS.internalError, 'no agent in time'),
       max('handshakeDeadlineMs'),
@@ -62,12 +68,12 @@ export class RelaySession {
     this.#phase = 'opening'
     this.#spare = spare
     this.#tried++
-    const { open, clock, first } = this.#options
+    const { open, clock } = this.#options
     const expiresAtMs = clock.now() + max('frameClockSkewMs')
     const frame = writeOpen(grant.key, { ...open, spareId: grant.spareId, expiresAtMs })
     spare.cork()
     spare.write(frame)
-    spare.write(first)
+    spare.write(this.#first)
     spare.uncork()
     this.#awaitAnswer(spare, grant)
   }
@@ -85,7 +91,7 @@ export class RelaySession {
   #awaitAnswer(spare: net.Socket, grant: SpareGrant): void {
     const { open } = this.#options
     const to = { spareId: grant.spareId, sessionId: open.sessionId }
-    let held: Uint8Array = new Uint8Array(0)
+    let held: Uint8Array = NO_BYTES
     const silent = setTimeout(() => lost('silent'), max('spareAcceptDeadlineMs'))
     const lost = (how: string): void => {
       clearTimeout(silent)
@@ -133,8 +139,10 @@ export class RelaySession {
     this.#spare = undefined
     clearTimeout(this.#deadline)
     this.#options.accepted()
-    const client = release(this.#client)
+    const client = this.#client === undefined ? undefined : release(this.#client)
     const target = release(spare)
+    this.#client = undefined
+    this.#first = NO_BYTES
     if (client === undefined || target === undefined) {
       for (const side of [client, target]) if (side !== undefined) discard(side.handle)
       this.#end('closed before the relay began')
@@ -149,7 +157,7 @@ export class RelaySession {
 
   #refuse(description: number, reason: string): void {
     if (this.#phase === 'relaying' || this.#phase === 'ended') return
-    this.#client.end(alert(description))
+    this.#client?.end(alert(description))
     this.#end(reason)
   }
 
@@ -160,7 +168,7 @@ export class RelaySession {
     clearTimeout(this.#deadline)
     this.#spare?.destroy()
     this.#spare = undefined
-    if (!relaying) this.#client.destroySoon()
+    if (!relaying) this.#client?.destroySoon()
     this.#options.ended(reason, this.#relay?.counters() ?? NOTHING)
   }
 }
