@@ -113,33 +113,47 @@ function start(context: TestContext): Rig {
       } as const
       links.up(up, thread)
     },
-    async park() {
-      const orders = thread
-        .of('to-agent')
-        .flatMap(({ frame }) => (frame.type === 'tickets' ? frame.tickets : []))
-      const reading = readPreface(orders[presented++]?.preface ?? HELLO)
-      if (reading.verdict !== 'preface') throw new Error('no spare was ordered')
-      const { outer, inner } = await pair(context)
-      inner.removeAllListeners('error')
-      assert.equal(links.park(inner, reading.preface), true)
-      return outer
-    },
-    async call(name) {
-      const { outer, inner } = await pair(context)
-      const released = release(inner)
-      assert.ok(released)
-      sessions.open({
-        handle: released.handle,
-        first: HELLO,
-        serverName: name,
-        protocol: 'line',
-        stage: '',
-        source: { address: '127.0.0.1', port: outer.localPort ?? 0, trusted: true },
-      })
-      return outer
-    },
+    park: () => present(context, links, thread, presented++),
+    call: (name) => callAs(context, sessions, name),
   }
   return rig
+}
+
+/** Parks the spare of the order with this number; resolves with the agent's end. */
+async function present(
+  context: TestContext,
+  links: ProxyLinks,
+  thread: FakeThread<ToProxyWorker>,
+  at: number,
+): Promise<net.Socket> {
+  const orders = thread
+    .of('to-agent')
+    .flatMap(({ frame }) => (frame.type === 'tickets' ? frame.tickets : []))
+  const reading = readPreface(orders[at]?.preface ?? HELLO)
+  if (reading.verdict !== 'preface') throw new Error('no spare was ordered')
+  const { outer, inner } = await pair(context)
+  inner.removeAllListeners('error')
+  assert.equal(links.park(inner, reading.preface), true)
+  return outer
+}
+
+async function callAs(
+  context: TestContext,
+  sessions: ProxySessions,
+  name: string,
+): Promise<net.Socket> {
+  const { outer, inner } = await pair(context)
+  const released = release(inner)
+  assert.ok(released)
+  sessions.open({
+    handle: released.handle,
+    first: HELLO,
+    serverName: name,
+    protocol: 'line',
+    stage: '',
+    source: { address: '127.0.0.1', port: outer.localPort ?? 0, trusted: true },
+  })
+  return outer
 }
 
 const KEY: TicketKey = { id: 3, key: randomBytes(32), notAfterMs: Number.MAX_SAFE_INTEGER }
