@@ -1,10 +1,8 @@
 // The process under test of the idle bench's relay: pairs of sockets in the real relay, and what of them lives after a collection.
-// Arguments: port of an echo, how many pairs to warm up with, how many more. Says the live bytes of one pair.
+// Needs --expose-gc. Arguments: port of an echo, how many pairs to warm up with, how many more. Says the live bytes of one pair.
 
 import { once } from 'node:events'
 import net from 'node:net'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 
 import { portOf } from '../test/fixtures/net.ts'
 import { release } from '../workers/handover.ts'
@@ -13,8 +11,6 @@ import { startPart } from './scenario.ts'
 
 const [target = '', warm = '', count = ''] = process.argv.slice(2)
 const relays: Relay[] = []
-setFlagsFromString('--expose-gc')
-const collect: unknown = runInNewContext('gc')
 
 async function join(client: net.Socket): Promise<void> {
   const socket = net.connect({ port: Number(target), host: '127.0.0.1', allowHalfOpen: true })
@@ -25,9 +21,10 @@ async function join(client: net.Socket): Promise<void> {
 }
 
 function liveBytes(): number {
-  if (typeof collect !== 'function') throw new Error('there is no gc')
+  const { gc } = globalThis
+  if (gc === undefined) throw new Error('start it with --expose-gc')
   // Twice: what the first one finalises is freed by the second.
-  for (let i = 0; i < 2; i++) Reflect.apply(collect, undefined, [])
+  for (let i = 0; i < 2; i++) gc()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
