@@ -1,0 +1,14 @@
+// A thousand short sessions leave nothing behind in proxy and agent; leaks.full.test.ts has the five thousand of the order.
+
+import { it } from 'node:test'
+
+import { LeakRig } from '../fixtures/leaks.ts'
+
+const SESSIONS = 1000
+/** Young generations come and go by this much; a leak of 64 KB per session would show. */
+const RSS_GROWTH_MB = 64
+
+it('gives back descriptors, heap and counts after a thousand short sessions', async (context) => {
+  const rig = await LeakRig.start(context)
+  await rig.check(SESSIONS, RSS_GROWTH_MB)
+})
