@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, rejects } from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
+import type { DbCertificate } from '../../control/api/messages.ts'
 import { EXIT } from '../exit.ts'
 import { type FakePostgres, fakePostgres, greeting, makePki } from '../fake-postgres.fixture.ts'
 import {
@@ -36,14 +37,19 @@ async function scene(t: TestContext): Promise<Scene> {
   const proxy = `127.0.0.1:${database.port}`
   const control = new FakeControl({
     databases: () => ({ items: [] }),
-    'certificate-db': ({ publicKey }) => ({
-      certificate: userCertificate(tools.clock, {}, HOUR_MS, publicKey),
-      serverName: SERVER_NAME,
-      target: { name: 'orders', protocol: 'postgres' },
-      proxies: [proxy],
-      targetCas: [PKI.ca],
-      expiresAtMs: tools.clock.now() + HOUR_MS,
-    }),
+    'certificate-db': async ({ publicKey }) => {
+      // Long enough for all who wait to ask, if each of them did.
+      for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
+      return certificateFor(publicKey)
+    },
+  })
+  const certificateFor = (publicKey: string): DbCertificate => ({
+    certificate: userCertificate(tools.clock, {}, HOUR_MS, publicKey),
+    serverName: SERVER_NAME,
+    target: { name: 'orders', protocol: 'postgres' },
+    proxies: [proxy],
+    targetCas: [PKI.ca],
+    expiresAtMs: tools.clock.now() + HOUR_MS,
   })
   const interrupt = Promise.withResolvers<void>()
   const listening = Promise.withResolvers<number>()
