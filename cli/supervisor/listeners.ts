@@ -13,6 +13,11 @@ interface HandleFactory {
   _createServerHandle(address: string, port: number, addressType: 4 | 6): BoundHandle | number
 }
 
+interface TcpHandle {
+  readonly getsockname: (this: object, into: object) => number
+  readonly close: (this: object) => void
+}
+
 /** `host:port`, `[v6]:port` or `:port` (all addresses) split into its parts. */
 export function splitAddress(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text)
@@ -28,10 +33,19 @@ export function bind(address: string): BoundHandle {
   const { host, port } = splitAddress(address)
   const factory = net as unknown as HandleFactory
   const handle = factory._createServerHandle(host, port, net.isIPv6(host) ? 6 : 4)
-  if (typeof handle !== 'number') return handle
-  throw new ProxyError('config.invalid', `cannot listen on ${address}: ${reason(handle)}`, {
+  const failure = typeof handle === 'number' ? handle : lateFailure(handle)
+  if (typeof handle !== 'number' && failure === 0) return handle
+  throw new ProxyError('config.invalid', `cannot listen on ${address}: ${reason(failure)}`, {
     next: 'Choose another address in sluice.yaml (`web_listen_addr`, `listen_addr`), or start as root for ports below 1024.',
   })
+}
+
+/** libuv keeps "in use" to itself until somebody asks for the address or listens; a role would stumble over it. */
+function lateFailure(handle: BoundHandle): number {
+  const { getsockname, close } = handle as TcpHandle
+  const code = getsockname.call(handle, {})
+  if (code !== 0) close.call(handle)
+  return code
 }
 
 function reason(code: number): string {
