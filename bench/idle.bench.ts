@@ -112,7 +112,7 @@ async function relayedPair(): Promise<Figure> {
     const child = fork(new URL('./idle-relay.ts', import.meta.url), args, options)
     const said: unknown = (await once(child, 'message'))[0]
     child.kill('SIGKILL')
-    const [bytes]: unknown[] = Array.isArray(said) ? said : []
+    const bytes: unknown = Array.isArray(said) ? said.at(0) : undefined
     const pairKb = Number(bytes) / KB
     return {
       name: `${PAIRS} idle relayed pairs: proxy, live memory`,

@@ -100,23 +100,23 @@ function start(context: TestContext): Rig {
     audited,
     locks: [],
     lockRevision: 1,
-    link() {
-      const source = { address: '127.0.0.1', port: 1, trusted: true }
-      const key = randomBytes(32)
-      const up = {
-        kind: 'link-up',
-        agentId: AGENT,
-        key,
-        services: [],
-        version: '1',
-        source,
-      } as const
-      links.up(up, thread)
-    },
+    link: () => links.up(linkUp(), thread),
     park: () => present(context, links, thread, presented++),
     call: (name) => callAs(context, sessions, name),
   }
   return rig
+}
+
+function linkUp(): Extract<FromProxyWorker, { kind: 'link-up' }> {
+  const source = { address: '127.0.0.1', port: 1, trusted: true }
+  return {
+    kind: 'link-up',
+    agentId: AGENT,
+    key: randomBytes(32),
+    services: [],
+    version: '1',
+    source,
+  }
 }
 
 /** Parks the spare of the order with this number; resolves with the agent's end. */
