@@ -389,9 +389,9 @@ export const LIMITS = {
     'Changes sent over one inventory base, then a new base.',
   ) as Limit,
   inventoryChangeTargetsMax: limit(
-    250,
+    100,
     'count',
-    'Targets in one inventory change, a few ms of a receiver’s event loop; more make a new base.',
+    'Targets in one inventory change; beyond that a new base holds a receiver’s event loop for less.',
   ) as Limit,
   snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 
