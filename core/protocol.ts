@@ -56,7 +56,7 @@ export type Recognition =
       readonly consumed: number
       readonly stage: string
     }
-  /** A message without an identity that must reach a live session (PostgreSQL CancelRequest). */
+  /** A message without an identity that must reach a live session (PostgreSQL CancelRequest). `key` names the session. */
   | { readonly verdict: 'signal'; readonly key: Uint8Array }
   | { readonly verdict: 'mine' }
 
@@ -68,6 +68,8 @@ export type SessionEvent =
       readonly stage: string
       readonly target?: TargetRef
       readonly nowMs: number
+      /** Absent: nothing can reach this session from outside of it. */
+      readonly signal?: SignalIdentity
     }
   /** TLS is up. A client without `peer` is to be refused: with `refusal` when the performer knows why (expired, locked, over a limit). */
   | {
@@ -76,6 +78,8 @@ export type SessionEvent =
       readonly peer?: Peer
       readonly alpn?: string
       readonly refusal?: Refusal
+      /** Target side: the hash of the server's certificate (RFC 5929, tls-server-end-point), for logins bound to the channel. */
+      readonly endPoint?: Uint8Array
     }
   | { readonly kind: 'authorized'; readonly right: Authorized }
   /** The target is connected and logged in: bytes from it follow. */
@@ -87,6 +91,14 @@ export type SessionEvent =
   /** The session must end now, for a reason the person is told: lock, deadline, idle, drain. */
   | { readonly kind: 'evict'; readonly refusal: Refusal }
   | { readonly kind: 'time'; readonly nowMs: number }
+
+/** What a session is called by messages that come on a connection of their own (PostgreSQL: process id and secret key). */
+export interface SignalIdentity {
+  /** 12 bits of proxy, 20 bits of slot; never 0. */
+  readonly handle: number
+  /** Random bytes, enough for any key the protocol shows (256 bits). */
+  readonly secret: Uint8Array
+}
 
 /** The verified other end of a TLS connection. */
 export interface Peer {
@@ -111,6 +123,10 @@ export type Action =
    */
   | { readonly kind: 'ready'; readonly first?: Uint8Array }
   | { readonly kind: 'wake-at'; readonly atMs: number }
+  /** This connection brought a message for another session (a cancel inside TLS). Nobody answers; `end` follows. */
+  | { readonly kind: 'signal'; readonly key: Uint8Array }
+  /** From now on a signal with the key `shown` is for this session, and its target is told `real` (`FramedProtocol.signal`). */
+  | { readonly kind: 'signal-key'; readonly shown: Uint8Array; readonly real: Uint8Array }
   | { readonly kind: 'audit'; readonly code: string; readonly fields: AuditFields }
   /** Write out what was sent, then end both sides. From an agent half before `ready`: the dial failed, and `reason` says why. */
   | { readonly kind: 'end'; readonly reason: string }
@@ -153,6 +169,34 @@ export interface FramedSession {
   refuse(refusal: Refusal, out: Out): void
 }
 
+/** One thing that audit and recording hear of a session: `code` is a row of core/audit/catalogue.ts. */
+export interface Observation {
+  readonly code: string
+  readonly fields: AuditFields
+}
+
+/**
+ * Makes statements of a session's notes: what was asked, with which parameters, what came of it, how long it took. One per session,
+ * pure and bounded. An observation is reported before the bytes that complete it pass on; secrets in statements are redacted here.
+ */
+export interface Observer {
+  /**
+   * The arguments of `Out.note`, and the monotonic time (milliseconds, fractions count). False: as many statements are without
+   * an answer as the protocol's limit allows, or one cannot be attributed: nothing was taken, and it may be offered again once
+   * the target has answered. Notes of the target's are always taken.
+   */
+  note(
+    code: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    rest: number,
+    atMs: number,
+  ): boolean
+  /** The session is over: reports what was never answered. */
+  end(atMs: number): void
+}
+
 /** What the agent half is told about the target it logs in to. Secrets come as values, never through the environment. */
 export interface TargetLogin {
   readonly right: Authorized
@@ -161,6 +205,10 @@ export interface TargetLogin {
   readonly certificate: boolean
   readonly tls: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
   readonly servername: string
+  /** A stored password of this principal; absent: none, and a target that asks for one is not logged in to. */
+  readonly password?: string
+  /** Random bytes for nonces: a protocol draws none. */
+  readonly random: Uint8Array
 }
 
 interface Common {
@@ -179,6 +227,10 @@ export interface FramedProtocol extends Common {
   session(): FramedSession
   /** Target side: from connect to `ready`. */
   agent(login: TargetLogin): FramedSession
+  /** Statements of a session for audit and recording; absent: the protocol has none. */
+  observer?(report: (observation: Observation) => void): Observer
+  /** Target side of a signal: from connect until the target was told `real`, then `ready`. Its `opening` is empty. */
+  signal?(login: TargetLogin, real: Uint8Array): FramedSession
 }
 
 /** What a streaming session may ask of its thread. The same services perform.ts carries out for framed ones. */

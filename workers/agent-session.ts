@@ -130,7 +130,14 @@ export class AgentSession implements PerformServices {
     if (answer.what !== 'db-client') throw dialFailed(answer)
     const socket = await connect(target, signal)
     const { mode, serverName } = target.tls
-    const login = { right, opening, certificate: true, tls: mode, servername: serverName }
+    const login = {
+      right,
+      opening,
+      certificate: true,
+      tls: mode,
+      servername: serverName,
+      random: this.random(LOGIN_RANDOM_BYTES),
+    }
     const tls = mode === 'off' ? undefined : targetTls(target, trust.snapshot, answer.certificate)
     return { socket, login, ...(tls === undefined ? {} : { tls }) }
   }
@@ -144,6 +151,12 @@ export class AgentSession implements PerformServices {
     if (name === undefined) this.log.error('a session names an audit event nobody knows', { code })
     else this.#audit(name, code, { ...this.#sessionFields(right), ...fields })
   }
+
+  readonly random = (bytes: number): Uint8Array => randomBytes(bytes)
+
+  signal(): void {}
+
+  signalKey(): void {}
 
   /** The session is over: tells the log, gives the lease back. */
   ended(reason: string): void {
@@ -299,6 +312,9 @@ export class AgentSession implements PerformServices {
     this.#options.send({ kind: 'audit', name, code, fields })
   }
 }
+
+/** For the nonces of one login: a SCRAM nonce has 18. */
+const LOGIN_RANDOM_BYTES = 32
 
 /** Events a protocol may report by code. */
 const EVENT_NAMES: Readonly<Record<string, string>> = {

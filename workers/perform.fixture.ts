@@ -80,6 +80,9 @@ export async function performRig(t: TestContext, options: RigOptions = {}): Prom
     dial: () => dialled(port, right),
     tap: openTap,
     audit: () => {},
+    random: (bytes) => new Uint8Array(bytes),
+    signal: () => {},
+    signalKey: () => {},
     ...options.services,
   }
   const start = { stage: '', target: ORDERS.ref, first: new Uint8Array(0), ...options.start }
@@ -112,5 +115,6 @@ async function dialled(port: number, right: Authorized): Promise<Dialled> {
   await once(socket, 'connect')
   const opening = Buffer.from(HELLO)
   const servername = 'orders.test'
-  return { socket, login: { right, opening, certificate: false, tls: 'off', servername } }
+  const random = new Uint8Array(32)
+  return { socket, login: { right, opening, certificate: false, tls: 'off', servername, random } }
 }

@@ -24,6 +24,7 @@ import { watchLinger } from './linger.ts'
 import { watchRight } from './right-deadlines.ts'
 import type { RightDeadline } from './right-deadlines.ts'
 import type { PerformServices, Session, SessionCounters, SessionStart } from './session.ts'
+import { securedEvent, startEvent } from './session-event.ts'
 import { SideStream } from './side.ts'
 import { reachTarget } from './target-login.ts'
 import { Deadlines } from './timers.ts'
@@ -97,15 +98,14 @@ class Performer implements Session {
   }
 
   start(client: net.Socket, start: SessionStart): void {
-    const { stage, target, first, denial } = start
-    const nowMs = this.#services.clock.now()
+    const { clock, random } = this.#services
     this.#deadlines.after('login', max('handshakeDeadlineMs'), () =>
       this.#refuse('limit', 'the login took too long', 'Try again.'),
     )
-    this.#sides.client.hold(first)
+    this.#sides.client.hold(start.first)
     this.#sides.client.attach(client)
-    this.#tell({ kind: 'start', stage, nowMs, ...(target === undefined ? {} : { target }) })
-    if (denial !== undefined) this.#say(denial)
+    this.#tell(startEvent(start, clock.now(), random))
+    if (start.denial !== undefined) this.#say(start.denial)
   }
 
   evict(refusal: Refusal): void {
@@ -213,6 +213,10 @@ class Performer implements Session {
         )
       case 'audit':
         return this.#services.audit(action.code, action.fields, this.#right)
+      case 'signal':
+        return this.#services.signal(action.key)
+      case 'signal-key':
+        return this.#services.signalKey(action.shown, action.real, this.#right)
       case 'end':
         return this.#end(action.reason)
       case 'ready':
@@ -225,7 +229,7 @@ class Performer implements Session {
     if (plain === undefined) throw new Error('a session upgrades its client only')
     this.#handshaking = plain.socket
     this.#await(this.#services.secureClient(plain.socket, plain.rest), 'TLS failed', (secured) => {
-      const { socket, peer, alpn, refusal } = secured
+      const { socket, peer } = secured
       if (this.#over()) {
         socket.destroy()
         return
@@ -233,13 +237,7 @@ class Performer implements Session {
       this.#handshaking = undefined
       this.#peer = peer
       this.#sides.client.attach(socket)
-      this.#tell({
-        kind: 'tls',
-        side: 'client',
-        ...(peer === undefined ? {} : { peer }),
-        ...(alpn === undefined ? {} : { alpn }),
-        ...(refusal === undefined ? {} : { refusal }),
-      })
+      this.#tell(securedEvent(secured))
     })
   }
 

@@ -20,6 +20,8 @@ export interface SessionStart {
   readonly first: Uint8Array
   /** Said in the client's protocol instead of serving it. */
   readonly denial?: Refusal
+  /** What signals for this session are named by; 0 or absent: none reaches it. */
+  readonly signalHandle?: number
 }
 
 /** A client whose TLS is up. Without `peer` it is refused, with `refusal` when it is known why. */
@@ -43,6 +45,12 @@ export interface PerformServices {
   readonly dial: (right: Authorized, opening: Uint8Array, signal: AbortSignal) => Promise<Dialled>
   readonly tap: (right: Authorized) => Tap
   readonly audit: (code: string, fields: AuditFields, right: Authorized | undefined) => void
+  /** Random bytes for a session's secrets. */
+  readonly random: (bytes: number) => Uint8Array
+  /** A message for another session came on this connection. Never answers, never throws. */
+  readonly signal: (key: Uint8Array) => void
+  /** This session is reached by signals with `shown` from now on; its target is told `real`. Without a right: not at all. */
+  readonly signalKey: (shown: Uint8Array, real: Uint8Array, right: Authorized | undefined) => void
 }
 
 export interface SessionCounters {

@@ -183,6 +183,8 @@ class LoginRun {
         return this.#services.audit(action.code, action.fields)
       case 'authorize':
       case 'dial':
+      case 'signal':
+      case 'signal-key':
       case 'wake-at':
         throw new Error(`an agent half may not ask for ${action.kind}`)
     }

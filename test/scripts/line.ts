@@ -16,6 +16,7 @@ const login = {
   certificate: true,
   tls: 'off',
   servername: 'db.internal',
+  random: new Uint8Array(32),
 } as const
 
 export const lineScripts: FramedScripts = {

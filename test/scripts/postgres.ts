@@ -62,7 +62,8 @@ export function sessionSteps(recorded: readonly Recorded[]): Step[] {
 }
 
 export function loginOf(opening: Uint8Array, tls: TargetLogin['tls'] = 'verify-full'): TargetLogin {
-  return { right, opening, certificate: true, tls, servername: 'db.internal' }
+  const random = new Uint8Array(32)
+  return { right, opening, certificate: true, tls, servername: 'db.internal', random }
 }
 
 /** What the server said before the client's first message. */
