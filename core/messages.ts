@@ -3,6 +3,7 @@
 // clone strips them.
 
 import type { TargetRef } from './identity.ts'
+import type { StoredPassword } from './protocol.ts'
 import type { LightSnapshot, LockSet } from './snapshot.ts'
 import type { LinkFrame } from './tunnel/link.ts'
 import type { OpenFrame } from './tunnel/open.ts'
@@ -158,6 +159,8 @@ export interface DbClientCertificate {
   /** PEM. */
   readonly certificate: string
   readonly key: string
+  /** For a database user whose password control keeps. */
+  readonly stored?: StoredPassword
 }
 
 /** A question a worker puts to its main thread; answered by one `answer` with the same id. */

@@ -197,6 +197,14 @@ export interface Observer {
   end(atMs: number): void
 }
 
+/** How a stored password may be proved. SCRAM shows nothing of it; the others nearly or wholly do, so somebody must have allowed them. */
+export type PasswordMethod = 'scram' | 'md5' | 'cleartext'
+
+export interface StoredPassword {
+  readonly password: string
+  readonly methods: readonly PasswordMethod[]
+}
+
 /** What the agent half is told about the target it logs in to. Secrets come as values, never through the environment. */
 export interface TargetLogin {
   readonly right: Authorized
@@ -206,7 +214,7 @@ export interface TargetLogin {
   readonly tls: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
   readonly servername: string
   /** A stored password of this principal; absent: none, and a target that asks for one is not logged in to. */
-  readonly password?: string
+  readonly stored?: StoredPassword
   /** Random bytes for nonces: a protocol draws none. */
   readonly random: Uint8Array
 }

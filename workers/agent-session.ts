@@ -136,6 +136,7 @@ export class AgentSession implements PerformServices {
       certificate: true,
       tls: mode,
       servername: serverName,
+      ...(answer.certificate.stored === undefined ? {} : { stored: answer.certificate.stored }),
       random: this.random(LOGIN_RANDOM_BYTES),
     }
     const tls = mode === 'off' ? undefined : targetTls(target, trust.snapshot, answer.certificate)
