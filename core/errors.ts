@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   'limit.exceeded': 'A named limit was reached; the message names it.',
   'login.failed': 'User name, password or one-time code is wrong.',
   'login.locked': 'A lock is in force.',
+  'permit.forged': 'A permit beside a forwarded certificate was not signed by control.',
   'policy.denied': 'Policy denied the request; the message carries the decision id.',
   'protocol.violation': 'Bytes that the protocol does not allow at this point.',
   'resource.conflict': 'The resource changed since it was read (compare-and-swap failed).',

@@ -78,6 +78,16 @@ export const LIMITS = {
     'Pause before a host certificate that could not be renewed is tried again.',
   ) as Limit,
   hostCertTtlMs: limit(7 * DAY, 'ms', 'Host certificates; renewed at a third.') as Limit,
+  permitTtlMaxMs: limit(
+    HOUR,
+    'ms',
+    'A permit: how long a proxy may bring one certificate to one target without asking again.',
+  ) as Limit,
+  permitBytesMax: limit(
+    2 * KB,
+    'bytes',
+    'A permit: signature, fingerprint, ids, and the longest target name.',
+  ) as Limit,
   dbClientCertTtlMs: limit(
     DAY,
     'ms',

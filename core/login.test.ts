@@ -164,6 +164,47 @@ describe('authorize', () => {
     )
   })
 
+  it('takes a permit for the route that a login certificate lacks, and judges the rest as ever', () => {
+    const { route: _, ...identity } = peer().identity
+    const login = { ...peer(), identity }
+    const permit = { certificate: '00', target: REF, proxyId: 'proxy-1', expiresAtMs: NOW + 500 }
+    const context = { ...CONTEXT, serverIds: ['agent-1', 'proxy-1'], permit }
+    const given = authorize(login, ACCESS, TARGET, snapshot(), context)
+    assert.ok(Authorized.holds(given.right))
+
+    const with_ = (over: Partial<typeof permit>): LoginContext => ({
+      ...context,
+      permit: { ...permit, ...over },
+    })
+    for (const [wrong, reason] of [
+      [with_({ certificate: '01' }), /another certificate/],
+      [with_({ target: { ...REF, name: 'payroll' as 'orders' } }), /another target/],
+      [with_({ proxyId: 'proxy-2' }), /another proxy/],
+      [with_({ expiresAtMs: NOW }), /expired/],
+      [with_({ expiresAtMs: NOW + 3_660_001 }), /longer/],
+      [{ ...context, serverIds: ['agent-1'] }, /another proxy/],
+    ] as const)
+      assert.match(refused(login, {}, ACCESS, wrong).reason, reason)
+    const elsewhere = { ...ACCESS, target: { kind: 'db', name: 'x' } } as const
+    assert.match(refused(login, {}, elsewhere, context).reason, /another target/)
+
+    assert.equal(refused(login, { roles: [] }, ACCESS, context).kind, 'policy')
+    assert.equal(refused(login, {}, { ...ACCESS, principal: 'root' }, context).kind, 'policy')
+    const expired = { ...login, facts: { ...login.facts, notAfterMs: NOW } }
+    assert.equal(refused(expired, {}, ACCESS, context).kind, 'expired')
+    const lock = { name: 'l', target: { server_id: 'proxy-1' }, createdAtMs: 0 }
+    assert.equal(refused(login, { lockSet: { locks: [lock] } }, ACCESS, context).kind, 'lock')
+  })
+
+  it('does not let a permit widen a certificate that is routed elsewhere, or to one database user', () => {
+    const permit = { certificate: '00', target: REF, proxyId: 'agent-1', expiresAtMs: NOW + 500 }
+    const context = { ...CONTEXT, permit }
+    const elsewhere = peer({ route: { kind: 'db', name: 'payroll' } })
+    assert.match(refused(elsewhere, {}, ACCESS, context).reason, /not for this database/)
+    const other = { ...ACCESS, principal: 'root' }
+    assert.match(refused(peer(), {}, other, context).reason, /another database user/)
+  })
+
   it('refuses another user or database name than the certificate was asked for', () => {
     assert.match(
       refused(peer(), {}, { ...ACCESS, principal: 'root' }).reason,

@@ -14,11 +14,12 @@ import {
   sessionSubject,
   userGenerationKey,
 } from './policy/locks.ts'
+import { type Permit, permitProblem } from './permit.ts'
 import type { MergedOptions } from './policy/options.ts'
 import { lockModeOf, withCluster } from './policy/options.ts'
 import { policyRefusal } from './policy/refusal.ts'
 import type { Access, Grant, Peer, Refusal } from './protocol.ts'
-import type { Snapshot, Target } from './snapshot.ts'
+import type { ClusterConfig, Snapshot, Target } from './snapshot.ts'
 
 /** What this process knows besides the peer. */
 export interface LoginContext {
@@ -30,6 +31,15 @@ export interface LoginContext {
   readonly keySha256: string
   /** Ids of the hosts the session runs through, as far as known: this agent, the proxy. A lock on one of them refuses. */
   readonly serverIds: readonly string[]
+  /** Read and verified (core/permit.ts): stands for the route of a certificate that has none. */
+  readonly permit?: Permit
+}
+
+export type SessionMode = 'relay' | 'terminate'
+
+/** The mode that the cluster's sessions have: recordings of proxies are made where a proxy can read. */
+export function modeInForce({ recording }: ClusterConfig): SessionMode {
+  return recording === 'proxy' || recording === 'proxy-sync' ? 'terminate' : 'relay'
 }
 
 export type LoginOutcome =
@@ -182,6 +192,8 @@ function checkRoute(wish: Wish): CheckFailed | undefined {
   const { access, target } = wish
   const { route } = wish.peer.identity
   const { kind, name } = target.ref
+  if (route === undefined && wish.context.permit !== undefined)
+    return checkPermit(wish, wish.context.permit)
   const here =
     route?.kind === kind &&
     route.name === name &&
@@ -215,6 +227,17 @@ function checkRoute(wish: Wish): CheckFailed | undefined {
   return undefined
 }
 
+/** A certificate with a route needs no permit, and none widens it. */
+function checkPermit(wish: Wish, permit: Permit): CheckFailed | undefined {
+  const { access, target, peer, context } = wish
+  const { fingerprint } = peer.facts
+  const resolved = access.target.kind === target.ref.kind && access.target.name === target.ref.name
+  const problem = resolved
+    ? permitProblem(permit, { ...context, fingerprint, target: target.ref })
+    : 'the permit is for another target'
+  return problem === undefined ? undefined : failed(wish, 'identity', 'identity', problem, AGAIN)
+}
+
 function checkLocks(wish: Wish): CheckFailed | undefined {
   const { identity, facts } = wish.peer
   const { nowMs, keySha256, serverIds } = wish.context
@@ -242,6 +265,7 @@ function checkFresh(wish: Wish): CheckFailed | undefined {
 
 const LOG_IN = 'Log in again with "tsh login".'
 const DB_LOGIN = 'Get a certificate for it with "tsh db login".'
+const AGAIN = 'Connect again.'
 const CHECK_CLOCK = 'Check the clock of your machine.'
 const ASK = 'Ask an administrator.'
 const TRY_LATER = 'Try again when control is back.'

@@ -45,6 +45,8 @@ export interface HostRequest {
   readonly ttlMs: number
   /** More names, each one label below the cluster. */
   readonly dnsNames?: readonly string[]
+  /** Proxies only: the host of its public address, a DNS name or an address (core/cert/public-name.ts). */
+  readonly publicHost?: string
   /**
    * Control asks for itself. Only then may the role be `control`, and must be: what a joining process wrote into its
    * request cannot become a control certificate by an oversight in a route.
@@ -99,6 +101,8 @@ export interface SignerApi {
   dbServer(request: DbServerRequest): Promise<Issued>
   /** Ed25519 by the snapshot key over `sluice:<type>:v1`, a line feed and the body. */
   signSnapshot(request: SnapshotRequest): Promise<Uint8Array>
+  /** Ed25519 by the snapshot key; the body is `permitBody(…)` of core/permit.ts, of at most permitTtlMaxMs, and nothing else. */
+  signPermit(body: Uint8Array): Promise<Uint8Array>
   /** Ed25519 by the audit key; the body is `checkpointBody(…)` of core/cert/signed.ts, and nothing else. */
   signCheckpoint(body: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>

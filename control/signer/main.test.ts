@@ -11,6 +11,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { buildCsr } from '../../core/cert/csr.ts'
 import { generateKey } from '../../core/cert/key.ts'
 import { checkpointBody, verifySigned } from '../../core/cert/signed.ts'
+import { permitBody } from '../../core/permit.ts'
 import { FakeClock } from '../../core/clock.ts'
 import { errorCode, ProxyError } from '../../core/errors.ts'
 import { silentLogger } from '../../core/log.ts'
@@ -62,6 +63,7 @@ describe('over the socket', () => {
     const issued = await Promise.all([
       client.user({ identity: userIdentity(), spki, ttlMs: HOUR }),
       client.host({ identity: agent, csr, ttlMs: HOUR, dnsNames: [`n.${CLUSTER}`] }),
+      client.host({ identity: systemIdentity('proxy'), csr, ttlMs: HOUR, publicHost: 'a.example' }),
       client.host({ identity: systemIdentity('control'), csr, ttlMs: HOUR, self: true }),
       client.target({ names, csr, agentId: agent.id }),
       client.dbClient({ target: 'orders', principal: 'reader', spki, ttlMs: HOUR }),
@@ -69,7 +71,9 @@ describe('over the socket', () => {
       client.dbServer({ hosts: ['localhost'], spki, ttlMs: HOUR }),
     ])
     const cas = issued.map(({ ca }) => ca)
-    assert.deepEqual(cas, ['user', 'host', 'host', 'target', 'db_client', 'db_client', 'db'])
+    const machines = ['host', 'host', 'host', 'target']
+    assert.deepEqual(cas, ['user', ...machines, 'db_client', 'db_client', 'db'])
+    assert.ok(Buffer.from(issued[2]?.certificate ?? []).includes('a.example'))
     assert.equal(new Set(issued.map(({ facts }) => facts.serial)).size, issued.length)
     assert.equal(issued[0]?.facts.notAfterMs, clock.now() + HOUR)
   })
@@ -84,6 +88,13 @@ describe('over the socket', () => {
     assert.ok(
       verifySigned('checkpoint', checkpoint, await client.signCheckpoint(checkpoint), audit),
     )
+    const permit = permitBody({
+      certificate: '0'.repeat(64),
+      target: { kind: 'db', name: 'orders' },
+      proxyId: systemIdentity('proxy').id,
+      expiresAtMs: clock.now() + HOUR,
+    })
+    assert.ok(verifySigned('permit', permit, await client.signPermit(permit), snapshot))
   })
 
   test('a refusal keeps its code and its sentence', async (t) => {

@@ -31,6 +31,7 @@ export type SignerRequest =
   | ({ readonly kind: 'db_client' } & DbClientRequest)
   | ({ readonly kind: 'db_server' } & DbServerRequest)
   | ({ readonly kind: 'sign-snapshot' } & SnapshotRequest)
+  | { readonly kind: 'sign-permit'; readonly body: Uint8Array }
   | { readonly kind: 'sign-checkpoint'; readonly body: Uint8Array }
 
 export type SignerAnswer =
@@ -68,6 +69,7 @@ export function signerApi(carrier: Carrier): SignerApi {
     dbClient: (request) => issued({ ...request, kind: 'db_client' }),
     dbServer: (request) => issued({ ...request, kind: 'db_server' }),
     signSnapshot: (request) => signature({ ...request, kind: 'sign-snapshot' }),
+    signPermit: (body) => signature({ kind: 'sign-permit', body }),
     signCheckpoint: (body) => signature({ kind: 'sign-checkpoint', body }),
     close: () => carrier.close(),
   }
@@ -141,6 +143,7 @@ function readRequest(reader: Reader): SignerRequest {
       if (type === undefined) throw unread('there is no such type of signed message')
       return { kind, type, body: reader.bytes('body') }
     }
+    case 'sign-permit':
     case 'sign-checkpoint':
       return { kind, body: reader.bytes('body') }
     default:
@@ -166,6 +169,7 @@ function readHost(reader: Reader): HostRequest {
     csr: reader.bytes('csr'),
     ttlMs: reader.count('ttlMs'),
     ...(reader.has('dnsNames') ? { dnsNames: reader.texts('dnsNames') } : {}),
+    ...(reader.has('publicHost') ? { publicHost: reader.text('publicHost') } : {}),
     ...(reader.has('self') ? { self: reader.flag('self') } : {}),
   }
 }

@@ -10,6 +10,7 @@ import {
 import { sameBytes, type Signer } from '../../core/cert/key.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { max } from '../../core/limits.ts'
+import { readPermitBody } from '../../core/permit.ts'
 import type { SignerApi, SnapshotRequest } from './api.ts'
 import { type AuthoritySet, openAuthorities, publicAuthorities } from './authority.ts'
 import { openKeyFiles } from './keys.ts'
@@ -68,6 +69,8 @@ function answer(set: AuthoritySet, request: SignerRequest, nowMs: number): Signe
       return { kind: 'issued', issued: issueDbServer(set, request, nowMs) }
     case 'sign-snapshot':
       return { kind: 'signature', signature: signSnapshot(set.snapshot, request) }
+    case 'sign-permit':
+      return { kind: 'signature', signature: signPermit(set.snapshot, request.body, nowMs) }
     case 'sign-checkpoint':
       return { kind: 'signature', signature: signCheckpoint(set.audit, request.body) }
   }
@@ -77,6 +80,16 @@ function signSnapshot(key: Signer, { type, body }: SnapshotRequest): Uint8Array 
   if (!SNAPSHOT_TYPES.includes(type)) throw refused('there is no such type of signed message')
   if (body.length > max('snapshotBytesMax')) throw refused('the message is too long')
   return signAs(key, type, body)
+}
+
+/** The body must be the canonical text of a permit that ends in time, so that the key signs nothing else under this name. */
+function signPermit(key: Signer, body: Uint8Array, nowMs: number): Uint8Array {
+  const permit = readPermitBody(body)
+  if (permit === undefined) throw refused('it is no permit')
+  const leftMs = permit.expiresAtMs - nowMs
+  if (leftMs <= 0 || leftMs > max('permitTtlMaxMs'))
+    throw refused(`a permit lasts at most ${max('permitTtlMaxMs')} ms`)
+  return signAs(key, 'permit', body)
 }
 
 /** The body must be the canonical text of a checkpoint, so that the audit key signs nothing else. */

@@ -11,6 +11,7 @@ import { generateKey } from '../../core/cert/key.ts'
 import { attributeValues } from '../../core/cert/name.ts'
 import { OID } from '../../core/cert/oid.ts'
 import { writePem } from '../../core/cert/pem.ts'
+import { permitBody } from '../../core/permit.ts'
 import { checkpointBody, SNAPSHOT_TYPES, verifySigned } from '../../core/cert/signed.ts'
 import { verifyPeer } from '../../core/cert/verify.ts'
 import {
@@ -158,6 +159,11 @@ describe('db_server', () => {
 })
 
 describe('signed messages', () => {
+  const permit = {
+    certificate: 'ab'.repeat(32),
+    target: { kind: 'db', name: 'orders' },
+    proxyId: '0f8fad5b-d9cb-469f-a165-70867728950e',
+  } as const
   const body = Buffer.from('{"revision":1}')
   const checkpoint = {
     writer: 'control',
@@ -183,8 +189,21 @@ describe('signed messages', () => {
     assert.equal(verifySigned('checkpoint', bytes, signature, authorities.snapshot), false)
   })
 
+  test('a permit of at most an hour is signed by the snapshot key, as a permit', async () => {
+    const bytes = permitBody({ ...permit, expiresAtMs: clock.now() + HOUR })
+    const signature = await signer.signPermit(bytes)
+    assert.ok(verifySigned('permit', bytes, signature, authorities.snapshot))
+    for (const type of SNAPSHOT_TYPES)
+      assert.equal(verifySigned(type, bytes, signature, authorities.snapshot), false)
+    for (const expiresAtMs of [clock.now() + HOUR + 1, clock.now()])
+      await assert.rejects(signer.signPermit(permitBody({ ...permit, expiresAtMs })), refused)
+    const text = Buffer.from(bytes).toString()
+    for (const bad of ['', 'x', 'null', `${text} `, text.replace('{', '{"also":1,'), text.slice(1)])
+      await assert.rejects(signer.signPermit(Buffer.from(bad)), refused, bad)
+  })
+
   test('a type nobody knows is refused, the checkpoint among them', async () => {
-    for (const type of ['checkpoint', '', 'snapshot:v1\nx', 'constructor'])
+    for (const type of ['checkpoint', 'permit', '', 'snapshot:v1\nx', 'constructor'])
       await assert.rejects(signer.signSnapshot({ type: type as SnapshotType, body }), refused)
   })
 

@@ -151,6 +151,37 @@ describe('host', () => {
     assert.deepEqual(self.extensions.dnsNames, [own(control), `control.${CLUSTER}`])
   })
 
+  test('gives a proxy the host of its public address, a name or an address', async () => {
+    const proxy = systemIdentity('proxy')
+    const own = `${proxy.id}.proxy.${CLUSTER}`
+    const named = sound(await ask(proxy, { publicHost: 'Access.example.org' }))
+    assert.deepEqual(named.extensions.dnsNames, [own, 'access.example.org'])
+    assert.deepEqual(named.extensions.ipAddresses, [])
+    const addressed = await ask(proxy, { publicHost: '2001:db8::1' })
+    const { extensions } = sound(addressed)
+    assert.deepEqual(extensions.dnsNames, [own])
+    assert.deepEqual(extensions.ipAddresses, ['2001:db8:0:0:0:0:0:1'])
+    const want = { type: 'system', role: 'proxy', purpose: 'server', cluster: CLUSTER } as const
+    const expectation = { ...want, cas: authorities.cas.host }
+    assert.ok(verifyPeer([addressed.certificate], expectation, clock.now()).ok)
+  })
+
+  test('gives nobody else one, and no proxy a name of the cluster’s parts and targets', async () => {
+    await assert.rejects(ask(systemIdentity('agent'), { publicHost: 'a.example' }), refused)
+    await assert.rejects(ask(control, { publicHost: 'a.example', self: true }), refused)
+    const hosts = ['control', 'x.orders.db', 'terminate.orders.db', 'db', 'id.proxy', 'agent']
+    for (const inner of hosts)
+      await assert.rejects(
+        ask(systemIdentity('proxy'), { publicHost: `${inner}.${CLUSTER}` }),
+        refused,
+        inner,
+      )
+    for (const publicHost of ['', '*', '*.example.org', 'a b', '0.0.0.0', 'localhost:443'])
+      await assert.rejects(ask(systemIdentity('proxy'), { publicHost }), refused, publicHost)
+    const twice = { publicHost: `n.${CLUSTER}`, dnsNames: [`n.${CLUSTER}`] }
+    await assert.rejects(ask(systemIdentity('proxy'), twice), refused)
+  })
+
   test('makes a control certificate for control itself only, and for control nothing else', async () => {
     await assert.rejects(ask(control), refused)
     await assert.rejects(ask(control, { self: false }), refused)

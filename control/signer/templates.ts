@@ -15,10 +15,11 @@ import {
   subjectAttributes,
 } from '../../core/cert/name.ts'
 import { OID } from '../../core/cert/oid.ts'
+import { publicName } from '../../core/cert/public-name.ts'
 import { factsOf, systemName, usagesOf } from '../../core/cert/verify.ts'
 import { buildCertificate, newSerial, readCertificate } from '../../core/cert/x509.ts'
 import { ProxyError } from '../../core/errors.ts'
-import { type Identity, KIND_LABELS, SYSTEM_ROLES } from '../../core/identity.ts'
+import { type Identity, KIND_LABELS, SYSTEM_ROLES, type SystemRole } from '../../core/identity.ts'
 import { type LimitName, max } from '../../core/limits.ts'
 import type {
   CaName,
@@ -52,7 +53,7 @@ export function issueUser(set: AuthoritySet, request: UserRequest, nowMs: number
 }
 
 export function issueHost(set: AuthoritySet, request: HostRequest, nowMs: number): Issued {
-  const { identity, csr, ttlMs, dnsNames = [], self = false } = request
+  const { identity, csr, ttlMs, dnsNames = [], publicHost, self = false } = request
   if (identity.type !== 'system')
     throw refused('only processes of the cluster get host certificates')
   if (identity.cluster !== set.cluster) throw refused('the process is of another cluster')
@@ -60,12 +61,14 @@ export function issueHost(set: AuthoritySet, request: HostRequest, nowMs: number
     throw refused('a control certificate is made for control itself, and it gets no other')
   const own = self ? [`control.${set.cluster}`] : []
   for (const name of dnsNames) checkHostName(name, set.cluster)
+  const facing = publicNames(identity.role, publicHost, set.cluster)
   return issue(set, 'host', nowMs, {
     subject: { commonName: identity.id, organization: set.cluster },
     key: readCsr(csr),
     ttlMs: within(ttlMs, 'hostCertTtlMs'),
     usages: usagesOf(identity),
-    dnsNames: [systemName(identity), ...own, ...dnsNames],
+    dnsNames: [systemName(identity), ...own, ...dnsNames, ...facing.dnsNames],
+    ipAddresses: facing.ipAddresses,
     identity,
   })
 }
@@ -179,6 +182,22 @@ function checkHostName(name: string, cluster: string): void {
   const label = name.endsWith(`.${cluster}`) ? name.slice(0, -cluster.length - 1) : ''
   if (!isLabel(label) || RESERVED.has(label))
     throw refused('a host name is one free label below the cluster')
+}
+
+/** What a proxy is called by clients whose TLS it ends. Nobody else is called by them. */
+function publicNames(
+  role: SystemRole,
+  host: string | undefined,
+  cluster: string,
+): { readonly dnsNames: readonly string[]; readonly ipAddresses: readonly string[] } {
+  if (host === undefined) return { dnsNames: [], ipAddresses: [] }
+  if (role !== 'proxy') throw refused('only a proxy has a public name')
+  const found = publicName(host, cluster)
+  if (found.problem !== undefined) throw refused(`of a public name: ${found.problem}`)
+  const { kind, name } = found
+  return kind === 'dns'
+    ? { dnsNames: [name], ipAddresses: [] }
+    : { dnsNames: [], ipAddresses: [name] }
 }
 
 function targetPattern({ label, kindLabel }: TargetName, cluster: string): string {

@@ -6,9 +6,15 @@ import fc from 'fast-check'
 
 import { canonicalJson } from './canonical.ts'
 import { generateKey } from './key.ts'
-import { checkpointBody, type SignedType, signedMessage, verifySigned } from './signed.ts'
+import {
+  checkpointBody,
+  type SignedType,
+  signedMessage,
+  SNAPSHOT_TYPES,
+  verifySigned,
+} from './signed.ts'
 
-const TYPES: readonly SignedType[] = ['snapshot', 'locks', 'beacon', 'inventory', 'checkpoint']
+const TYPES: readonly SignedType[] = [...SNAPSHOT_TYPES, 'permit', 'checkpoint']
 const { signer } = generateKey('ed25519')
 const other = generateKey('ed25519').signer
 const body = Buffer.from('{"revision":7}')

@@ -1,4 +1,4 @@
-// Messages signed by control through the signer: snapshots, lock sets, beacons, inventory (the `snapshot` key) and audit
+// Messages signed by control through the signer: snapshots, lock sets, beacons, inventory, permits (the `snapshot` key) and audit
 // checkpoints (the `audit` key). Ed25519 over a message that names its type first, so that a signature of one type is
 // never one of another. Verifying takes keys, never certificates: the caller states whom it trusts.
 
@@ -9,7 +9,7 @@ import { type PublicKey, readPublicKey, verifySignature } from './key.ts'
 
 export const SNAPSHOT_TYPES = ['snapshot', 'locks', 'beacon', 'inventory'] as const
 export type SnapshotType = (typeof SNAPSHOT_TYPES)[number]
-export type SignedType = SnapshotType | 'checkpoint'
+export type SignedType = SnapshotType | 'permit' | 'checkpoint'
 
 /** What is signed: `sluice:<type>:v1`, a line feed, the body. */
 export function signedMessage(type: SignedType, body: Uint8Array): Uint8Array {

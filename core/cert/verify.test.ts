@@ -273,6 +273,15 @@ describe('refused for its purpose', () => {
     const extend = { ipAddresses: ['127.0.0.1'] }
     const addresses = testLeaf(hostCa, systemIdentity('agent'), NOW, { extend })
     refuses([addresses.der], wantAgent, 'cert.purpose', /names addresses/)
+    const atControl = testLeaf(hostCa, systemIdentity('control'), NOW, { extend })
+    const wantControl = { ...wantProxy, role: 'control' } as const
+    refuses([atControl.der], wantControl, 'cert.purpose', /names addresses/)
+  })
+
+  test('a proxy that names its address and not itself', () => {
+    const extend = { dnsNames: [], ipAddresses: ['127.0.0.1'] }
+    const names = testLeaf(hostCa, systemIdentity('proxy'), NOW, { extend })
+    refuses([names.der], wantProxy, 'cert.purpose', /its own identity/)
   })
 
   test('a host that does not name itself, or is asked for under another name', () => {

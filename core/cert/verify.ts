@@ -139,7 +139,9 @@ function wrongIdentity(
   if (identity.cluster !== want.cluster) return 'it is for another cluster'
   if (usages.join() !== extendedKeyUsage.join()) return 'its extended key usage is another'
   if (want.purpose === 'server' && !usages.includes(OID.serverAuth)) return 'it is not for a server'
-  if (ipAddresses.length > 0) return 'it names addresses'
+  // A proxy's public address may be one; nobody else is reached by an address.
+  const faces = identity.type === 'system' && identity.role === 'proxy'
+  if (ipAddresses.length > 0 && !faces) return 'it names addresses'
   if (identity.type === 'user') return dnsNames.length === 0 ? undefined : 'it names hosts'
   if (want.role !== undefined && identity.role !== want.role)
     return `it is for the role ${identity.role}, not ${want.role}`
