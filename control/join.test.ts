@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 
 import { readPem } from '../core/cert/pem.ts'
-import { readTargetNames } from '../core/cert/x509.ts'
+import { readCertificate, readTargetNames } from '../core/cert/x509.ts'
 import { errorCode } from '../core/errors.ts'
 import {
   newCsr,
@@ -14,7 +14,7 @@ import {
   type TestControl,
   type TestMember,
 } from '../test/fixtures/control.ts'
-import type { InventoryReply } from './api/messages.ts'
+import type { InventoryReply, JsonObject } from './api/messages.ts'
 
 let control: TestControl
 
@@ -129,6 +129,89 @@ describe('renewal', () => {
     assert.equal(await codeOf(renewed.call('inventory', { targets: [] })), 'login.locked')
     const { items } = await control.admin.call('audit-list', { types: 'cert.generation_mismatch' })
     assert.equal(items[0]?.['server_id'], agent.id)
+  })
+})
+
+describe('the public name of a proxy', () => {
+  /** The names of its newest certificate beside its own. */
+  const facing = (certificate: string): readonly string[] => {
+    const [leaf = new Uint8Array()] = readPem('CERTIFICATE', certificate)
+    const { dnsNames, ipAddresses } = readCertificate(leaf).extensions
+    return [...dnsNames.slice(1), ...ipAddresses]
+  }
+  const refusedNames = async (id: string): Promise<readonly JsonObject[]> => {
+    const { items } = await control.admin.call('audit-list', { types: 'SLT002W' })
+    return items.filter((item) => item['server_id'] === id)
+  }
+
+  it('is the host of its public address, from the join on', async () => {
+    const one = await newMember(control, 'proxy', { address: 'One.example:443' })
+    assert.deepEqual(facing(one.certificate), ['one.example'])
+    const two = await newMember(control, 'proxy', { address: '[2001:db8::2]:443' })
+    assert.deepEqual(facing(two.certificate), ['2001:db8:0:0:0:0:0:2'])
+    const agent = await newMember(control, 'agent')
+    assert.deepEqual(facing(agent.certificate), [])
+  })
+
+  it('changes with the address when the proxy renews', async () => {
+    const token = await newToken(control, ['proxy'])
+    const proxy = await newMember(control, 'proxy', { token, address: 'old.example:443' })
+    const { csr, key } = newCsr()
+    const moved = await proxy.client.call('renew', { csr, address: 'new.example:8443' })
+    assert.deepEqual(facing(moved.certificate), ['new.example'])
+    const again = control.client({ certificate: moved.certificate, key })
+    const kept = await again.call('renew', { csr: newCsr().csr })
+    assert.deepEqual(facing(kept.certificate), ['new.example'])
+    const stranger = await newMember(control, 'proxy', { address: 'old.example:443' })
+    assert.deepEqual(facing(stranger.certificate), ['old.example'], 'the old name is free')
+  })
+
+  it('belongs to the token whose proxy came first: another one joins without it, and is shown', async () => {
+    const token = await newToken(control, ['proxy'])
+    const at = { address: 'shared.example:443' }
+    await newMember(control, 'proxy', { token, ...at })
+    const twin = await newMember(control, 'proxy', { token, address: 'SHARED.example:444' })
+    assert.deepEqual(facing(twin.certificate), ['shared.example'])
+    const thief = await newMember(control, 'proxy', at)
+    assert.deepEqual(facing(thief.certificate), [])
+    const [event] = await refusedNames(thief.id)
+    assert.equal(event?.['reason'], '"shared.example" belongs to another token’s proxies')
+    const mine = await newMember(control, 'proxy', { address: 'thief.example:443' })
+    const renewed = await mine.client.call('renew', { csr: newCsr().csr, ...at })
+    assert.deepEqual(facing(renewed.certificate), [])
+    assert.equal((await refusedNames(mine.id)).length, 1)
+  })
+
+  it('goes to one of two tokens’ proxies that come at the same moment', async () => {
+    const at = { address: 'race.example:443' }
+    const both = await Promise.all([
+      newMember(control, 'proxy', at),
+      newMember(control, 'proxy', at),
+    ])
+    const names = both.flatMap(({ certificate }) => facing(certificate))
+    assert.deepEqual(names, ['race.example'])
+  })
+
+  it('is bound, and given whoever came before, by the targets of the token', async () => {
+    await newMember(control, 'proxy', { address: 'listed.example:443' })
+    const targets = ['listed.example']
+    const listed = await newMember(control, 'proxy', { targets, address: 'listed.example:443' })
+    assert.deepEqual(facing(listed.certificate), ['listed.example'])
+    const other = await newMember(control, 'proxy', { targets, address: 'unlisted.example:443' })
+    assert.deepEqual(facing(other.certificate), [])
+  })
+
+  it('is none by which the cluster knows its parts and targets, and no agent has one', async () => {
+    for (const inner of ['control', 'x.orders.db', 'terminate.orders.db']) {
+      const proxy = await newMember(control, 'proxy', { address: `${inner}.sluice.test:443` })
+      assert.deepEqual(facing(proxy.certificate), [], inner)
+      assert.equal((await refusedNames(proxy.id)).length, 1)
+    }
+    const agent = await newMember(control, 'agent')
+    const asked = agent.client.call('renew', { csr: newCsr().csr, address: 'a.example:443' })
+    assert.equal(await codeOf(asked), 'resource.invalid')
+    const token = await newToken(control, ['db'])
+    assert.equal(await codeOf(joinWith(token, { address: 'a.example:443' })), 'done')
   })
 })
 

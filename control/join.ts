@@ -10,12 +10,19 @@ import { max } from '../core/limits.ts'
 import type { AuditCheckpoint } from '../core/snapshot.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
-import type { HostCertificate, JoinReply, JoinRequest, ProxySelf } from './api/messages.ts'
+import type {
+  HostCertificate,
+  JoinReply,
+  JoinRequest,
+  ProxySelf,
+  RenewRequest,
+} from './api/messages.ts'
 import { type Base, readStored, retryOnConflict } from './base.ts'
 import type { Cache } from './cache.ts'
 import { newLockName } from './documents.ts'
 import type { Issuer } from './issue.ts'
 import type { Heard, Presence } from './presence.ts'
+import { PublicNames } from './public-names.ts'
 import { hostKey, type HostRecord, hostSchema, resourceKey } from './records.ts'
 import { parseResource } from './resources/resource.ts'
 import type { TokenGrant, Tokens } from './tokens.ts'
@@ -32,9 +39,11 @@ type Member = Extract<Caller, { kind: 'system' }>
 
 export class Membership {
   readonly #parts: JoinParts
+  readonly #names: PublicNames
 
   constructor(parts: JoinParts) {
     this.#parts = parts
+    this.#names = new PublicNames(parts.base.cluster, () => parts.cache.hosts())
   }
 
   async join(request: JoinRequest, context: CallContext): Promise<JoinReply> {
@@ -56,18 +65,21 @@ export class Membership {
       confirmed: 0,
       joinedAtMs: base.clock.now(),
     }
-    // The CSR is read by the signer; a bad one must not cost a one-use token, so it signs first.
-    const certificate = await this.#certificate(record, request.csr, context)
-    try {
-      const revisions = await base.store.batch([
-        ...grant.ops,
-        { op: 'create', key: hostKey(record.id), value: JSON.stringify(record) },
-      ])
-      await this.#parts.cache.seen(Math.max(...revisions))
-    } catch (error) {
-      if (errorCode(error) !== 'resource.conflict') throw error
-      throw await this.#refused(request, 'the token is unknown, used or over', context)
-    }
+    const certificate = await this.#names.naming(record, context, async (named) => {
+      // The CSR is read by the signer; a bad one must not cost a one-use token, so it signs first.
+      const issued = await this.#certificate(named, request.csr, context)
+      try {
+        const revisions = await base.store.batch([
+          ...grant.ops,
+          { op: 'create', key: hostKey(record.id), value: JSON.stringify(named) },
+        ])
+        await this.#parts.cache.seen(Math.max(...revisions))
+      } catch (error) {
+        if (errorCode(error) !== 'resource.conflict') throw error
+        throw await this.#refused(request, 'the token is unknown, used or over', context)
+      }
+      return issued
+    })
     await context.audit('instance.join', 'TJ002I', {
       host_id: record.id,
       node_name: record.hostname,
@@ -78,11 +90,19 @@ export class Membership {
     return { id: record.id, cluster: base.cluster, ...certificate }
   }
 
-  /** A new certificate for a member's new key. */
-  async renew(csr: string, caller: Member, context: CallContext): Promise<HostCertificate> {
-    const { base } = this.#parts
-    const { id, generation } = caller.identity
-    const next = await retryOnConflict(async () => {
+  /** A new certificate for a member's new key; a proxy's with the name of the public address it has now. */
+  async renew(
+    { csr, address }: RenewRequest,
+    caller: Member,
+    context: CallContext,
+  ): Promise<HostCertificate> {
+    const { base, cache } = this.#parts
+    const { id, generation, role } = caller.identity
+    if (address !== undefined && role !== 'proxy')
+      throw new ProxyError('resource.invalid', 'Only a proxy has a public address.', {
+        side: 'client',
+      })
+    return await retryOnConflict(async () => {
       const stored = await readStored(base.store, hostKey(id), hostSchema)
       if (stored === undefined)
         throw new ProxyError('resource.not-found', 'This member was removed from the cluster.', {
@@ -94,13 +114,18 @@ export class Membership {
       const lost = generation === record.generation - 1 && record.confirmed < record.generation
       if (generation !== record.generation && !lost)
         throw await this.#copied(record, generation, context)
-      const renewed = lost
-        ? record
-        : { ...record, generation: generation + 1, confirmed: generation }
-      await base.store.put(hostKey(id), JSON.stringify(renewed), { revision: stored.revision })
-      return renewed
+      const renewed: HostRecord = {
+        ...record,
+        ...(lost ? {} : { generation: generation + 1, confirmed: generation }),
+        ...(address === undefined ? {} : { address }),
+      }
+      return await this.#names.naming(renewed, context, async (named) => {
+        const value = JSON.stringify(named)
+        const { revision } = stored
+        await cache.seen(await base.store.put(hostKey(id), value, { revision }))
+        return await this.#certificate(named, csr, context)
+      })
     })
-    return await this.#certificate(next, csr, context)
   }
 
   /** A member was heard of: its newest generation is in use. */
@@ -153,7 +178,12 @@ export class Membership {
       generation: record.generation,
     }
     const issued = await issuer.host(
-      { identity, csr: readPemOne('CERTIFICATE REQUEST', csr), ttlMs: max('hostCertTtlMs') },
+      {
+        identity,
+        csr: readPemOne('CERTIFICATE REQUEST', csr),
+        ttlMs: max('hostCertTtlMs'),
+        ...(record.publicName === undefined ? {} : { publicHost: record.publicName }),
+      },
       context,
     )
     return {

@@ -38,6 +38,8 @@ export interface HostRecord {
   /** Names it may serve, as its token said; absent: any free one. */
   readonly targets?: readonly string[]
   readonly address?: string
+  /** The host clients may know a proxy by: in its newest certificate, in the spelling it has there. */
+  readonly publicName?: string
   /** Of its newest certificate, and the newest it was seen to use. */
   readonly generation: number
   readonly confirmed: number
@@ -86,6 +88,7 @@ export const hostSchema: z.ZodType<HostRecord> = z.strictObject({
   owner: z.string(),
   targets: z.array(z.string()).exactOptional(),
   address: z.string().exactOptional(),
+  publicName: z.string().exactOptional(),
   generation: z.int(),
   confirmed: z.int(),
   joinedAtMs: z.int(),

@@ -129,7 +129,7 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
   const { membership, targets, certificates, ticketKeys, snapshots, audit, leases, presence } =
     parts
   return {
-    renew: ({ csr }, context) => membership.renew(csr, member(context), context),
+    renew: (request, context) => membership.renew(request, member(context), context),
     inventory: async (request, context) => {
       const caller = member(context)
       await membership.confirm(caller)

@@ -8,7 +8,8 @@ import type { HostCertificate } from '../../control/api/messages.ts'
 import { buildCsr } from '../../core/cert/csr.ts'
 import { generateKey } from '../../core/cert/key.ts'
 import { readPem, writePem } from '../../core/cert/pem.ts'
-import { readCertificate } from '../../core/cert/x509.ts'
+import { hostOfAddress, publicName } from '../../core/cert/public-name.ts'
+import { type Certificate, readCertificate } from '../../core/cert/x509.ts'
 import { ProxyError } from '../../core/errors.ts'
 import { readText, writeWhole } from '../profile.ts'
 
@@ -65,16 +66,31 @@ export async function join(client: ControlClient, options: JoinOptions): Promise
   return { id: reply.id, role: options.role, cluster: reply.cluster, key, ...trustOf(reply) }
 }
 
-/** A new key and certificate for the same identity. */
-export async function renew(client: ControlClient, identity: HostIdentity): Promise<HostIdentity> {
+/** A new key and certificate for the same identity. `address`: a proxy's, as it is now. */
+export async function renew(
+  client: ControlClient,
+  identity: HostIdentity,
+  address: string | undefined,
+): Promise<HostIdentity> {
   const { key, csr } = newRequest()
-  const reply = await client.call('renew', { csr })
+  const reply = await client.call('renew', {
+    csr,
+    ...(address === undefined ? {} : { address }),
+  })
   return { ...identity, key, ...trustOf(reply) }
+}
+
+/** Whether the certificate carries the host of this public address. */
+export function carriesHost({ certificate, cluster }: HostIdentity, address: string): boolean {
+  const { extensions } = leafOf(certificate)
+  const found = publicName(hostOfAddress(address), cluster)
+  if (found.problem !== undefined) return false
+  return [...extensions.dnsNames, ...extensions.ipAddresses].includes(found.name)
 }
 
 /** When the identity should be renewed: a third into its life. */
 export function renewAtMs(identity: HostIdentity): number {
-  const { notBeforeMs, notAfterMs } = validity(identity.certificate)
+  const { notBeforeMs, notAfterMs } = leafOf(identity.certificate)
   return notBeforeMs + (notAfterMs - notBeforeMs) / 3
 }
 
@@ -101,7 +117,7 @@ function trustOf(
   }
 }
 
-function validity(pem: string): { notBeforeMs: number; notAfterMs: number } {
+function leafOf(pem: string): Certificate {
   const [leaf] = readPem('CERTIFICATE', pem)
   if (leaf === undefined)
     throw new ProxyError('cert.malformed', 'the identity on disk holds no certificate')

@@ -18,6 +18,7 @@ import path from 'node:path'
 import { type Connect } from '../connect.ts'
 import { readText, writeWhole } from '../profile.ts'
 import {
+  carriesHost,
   hostCas,
   IdentityFile,
   type HostIdentity,
@@ -44,17 +45,21 @@ export class Member {
   #identity: HostIdentity
   #renewal: NodeJS.Timeout | undefined
   #onRenewed: (identity: HostIdentity) => void = () => {}
+  /** Control answered with the public address of this start: what it left out then, it leaves out until the next renewal. */
+  #named: boolean
 
   private constructor(
     options: MemberOptions,
     file: IdentityFile,
     identity: HostIdentity,
     spool: Spool,
+    joined: boolean,
   ) {
     this.#options = options
     this.#file = file
     this.#identity = identity
     this.spool = spool
+    this.#named = joined
     this.client = connectControl({
       connect: options.connect,
       trust: (): ControlTrust => ({
@@ -68,11 +73,9 @@ export class Member {
   /** Reads the identity, or joins. Joining is tried until it succeeds or control says no. */
   static async open(options: MemberOptions): Promise<Member> {
     const file = new IdentityFile(options.folder)
-    let identity = file.read()
-    if (identity === undefined) {
-      identity = await joinUntil(options)
-      file.write(identity)
-    }
+    const known = file.read()
+    const identity = known ?? (await joinUntil(options))
+    if (known === undefined) file.write(identity)
     const { id, cluster } = identity
     const spool = await openSpool({
       folder: path.join(options.folder, 'audit'),
@@ -81,9 +84,10 @@ export class Member {
       clock: systemClock,
       logger: options.log,
     })
-    const member = new Member(options, file, identity, spool)
+    const member = new Member(options, file, identity, spool, known === undefined)
     void member.#upload()
-    member.#planRenewal()
+    if (member.#lacksHost()) void member.#renew()
+    else member.#planRenewal()
     return member
   }
 
@@ -163,16 +167,28 @@ export class Member {
   }
 
   #planRenewal(): void {
-    const inMs = Math.max(renewAtMs(this.#identity) - systemClock.now(), max('renewalRetryMs'))
+    const leftMs = this.#lacksHost() ? 0 : renewAtMs(this.#identity) - systemClock.now()
+    const inMs = Math.max(leftMs, max('renewalRetryMs'))
     this.#renewal = setTimeout(() => void this.#renew(), Math.min(inMs, TIMER_MS_MAX))
     this.#renewal.unref()
+  }
+
+  #isDue(): boolean {
+    return this.#lacksHost() || systemClock.now() >= renewAtMs(this.#identity)
+  }
+
+  /** A proxy moved, or joined before certificates carried its public host. */
+  #lacksHost(): boolean {
+    const { address } = this.#options.join
+    return address !== undefined && !this.#named && !carriesHost(this.#identity, address)
   }
 
   async #renew(): Promise<void> {
     const { log } = this.#options
     try {
-      if (systemClock.now() >= renewAtMs(this.#identity)) {
-        this.#identity = await renew(this.client, this.#identity)
+      if (this.#isDue()) {
+        this.#identity = await renew(this.client, this.#identity, this.#options.join.address)
+        this.#named = true
         this.#file.write(this.#identity)
         this.client.reset()
         this.#onRenewed(this.#identity)

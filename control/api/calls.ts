@@ -26,6 +26,7 @@ import type {
   Nothing,
   Ping,
   ProxySelf,
+  RenewRequest,
   ResourceName,
   ResourceReply,
   ShortCertificate,
@@ -57,7 +58,7 @@ export interface Calls {
   }
   'certificate-db': { request: DbCertificateRequest; reply: DbCertificate }
   decision: { request: { readonly id: string }; reply: Decision }
-  renew: { request: { readonly csr: string }; reply: HostCertificate }
+  renew: { request: RenewRequest; reply: HostCertificate }
   inventory: { request: InventoryRequest; reply: InventoryReply }
   'certificate-db-client': { request: DbClientRequest; reply: ShortCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }

@@ -86,6 +86,13 @@ export interface JoinRequest {
   readonly address?: string
 }
 
+export interface RenewRequest {
+  /** PKCS#10, PEM: the new key. */
+  readonly csr: string
+  /** Public address of a proxy, `host:port`, as it is now: its host goes into the certificate. */
+  readonly address?: string
+}
+
 export interface HostCertificate {
   readonly certificate: string
   readonly cas: CaBundle

@@ -131,6 +131,12 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'An agent claimed a target name that belongs to another owner.',
     ['server_id', 'target_kind', 'target_name', 'owner', 'reason'],
   ),
+  SLT002W: row(
+    CONTROL,
+    'target.claim_refused',
+    'A proxy’s certificate does not carry the host of its public address: it may not, or another owner has it.',
+    ['server_id', 'target_name', 'owner', 'reason'],
+  ),
 
   // Configuration
   T9000I: row(CONTROL, 'role.created', 'A role was created.', CHANGE),

@@ -47,7 +47,10 @@ export type MachineCalls =
   | 'lease-release'
 
 export const machines: Pick<Checks, MachineCalls> = {
-  renew: { request: z.strictObject({ csr: pem }), reply: z.strictObject(hostCertificate) },
+  renew: {
+    request: z.strictObject({ csr: pem, address: address.exactOptional() }),
+    reply: z.strictObject(hostCertificate),
+  },
   inventory: {
     request: z.strictObject({
       targets: list(
