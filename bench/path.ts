@@ -77,7 +77,7 @@ async function openPath(cleanup: Cleanup, services: readonly string[]): Promise<
 }
 
 function throughWay({ reply, key, conninfo }: DatabaseAccess): Way {
-  const { certificate, serverName, targetCas: ca, proxies } = reply
+  const { certificate, serverName, serverCas: ca, proxies } = reply
   const addresses = proxies.map(splitAddress)
   const options = { addresses, serverName, ca, certificate, key, user: 'app', database: 'postgres' }
   return { name: 'through Sluice', conninfo, options }

@@ -1,5 +1,6 @@
-// TLS to a database behind the public port: SSLRequest, then a handshake with the routed name as SNI, in which both sides prove
-// themselves. Tries one proxy after the other. Never falls back to clear text, and trusts the target CA alone.
+// TLS to a database behind the public port: SSLRequest, then a handshake in which both sides prove themselves: an agent by the
+// routed name, a proxy that ends TLS by its own. Tries one proxy after the other. Never falls back to clear text, and trusts the CA
+// it is given alone.
 
 import type { Duplex } from 'node:stream'
 import net from 'node:net'
@@ -14,9 +15,13 @@ const SSL_REQUEST = Uint8Array.of(0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f)
 const YES = 0x53
 
 export interface SecurePostgres {
-  /** Tried in this order. */
-  readonly addresses: readonly { readonly host: string; readonly port: number }[]
-  /** SNI and the name the server's certificate must carry. */
+  /** Tried in this order. `serverName`: where proxies have names of their own. */
+  readonly addresses: readonly {
+    readonly host: string
+    readonly port: number
+    readonly serverName?: string
+  }[]
+  /** SNI and the name the server's certificate must carry; an address is checked too, and is no SNI. */
   readonly serverName: string
   readonly ca: readonly string[]
   readonly certificate: string
@@ -29,10 +34,10 @@ export async function securePostgres(options: SecurePostgres): Promise<tls.TLSSo
     'dial.failed',
     'no proxy address is known for this database',
   )
-  for (const { host, port } of options.addresses) {
+  for (const { host, port, serverName = options.serverName } of options.addresses) {
     const address = net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
     try {
-      return await secure(address, options)
+      return await secure(address, serverName, options)
     } catch (error) {
       failure = error
     }
@@ -40,7 +45,11 @@ export async function securePostgres(options: SecurePostgres): Promise<tls.TLSSo
   throw failure
 }
 
-async function secure(address: string, options: SecurePostgres): Promise<tls.TLSSocket> {
+async function secure(
+  address: string,
+  serverName: string,
+  options: SecurePostgres,
+): Promise<tls.TLSSocket> {
   const deadline = AbortSignal.timeout(max('handshakeDeadlineMs'))
   const raw = await connectTo(() => [address])(deadline)
   const late = (): void => void raw.destroy(new Error('no answer in time'))
@@ -50,7 +59,7 @@ async function secure(address: string, options: SecurePostgres): Promise<tls.TLS
     await readYes(raw)
     const socket = tls.connect({
       socket: raw,
-      servername: options.serverName,
+      ...(net.isIP(serverName) === 0 ? { servername: serverName } : { host: serverName }),
       ca: [...options.ca],
       cert: options.certificate,
       key: options.key,

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
+import type { SessionMode } from '../core/login.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { profileHome } from './profile-home.ts'
 
@@ -98,15 +99,18 @@ export class ProfileStore {
     }
   }
 
+  /** `mode`: of whom the CA file proves: agents (relay) or proxies. */
   databaseFiles(
     profile: Profile,
     database: string,
+    mode: SessionMode = 'relay',
   ): { key: string; certificate: string; cas: string } {
+    const cas = `${safe(profile.cluster)}-${mode === 'relay' ? 'target' : 'host'}.pem`
     const folder = path.join(this.#keys(profile), `${safe(profile.user)}-db`, safe(profile.cluster))
     return {
       key: path.join(folder, `${safe(database)}.key`),
       certificate: path.join(folder, `${safe(database)}.crt`),
-      cas: path.join(this.#keys(profile), 'cas', `${safe(profile.cluster)}-target.pem`),
+      cas: path.join(this.#keys(profile), 'cas', cas),
     }
   }
 

@@ -1,12 +1,19 @@
-// What libpq must be told to reach a database through the public port with nothing in between: the routed name as host, the
-// proxies' addresses as hostaddr, the target CA as the only root (threats: anything less than verify-full proves no agent).
+// What libpq must be told to reach a database through the public port with nothing in between: a name as host, the proxies'
+// addresses as hostaddr, one CA as the only root (threats: anything less than verify-full proves nobody). Relay: the routed name,
+// through whichever proxy, and the target CA. Terminate: each proxy by its own public host, and the host CA.
 
+import net from 'node:net'
+
+import type { DbCertificate } from '../control/api/messages.ts'
 import type { ServiceSettings } from './pg-service.ts'
 import { splitAddress } from './supervisor/listeners.ts'
 
-export interface ServiceTarget {
+/** One way to the database: what to dial, and who must answer. */
+export interface Way {
+  /** Empty: the name's, as the name service tells it. */
+  readonly address: string
+  readonly port: number
   readonly serverName: string
-  readonly proxies: readonly string[]
 }
 
 export interface ServiceFiles {
@@ -15,17 +22,33 @@ export interface ServiceFiles {
   readonly cas: string
 }
 
+export interface ServiceNames {
+  readonly user?: string | undefined
+  readonly database?: string | undefined
+}
+
+/** The ways as control names them, nothing looked up. */
+export function waysOf({
+  mode,
+  serverName,
+  proxies,
+}: Pick<DbCertificate, 'mode' | 'serverName' | 'proxies'>): readonly Way[] {
+  return proxies.map(splitAddress).map(({ host, port }) => {
+    if (mode === 'relay') return { address: host, port, serverName }
+    return { address: net.isIP(host) === 0 ? '' : host, port, serverName: host }
+  })
+}
+
 /** `host`, `hostaddr` and `port` are lists of equal length: libpq tries the proxies in turn. */
 export function serviceSettings(
-  target: ServiceTarget,
+  ways: readonly Way[],
   files: ServiceFiles,
-  names: { readonly user?: string | undefined; readonly database?: string | undefined },
+  names: ServiceNames,
 ): ServiceSettings {
-  const addresses = target.proxies.map(splitAddress)
   return {
-    host: addresses.map(() => target.serverName).join(','),
-    hostaddr: addresses.map(({ host }) => host).join(','),
-    port: addresses.map(({ port }) => String(port)).join(','),
+    host: ways.map(({ serverName }) => serverName).join(','),
+    hostaddr: ways.map(({ address }) => address).join(','),
+    port: ways.map(({ port }) => String(port)).join(','),
     ...(names.user === undefined ? {} : { user: names.user }),
     ...(names.database === undefined ? {} : { dbname: names.database }),
     sslmode: 'verify-full',
@@ -36,4 +59,16 @@ export function serviceSettings(
     gssencmode: 'disable',
     application_name: 'sluice',
   }
+}
+
+/** The ways that settings hold. */
+export function waysIn(settings: ServiceSettings): readonly Way[] {
+  const [names, addresses, ports] = ['host', 'hostaddr', 'port'].map((key) =>
+    (settings[key] ?? '').split(','),
+  )
+  return (names ?? []).map((serverName, at) => ({
+    serverName,
+    address: addresses?.[at] ?? '',
+    port: Number(ports?.[at] ?? ports?.[0]),
+  }))
 }

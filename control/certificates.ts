@@ -4,13 +4,11 @@
 
 import { randomBytes } from 'node:crypto'
 
-import { readPemOne } from '../core/cert/pem.ts'
-import { verifyPeer } from '../core/cert/verify.ts'
 import { ProxyError } from '../core/errors.ts'
 import { KIND_LABELS } from '../core/identity.ts'
 import type { Traits, UserIdentity } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
-import { authorize } from '../core/login.ts'
+import { authorize, modeInForce } from '../core/login.ts'
 import { databaseReach } from '../core/policy/reach.ts'
 import type { Target } from '../core/snapshot.ts'
 import { serverName, ticketRest } from '../core/tunnel/ticket.ts'
@@ -29,7 +27,9 @@ import type {
 import type { Base } from './base.ts'
 import type { Directory, UserFacts } from './directory.ts'
 import type { Issuer, IssuedPem } from './issue.ts'
+import { certifiedProxies } from './public-names.ts'
 import type { TargetRecord } from './records.ts'
+import { readShown } from './shown-certificate.ts'
 import type { TicketKeys } from './ticket-keys.ts'
 
 export interface LoginProof {
@@ -82,6 +82,7 @@ export class Certificates {
     const identity = this.#narrowed(caller.identity)
     const target = this.#visible(identity, request.service)
     const { dbUser, dbName } = request
+    const way = this.#way()
     const routed: UserIdentity = {
       ...identity,
       route: {
@@ -98,10 +99,9 @@ export class Certificates {
     const issued = await this.#issuer.user({ identity: routed, spki, ttlMs }, context)
     return {
       certificate: issued.chain,
-      serverName: this.#serverName(target, routed, issued.expiresAtMs),
       target: { name: target.name, protocol: target.protocol },
-      proxies: this.#directory.snapshot.proxies.map((proxy) => proxy.address),
-      targetCas: this.#directory.bundle.target,
+      ...way,
+      serverName: way.serverName ?? this.#serverName(target, routed, issued.expiresAtMs),
       expiresAtMs: issued.expiresAtMs,
     }
   }
@@ -133,7 +133,7 @@ export class Certificates {
       !record.agents.includes(caller.identity.id)
     )
       throw denied('This agent does not serve that database.')
-    const peer = this.#peerOf(request.userCertificate)
+    const peer = readShown(this.#base, this.#directory, request.userCertificate)
     const names =
       request.resource === undefined ? this.#namesOf(peer.identity, record) : [request.resource]
     const outcomes = names.map((resource) =>
@@ -208,28 +208,36 @@ export class Certificates {
     )
   }
 
+  /** Where sessions lead in the mode in force, and by which CA the other end proves itself. */
+  #way(): Pick<DbCertificate, 'mode' | 'proxies' | 'serverCas'> & { readonly serverName?: string } {
+    const { config, snapshot, bundle } = this.#directory
+    const mode = modeInForce(config)
+    if (mode === 'relay')
+      return {
+        mode,
+        proxies: snapshot.proxies.map((proxy) => proxy.address),
+        serverCas: bundle.target,
+      }
+    const named = certifiedProxies(this.#directory.hosts(), config.cluster)
+    const [first] = named
+    if (first === undefined)
+      throw new ProxyError('config.invalid', 'No proxy is certified for its public address.', {
+        next: 'Events of the type target.claim_refused say why; a proxy asks again when it is restarted.',
+      })
+    return {
+      mode,
+      serverName: first.name,
+      proxies: named.map(({ address }) => address),
+      serverCas: bundle.host,
+    }
+  }
+
   #serverName(target: TargetRecord, identity: UserIdentity, expiresAtMs: number): string {
     const kindLabel = KIND_LABELS[target.kind]
     const rest = ticketRest(target.label, kindLabel, this.#base.cluster)
     const { issuer, name } = identity
     const ticket = this.#tickets.mint({ expiresAtMs, issuer, user: name, rest })
     return serverName(ticket, target.label, kindLabel, this.#base.cluster)
-  }
-
-  #peerOf(pem: string): { identity: UserIdentity; facts: Person['facts']; keySha256: string } {
-    const verified = verifyPeer(
-      [readPemOne('CERTIFICATE', pem)],
-      {
-        cas: this.#directory.authorities.cas.user,
-        purpose: 'client',
-        type: 'user',
-        cluster: this.#base.cluster,
-      },
-      this.#base.clock.now(),
-    )
-    if (!verified.ok) throw new ProxyError(verified.code, verified.reason, { side: 'client' })
-    if (verified.identity.type !== 'user') throw denied('That is not a user’s certificate.')
-    return { identity: verified.identity, facts: verified.facts, keySha256: verified.keySha256 }
   }
 
   /** Without the database's name from the agent: whether any name that the roles offer would do. The agent decides on the real one. */

@@ -27,6 +27,7 @@ import { LoginAttempts } from './login/attempts.ts'
 import { Invites } from './login/invites.ts'
 import { LocalLogin } from './login/local.ts'
 import { type PasswordCost, Passwords } from './login/password.ts'
+import { Permits } from './permits.ts'
 import { Presence } from './presence.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
@@ -248,6 +249,7 @@ async function assemble(
     documents,
     invites,
     tokens,
+    permits: new Permits(base, cache),
     leases: new Leases(base.clock),
     login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),

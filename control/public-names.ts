@@ -70,3 +70,16 @@ export class PublicNames {
     for (const [host, claimed] of this.#claimed) if (claimed === name) yield host
   }
 }
+
+/** Proxies whose newest certificate carries the host they are dialled by now, in the order of their addresses. */
+export function certifiedProxies(
+  hosts: Iterable<HostRecord>,
+  cluster: string,
+): readonly { readonly address: string; readonly name: string }[] {
+  const found = [...hosts].flatMap(({ address, publicName: name }) => {
+    if (address === undefined || name === undefined) return []
+    const dialled = publicName(hostOfAddress(address), cluster)
+    return dialled.problem === undefined && dialled.name === name ? [{ address, name }] : []
+  })
+  return found.sort((a, b) => (a.address < b.address ? -1 : 1))
+}

@@ -4,6 +4,7 @@
 import { ProxyError } from '../core/errors.ts'
 import type { UserIdentity } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
+import { modeInForce } from '../core/login.ts'
 import { mayResource } from '../core/policy/rights.ts'
 import { writePem } from '../core/cert/pem.ts'
 import type { Caller } from './api/caller.ts'
@@ -20,6 +21,7 @@ import type { Membership } from './join.ts'
 import type { Leases } from './leases.ts'
 import type { Invites } from './login/invites.ts'
 import type { LocalLogin } from './login/local.ts'
+import type { Permits } from './permits.ts'
 import type { Presence } from './presence.ts'
 import type { Snapshots } from './snapshots.ts'
 import { clusterStatus, lacking } from './status.ts'
@@ -40,6 +42,7 @@ export interface RouteParts {
   readonly leases: Leases
   readonly login: LocalLogin
   readonly membership: Membership
+  readonly permits: Permits
   readonly presence: Presence
   readonly snapshots: Snapshots
   readonly targets: Targets
@@ -97,6 +100,7 @@ function personHandlers(
         expiresAtMs: facts.notAfterMs,
         cluster: base.cluster,
         proxies: cache.snapshot.proxies.map((proxy) => proxy.address),
+        mode: modeInForce(cache.config),
       }
     },
     openapi: async () => openApiDocument(version),
@@ -118,6 +122,7 @@ type MachineCalls =
   | 'inventory'
   | 'certificate-db-client'
   | 'proxy-self'
+  | 'permit'
   | 'ticket-keys'
   | 'watch'
   | 'audit-upload'
@@ -145,6 +150,7 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
       await membership.proxySelf(request, member(context), context.source.address)
       return {}
     },
+    permit: (request, context) => parts.permits.give(request, context),
     'ticket-keys': async () => ({
       keys: ticketKeys.keys.map(({ id, key, notAfterMs }) => ({
         id,

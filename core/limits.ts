@@ -83,6 +83,11 @@ export const LIMITS = {
     'ms',
     'A permit: how long a proxy may bring one certificate to one target without asking again.',
   ) as Limit,
+  permitSamplesMax: limit(
+    32,
+    'count',
+    'Database users, and names, that control tries when a proxy asks for a permit for whichever.',
+  ) as Limit,
   permitBytesMax: limit(
     2 * KB,
     'bytes',
@@ -751,6 +756,11 @@ export const LIMITS = {
     16 * MB,
     'bytes',
     'One message `tsh db exec` takes from a database: a row with a large value.',
+  ) as Limit,
+  modeAskedMs: limit(
+    3 * SECOND,
+    'ms',
+    'What `tsh` waits for control to say whether an earlier `tsh db login` is of the mode in force.',
   ) as Limit,
   clientRowsMax: limit(
     100_000,

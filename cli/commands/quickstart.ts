@@ -32,7 +32,7 @@ import {
   logInToDatabase,
   type Person,
 } from '../quickstart/person.ts'
-import { serviceSettings } from '../service-settings.ts'
+import { serviceSettings, waysOf } from '../service-settings.ts'
 import { supervise } from './start.ts'
 
 const SERVICE = 'quickstart'
@@ -135,18 +135,19 @@ async function firstQuery(
 ): Promise<QueryResult> {
   const store = new ProfileStore(path.join(folder, 'tsh'))
   const { reply, pair } = await logInToDatabase(client, SERVICE)
-  const files = store.databaseFiles(profile, SERVICE)
+  const files = store.databaseFiles(profile, SERVICE, reply.mode)
   store.put(files.certificate, pair.certificate)
   store.put(files.key, pair.key)
-  store.put(files.cas, reply.targetCas.join(''))
+  store.put(files.cas, reply.serverCas.join(''))
   const names = { user: DEMO.user, database: DEMO.database }
-  writeService(path.join(folder, 'pg_service.conf'), SERVICE, serviceSettings(reply, files, names))
+  const settings = serviceSettings(waysOf(reply), files, names)
+  writeService(path.join(folder, 'pg_service.conf'), SERVICE, settings)
   const sql = 'SELECT id, name, colour FROM fruit ORDER BY id'
   step(`Asking through proxy and agent: ${sql}`)
   const postgres = await PostgresClient.connect({
     addresses: reply.proxies.map(splitAddress),
     serverName: reply.serverName,
-    ca: reply.targetCas,
+    ca: reply.serverCas,
     certificate: pair.certificate,
     key: pair.key,
     ...names,

@@ -51,10 +51,11 @@ async function scene(
     'certificate-db': ({ service }): DbCertificate => {
       return {
         certificate: userCertificate(tools.clock, {}, HOUR_MS),
+        mode: 'relay',
         serverName: `ticket.${service}.db.${CLUSTER}`,
         target: { name: service, protocol: 'postgres' },
         proxies: ['proxy.example.com:443', '192.0.2.9:3080'],
-        targetCas: ['target CA\n'],
+        serverCas: ['target CA\n'],
         expiresAtMs: tools.clock.now() + HOUR_MS,
       }
     },

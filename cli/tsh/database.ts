@@ -3,13 +3,15 @@
 
 import net from 'node:net'
 
-import type { Database } from '../../control/api/messages.ts'
+import type { Database, DbCertificate } from '../../control/api/messages.ts'
 import { ProxyError } from '../../core/errors.ts'
+import { max } from '../../core/limits.ts'
+import type { SessionMode } from '../../core/login.ts'
 import { usage } from '../command.ts'
 import { newKey } from '../new-key.ts'
 import type { ServiceSettings } from '../pg-service.ts'
-import { type KeyPair, readText } from '../profile.ts'
-import { serviceSettings } from '../service-settings.ts'
+import { type KeyPair, type Profile, readText } from '../profile.ts'
+import { serviceSettings, type Way, waysIn, waysOf } from '../service-settings.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import type { Tools } from '../tools.ts'
 import { findService, putService } from './database-service.ts'
@@ -27,10 +29,13 @@ export interface DatabaseAccess {
   readonly database: string
   readonly settings: ServiceSettings
   readonly pair: KeyPair
+  readonly mode: SessionMode
   /** CA certificates, PEM. */
   readonly cas: string
   readonly expiresAtMs: number
 }
+
+type Proxies = Pick<DbCertificate, 'mode' | 'serverName' | 'proxies'>
 
 /** A certificate that ends within this time is not worth starting with. */
 const WORTH_MS = 60_000
@@ -52,16 +57,14 @@ export async function obtain(
     ...(dbName === undefined ? {} : { dbName }),
     ...(ttlMs === undefined ? {} : { ttlMs }),
   })
-  const proxies = await resolveAll(tools, [login.profile.proxy, ...reply.proxies])
-  const files = tools.profiles.databaseFiles(login.profile, database)
+  const files = tools.profiles.databaseFiles(login.profile, database, reply.mode)
+  const ways = await resolveAll(tools, waysOf(withKnown(reply, login.profile.proxy)))
   return {
     database,
-    settings: serviceSettings({ serverName: reply.serverName, proxies }, files, {
-      user: dbUser,
-      database: dbName,
-    }),
+    settings: serviceSettings(ways, files, { user: dbUser, database: dbName }),
     pair: { certificate: reply.certificate, key },
-    cas: reply.targetCas.join(''),
+    mode: reply.mode,
+    cas: reply.serverCas.join(''),
     expiresAtMs: reply.expiresAtMs,
   }
 }
@@ -69,7 +72,7 @@ export async function obtain(
 /** Keeps it: key, certificate and CAs in the profile, a section in the service file. Returns the section's name. */
 export function save(tools: Tools, login: Login, access: DatabaseAccess): string {
   const { profile } = login
-  const files = tools.profiles.databaseFiles(profile, access.database)
+  const files = tools.profiles.databaseFiles(profile, access.database, access.mode)
   tools.profiles.put(files.key, access.pair.key)
   tools.profiles.put(files.certificate, access.pair.certificate)
   tools.profiles.put(files.cas, access.cas)
@@ -81,26 +84,46 @@ export function saved(tools: Tools, login: Login, wanted: Wanted): DatabaseAcces
   const { database, dbUser, dbName } = wanted
   const { profile } = login
   const pair = tools.profiles.databasePair(profile, database)
-  const cas = readText(tools.profiles.databaseFiles(profile, database).cas)
   const service = findService(tools, profile, database)
-  if (pair === undefined || cas === undefined || service === undefined) return undefined
+  if (pair === undefined || service === undefined) return undefined
   const { settings } = service
+  // The root that was written says what it was written for.
+  const terminate = tools.profiles.databaseFiles(profile, database, 'terminate').cas
+  const mode = settings['sslrootcert'] === terminate ? 'terminate' : 'relay'
+  const cas = readText(tools.profiles.databaseFiles(profile, database, mode).cas)
+  if (cas === undefined) return undefined
   const { notAfterMs } = readFacts(pair.certificate)
   const fits =
     (dbUser === undefined || dbUser === settings['user']) &&
     (dbName === undefined || dbName === settings['dbname']) &&
     worth(notAfterMs, tools.clock.now())
-  return fits ? { database, settings, pair, cas, expiresAtMs: notAfterMs } : undefined
+  return fits ? { database, settings, pair, mode, cas, expiresAtMs: notAfterMs } : undefined
 }
 
-/** The saved access, with the proxies' addresses as they are now; else a new one, saved. */
+/** The saved access, unless control says that sessions have another mode now. A silent control is not waited for: agents and proxies say it too. */
+export async function current(
+  tools: Tools,
+  login: Login,
+  connect: () => Promise<Session>,
+  wanted: Wanted,
+): Promise<DatabaseAccess | undefined> {
+  const known = saved(tools, login, wanted)
+  if (known === undefined) return undefined
+  const signal = AbortSignal.timeout(max('modeAskedMs'))
+  const mode = await connect()
+    .then(async ({ client }) => (await client.call('me', {}, { signal })).mode)
+    .catch(() => known.mode)
+  return mode === known.mode ? known : undefined
+}
+
+/** The current access, with the proxies' addresses as they are now; else a new one, saved. */
 export async function ensure(
   tools: Tools,
   login: Login,
   connect: () => Promise<Session>,
   wanted: Wanted,
 ): Promise<{ access: DatabaseAccess; service: string }> {
-  const known = saved(tools, login, wanted)
+  const known = await current(tools, login, connect, wanted)
   const access =
     known === undefined
       ? await obtain(tools, await connect(), wanted)
@@ -114,13 +137,27 @@ async function withAddresses(
   { profile }: Login,
   access: DatabaseAccess,
 ): Promise<DatabaseAccess> {
-  const { settings } = access
-  const proxies = await resolveAll(tools, [profile.proxy, ...profile.proxies]).catch(() => [])
-  if (proxies.length === 0) return access
-  const files = tools.profiles.databaseFiles(profile, access.database)
+  const { settings, mode, database } = access
+  const ways = await resolveAll(tools, waysOf(knownProxies(access, profile))).catch(() => [])
+  if (ways.length === 0) return access
+  const files = tools.profiles.databaseFiles(profile, database, mode)
   const names = { user: settings['user'], database: settings['dbname'] }
-  const target = { serverName: serverNameOf(settings), proxies }
-  return { ...access, settings: serviceSettings(target, files, names) }
+  return { ...access, settings: serviceSettings(ways, files, names) }
+}
+
+/** In terminate mode the settings name the proxies themselves; a routed name leads through any. */
+function knownProxies({ settings, mode }: DatabaseAccess, { proxy, proxies }: Profile): Proxies {
+  const serverName = serverNameOf(settings)
+  if (mode === 'relay') return { mode, serverName, proxies: [proxy, ...proxies] }
+  const own = waysIn(settings).map((way) => joinAddress(way.serverName, way.port))
+  return { mode, serverName, proxies: own }
+}
+
+/** The proxy that was named at login is known to be reachable from here; where proxies prove themselves, only if it can. */
+function withKnown({ mode, serverName, proxies }: Proxies, proxy: string): Proxies {
+  const hosts = new Set(proxies.map((each) => splitAddress(each).host.toLowerCase()))
+  const serves = mode === 'relay' || hosts.has(splitAddress(proxy).host.toLowerCase())
+  return { mode, serverName, proxies: serves ? [proxy, ...proxies] : proxies }
 }
 
 /** All databases the person may see. */
@@ -163,20 +200,32 @@ function onlyOne(names: readonly string[] = []): string | undefined {
   return more.length === 0 && name !== undefined && !/[*^{]/.test(name) ? name : undefined
 }
 
-/** `host:port` with names as addresses: libpq takes the routed name as host, so it must be told where that is. */
-async function resolveAll(tools: Tools, proxies: readonly string[]): Promise<readonly string[]> {
+/**
+ * Names as addresses: libpq takes the routed name as host, so it must be told where that is. A proxy that goes by its own name and is
+ * not found now is left to libpq.
+ */
+async function resolveAll(tools: Tools, ways: readonly Way[]): Promise<readonly Way[]> {
   const found = await Promise.all(
-    [...new Set(proxies)].map(async (proxy) => {
-      const { host, port } = splitAddress(proxy)
-      const addresses = net.isIP(host) === 0 ? await tools.lookup(host).catch(() => []) : [host]
-      return addresses.map((each) => (net.isIPv6(each) ? `[${each}]:${port}` : `${each}:${port}`))
+    ways.map(async (way) => {
+      const host = way.address === '' ? way.serverName : way.address
+      if (net.isIP(host) !== 0) return [{ ...way, address: host }]
+      const addresses = await tools.lookup(host).catch(() => [])
+      if (addresses.length === 0 && way.address === '') return [way]
+      return addresses.map((address) => ({ ...way, address }))
     }),
   )
-  const all = [...new Set(found.flat())]
-  if (all.length > 0) return all
-  throw new ProxyError('dial.failed', `no address is known for ${proxies.join(', ')}`, {
+  const all = new Map(
+    found.flat().map((way) => [`${way.serverName} ${way.address} ${way.port}`, way]),
+  )
+  if (all.size > 0) return [...all.values()]
+  const names = ways.map(({ address, port }) => joinAddress(address, port)).join(', ')
+  throw new ProxyError('dial.failed', `no address is known for ${names}`, {
     next: 'Check the name service of this machine.',
   })
+}
+
+export function joinAddress(host: string, port: number): string {
+  return net.isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`
 }
 
 /** Whether a certificate that ends then is worth starting with. */
@@ -184,15 +233,18 @@ export function worth(expiresAtMs: number, nowMs: number): boolean {
   return expiresAtMs - nowMs > WORTH_MS
 }
 
-/** The addresses of the settings, for clients of our own. */
-export function addressesOf(settings: ServiceSettings): readonly { host: string; port: number }[] {
-  const ports = (settings['port'] ?? '').split(',')
-  return (settings['hostaddr'] ?? '')
-    .split(',')
-    .map((host, at) => ({ host, port: Number(ports[at] ?? ports[0]) }))
+/** Where the settings lead, for clients of our own. */
+export function addressesOf(
+  settings: ServiceSettings,
+): readonly { host: string; port: number; serverName: string }[] {
+  return waysIn(settings).map(({ address, port, serverName }) => ({
+    host: address === '' ? serverName : address,
+    port,
+    serverName,
+  }))
 }
 
-/** The name the agent proves itself by. */
+/** The name by which the first way's other end proves itself: an agent by it through every proxy, a proxy alone. */
 export function serverNameOf(settings: ServiceSettings): string {
   return (settings['host'] ?? '').split(',')[0] ?? ''
 }

@@ -8,11 +8,11 @@ import { printable } from '../render.ts'
 import type { Tools } from '../tools.ts'
 import {
   addressesOf,
+  current,
   type DatabaseAccess,
   listDatabases,
   namesOf,
   obtain,
-  saved,
   serverNameOf,
 } from './database.ts'
 import { NAME_OPTIONS } from './db-login.ts'
@@ -61,7 +61,8 @@ async function askOne(
   sql: string,
 ): Promise<string> {
   const wanted = { database, dbUser: input.text('db-user'), dbName: input.text('db-name') }
-  const access = saved(tools, login, wanted) ?? (await obtain(tools, await connect(), wanted))
+  const access =
+    (await current(tools, login, connect, wanted)) ?? (await obtain(tools, await connect(), wanted))
   const format = input.choice('format', RESULT_FORMATS, 'text')
   const results = await query(access, sql)
   return results.map((result) => resultText(result, format)).join('')

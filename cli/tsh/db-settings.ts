@@ -5,8 +5,9 @@ import { type CommandSpec, formatOption, type Input, usage } from '../command.ts
 import { CommandError, EXIT } from '../exit.ts'
 import { serviceFile } from '../pg-service.ts'
 import { FORMATS, render } from '../render.ts'
+import { waysIn } from '../service-settings.ts'
 import type { Tools } from '../tools.ts'
-import { type DatabaseAccess, saved, serverNameOf } from './database.ts'
+import { type DatabaseAccess, saved } from './database.ts'
 import { findService } from './database-service.ts'
 import { requireLogin } from './session.ts'
 
@@ -72,7 +73,8 @@ export const dbConfig: CommandSpec = {
       name: database,
       service,
       service_file: serviceFile(tools.env),
-      host: serverNameOf(settings),
+      host: [...new Set(waysIn(settings).map(({ serverName }) => serverName))].join(','),
+      mode: access.mode,
       addresses: settings['hostaddr'] ?? '',
       ports: settings['port'] ?? '',
       user: settings['user'] ?? '',

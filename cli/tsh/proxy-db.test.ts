@@ -45,10 +45,11 @@ async function scene(t: TestContext): Promise<Scene> {
   })
   const certificateFor = (publicKey: string): DbCertificate => ({
     certificate: userCertificate(tools.clock, {}, HOUR_MS, publicKey),
+    mode: 'relay',
     serverName: SERVER_NAME,
     target: { name: 'orders', protocol: 'postgres' },
     proxies: [proxy],
-    targetCas: [PKI.ca],
+    serverCas: [PKI.ca],
     expiresAtMs: tools.clock.now() + HOUR_MS,
   })
   const interrupt = Promise.withResolvers<void>()

@@ -9,17 +9,18 @@ import { splitAddress } from '../supervisor/listeners.ts'
 import type { Tools } from '../tools.ts'
 import {
   addressesOf,
+  current,
   type DatabaseAccess,
   ensure,
+  joinAddress,
   obtain,
-  saved,
   serverNameOf,
   type Wanted,
   worth,
 } from './database.ts'
 import { NAME_OPTIONS } from './db-login.ts'
 import { LocalProxy } from './local-proxy.ts'
-import { type Login, type Session, withLogin } from './session.ts'
+import { type Session, withLogin } from './session.ts'
 
 export const proxyDb: CommandSpec = {
   takes: '<name>',
@@ -46,11 +47,12 @@ export const proxyDb: CommandSpec = {
       dbName: input.text('db-name'),
     }
     await withLogin(tools, input, async (login, connect) => {
-      const access = new Access(tools, login, connect, wanted)
       const tunnel = input.flag('tunnel')
-      const first = tunnel
-        ? await access.get()
+      const known = tunnel
+        ? await current(tools, login, connect, wanted)
         : (await ensure(tools, login, connect, wanted)).access
+      const access = new Access(tools, connect, wanted, known)
+      const first = await access.get()
       const proxy = new LocalProxy({
         ...address,
         dial: () => dial(first),
@@ -76,8 +78,13 @@ class Access {
   #held: DatabaseAccess | undefined
   #coming: Promise<DatabaseAccess> | undefined
 
-  constructor(tools: Tools, login: Login, connect: () => Promise<Session>, wanted: Wanted) {
-    this.#held = saved(tools, login, wanted)
+  constructor(
+    tools: Tools,
+    connect: () => Promise<Session>,
+    wanted: Wanted,
+    known: DatabaseAccess | undefined,
+  ) {
+    this.#held = known
     this.#nowMs = () => tools.clock.now()
     this.#obtain = async () => await obtain(tools, await connect(), wanted)
   }
@@ -111,10 +118,11 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (net.isIPv4(host) && host.startsWith('127.'))
 }
 
+/** Clients that bring TLS themselves were told one name: only proxies that go by it are dialled. */
 async function dial({ settings }: DatabaseAccess): ReturnType<ReturnType<typeof connectTo>> {
-  const addresses = addressesOf(settings).map(({ host, port }) =>
-    host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
-  )
+  const addresses = addressesOf(settings)
+    .filter(({ serverName }) => serverName === serverNameOf(settings))
+    .map(({ host, port }) => joinAddress(host, port))
   return await connectTo(() => addresses)(AbortSignal.timeout(10_000))
 }
 

@@ -24,6 +24,8 @@ import type {
   LoginRequest,
   Me,
   Nothing,
+  PermitReply,
+  PermitRequest,
   Ping,
   ProxySelf,
   RenewRequest,
@@ -62,6 +64,7 @@ export interface Calls {
   inventory: { request: InventoryRequest; reply: InventoryReply }
   'certificate-db-client': { request: DbClientRequest; reply: ShortCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }
+  permit: { request: PermitRequest; reply: PermitReply }
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
   watch: { request: WatchRequest; reply: WatchItem }
   'audit-upload': {

@@ -3,6 +3,7 @@
 
 import type { ErrorCode } from '../../core/errors.ts'
 import type { TargetKind, Traits } from '../../core/identity.ts'
+import type { SessionMode } from '../../core/login.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
 export type Json =
@@ -113,6 +114,8 @@ export interface Me {
   readonly expiresAtMs: number
   readonly cluster: string
   readonly proxies: readonly string[]
+  /** The mode that sessions have now: what was fetched for the other one is to be fetched again. */
+  readonly mode: SessionMode
 }
 
 export interface DatabasesRequest {
@@ -145,10 +148,15 @@ export interface DbCertificateRequest {
 
 export interface DbCertificate {
   readonly certificate: string
+  /** Who ends the client's TLS: the agent, or a proxy. */
+  readonly mode: SessionMode
+  /** Relay: the routed name, through whichever proxy. Terminate: what the first proxy is certified as; each has a name of its own. */
   readonly serverName: string
   readonly target: { readonly name: string; readonly protocol: string }
+  /** Public addresses. Terminate: those whose proxy is certified for the host in it. */
   readonly proxies: readonly string[]
-  readonly targetCas: readonly string[]
+  /** The only CAs by which that server proves itself. */
+  readonly serverCas: readonly string[]
   readonly expiresAtMs: number
 }
 
@@ -201,6 +209,20 @@ export interface DbClientRequest {
 
 export interface ShortCertificate {
   readonly certificate: string
+  readonly expiresAtMs: number
+}
+
+export interface PermitRequest {
+  /** Of the person who came to the proxy, PEM. */
+  readonly userCertificate: string
+  readonly target: { readonly kind: TargetKind; readonly name: string }
+  /** Database user; absent: any that the roles offer. */
+  readonly principal?: string
+}
+
+export interface PermitReply {
+  /** core/permit.ts, base64. */
+  readonly permit: string
   readonly expiresAtMs: number
 }
 

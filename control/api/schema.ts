@@ -81,6 +81,7 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   inventory: system('agent', 'PUT', '/v1/inventory', QUIET),
   'certificate-db-client': system('agent', 'POST', '/v1/certificates/db-client', 'cert.create'),
   'proxy-self': system('proxy', 'PUT', '/v1/proxies/self', QUIET),
+  permit: system('proxy', 'POST', '/v1/permits', 'permit.create'),
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
   watch: { ...system('system', 'GET', '/v1/watch', QUIET), stream: true },
   'audit-upload': system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),

@@ -170,13 +170,12 @@ describe('a demand that nothing enforces', () => {
       /always needed/,
       'cluster-auth-preference',
     )
-    for (const mode of ['node-sync', 'proxy', 'proxy-sync'])
-      refused(
-        'session_recording_config',
-        `{mode: ${mode}}`,
-        /not built/,
-        'session-recording-config',
-      )
+    refused(
+      'session_recording_config',
+      '{mode: somewhere}',
+      /one of node, node-sync/,
+      'session-recording-config',
+    )
   })
 
   it('is refused in a lock, as it would lock nobody', () => {
@@ -257,6 +256,15 @@ describe('the cluster’s configuration', () => {
       disconnectExpiredCert: false,
       maxConnectionsMode: 'best_effort',
     })
+  })
+
+  it('has every mode of recording', () => {
+    for (const mode of ['node', 'node-sync', 'proxy', 'proxy-sync', 'off']) {
+      const name = 'session-recording-config'
+      const recording = one('session_recording_config', `{mode: ${mode}}`, name)
+      const resources = { ...defaultClusterResources(), recording }
+      assert.equal(compileClusterConfig('c', resources).recording, mode)
+    }
   })
 
   it('is made of the three resources', () => {

@@ -1,29 +1,25 @@
-// The resource `session_recording_config`. One of it. Sessions are audited, not recorded, so far: a mode that promises a
-// recording before the session goes on, or a recording by the proxy, is refused.
+// The resource `session_recording_config`. One of it. Its mode says where sessions end for the client: at the agent (`node`,
+// `node-sync`, `off`), or at a proxy (`proxy`, `proxy-sync`). Sessions and statements are audited there; recordings are not built yet.
 
 import { z } from 'zod'
 
+import type { RecordingMode } from '../../core/snapshot.ts'
 import type { Envelope } from './field.ts'
 import { envelope, singletonName, yesNo } from './field.ts'
 
 export const SESSION_RECORDING_NAME = 'session-recording-config'
 
 export interface SessionRecordingSpec {
-  readonly mode?: 'node' | 'off'
+  readonly mode?: RecordingMode
   readonly proxy_checks_host_keys?: boolean
 }
 
 export type SessionRecordingResource = Envelope<'session_recording_config', SessionRecordingSpec>
 
+const MODES = ['node', 'node-sync', 'proxy', 'proxy-sync', 'off'] as const
+
 const spec: z.ZodType<SessionRecordingSpec> = z.strictObject({
-  mode: z.exactOptional(
-    z.enum(['node', 'off'], {
-      error: ({ input }) =>
-        typeof input === 'string' && ['node-sync', 'proxy', 'proxy-sync'].includes(input)
-          ? `the mode "${input}" is not built yet`
-          : 'expected node or off',
-    }),
-  ),
+  mode: z.exactOptional(z.enum(MODES, { error: `expected one of ${MODES.join(', ')}` })),
   proxy_checks_host_keys: z.exactOptional(yesNo),
   encryption: z.exactOptional(
     z.strictObject({

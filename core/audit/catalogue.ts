@@ -186,6 +186,23 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     ...DECISION,
     'reason',
   ]),
+  SLP002I: row(
+    CONTROL,
+    'permit.create',
+    'A proxy may bring a certificate without a route to one target for a while.',
+    [
+      ...PERSON,
+      'target_kind',
+      'target_name',
+      'server_id',
+      'certificate_serial',
+      'certificate_fingerprint',
+      'expires',
+      'decision_id',
+      'updated_by',
+      'addr.remote',
+    ],
+  ),
   TDB00I: row(AGENT, 'db.session.start', 'A database session began.', [
     ...SESSION,
     ...DECISION,

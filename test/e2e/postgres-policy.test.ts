@@ -81,7 +81,7 @@ describe('Policy on PostgreSQL', () => {
     const attempt = PostgresClient.connect({
       addresses: reply.proxies.map(splitAddress),
       serverName: reply.serverName,
-      ca: reply.targetCas,
+      ca: reply.serverCas,
       certificate: reply.certificate,
       key,
       user: 'postgres',

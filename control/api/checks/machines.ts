@@ -39,6 +39,7 @@ export type MachineCalls =
   | 'inventory'
   | 'certificate-db-client'
   | 'proxy-self'
+  | 'permit'
   | 'ticket-keys'
   | 'watch'
   | 'audit-upload'
@@ -91,6 +92,14 @@ export const machines: Pick<Checks, MachineCalls> = {
       checkpoint: checkpoint.exactOptional(),
     }),
     reply: nothing,
+  },
+  permit: {
+    request: z.strictObject({
+      userCertificate: pem,
+      target: z.strictObject({ kind: targetKind, name: text(512).min(1) }),
+      principal: text(KB).exactOptional(),
+    }),
+    reply: z.strictObject({ permit: base64, expiresAtMs: time }),
   },
   'ticket-keys': {
     request: nothing,

@@ -85,6 +85,8 @@ export const anonymous: Pick<
   },
 }
 
+const sessionMode = z.enum(['relay', 'terminate'])
+
 export const people: Pick<Checks, 'me' | 'openapi' | 'databases' | 'certificate-db' | 'decision'> =
   {
     me: {
@@ -96,6 +98,7 @@ export const people: Pick<Checks, 'me' | 'openapi' | 'databases' | 'certificate-
         expiresAtMs: time,
         cluster: text(KB),
         proxies: list(text(300)),
+        mode: sessionMode,
       }),
     },
     openapi: { request: nothing, reply: jsonObject },
@@ -131,10 +134,11 @@ export const people: Pick<Checks, 'me' | 'openapi' | 'databases' | 'certificate-
       }),
       reply: z.strictObject({
         certificate: pem,
+        mode: sessionMode,
         serverName: text(253),
         target: z.strictObject({ name: text(512), protocol: name }),
         proxies: list(text(300)),
-        targetCas: list(pem),
+        serverCas: list(pem),
         expiresAtMs: time,
       }),
     },
