@@ -2,7 +2,7 @@
 // from a function. Messages are written here by hand, so that a client is not tested against its own writer.
 
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
 
 import { OID } from '../core/cert/oid.ts'
@@ -24,10 +24,12 @@ export interface Pki {
 export function makePki(serverName: string = SERVER_NAME): Pki {
   const nowMs = Date.now()
   const target = testCa('target CA', nowMs)
+  const names =
+    net.isIP(serverName) === 0 ? { dnsNames: [serverName] } : { ipAddresses: [serverName] }
   return {
     ca: writePem('CERTIFICATE', target.der),
     server: pemPair(target, systemIdentity('agent'), nowMs, {
-      extend: { dnsNames: [serverName], extendedKeyUsage: [OID.serverAuth] },
+      extend: { ...names, extendedKeyUsage: [OID.serverAuth] },
     }),
     client: pemPair(testCa('user CA', nowMs), userIdentity(), nowMs),
   }
