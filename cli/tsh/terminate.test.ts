@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test'
 import type { DbCertificate } from '../../control/api/messages.ts'
 import { ProxyError } from '../../core/errors.ts'
 import type { SessionMode } from '../../core/login.ts'
-import { dial, readAll, readBytes } from '../../test/fixtures/net.ts'
+import { dial, freePort, readAll, readBytes } from '../../test/fixtures/net.ts'
 import { fakePostgres, greeting, makePki } from '../fake-postgres.fixture.ts'
 import { readService } from '../pg-service.ts'
 import type { Profile } from '../profile.ts'
@@ -172,7 +172,9 @@ test('a change of the mode is noticed by the next command, and not asked of a co
   deepEqual([certificates(), settings()['sslrootcert']], [3, rootOf('relay')])
 })
 
-test('proxy db leads to a proxy that goes by the name it prints; a tunnel proves it itself', async (t) => {
+test('proxy db leads to the proxy that it names; a tunnel proves it itself', {
+  timeout: 20_000,
+}, async (t) => {
   const one = await fakePostgres(t, { pki: ONE })
   const local = await fakePostgres(t, { pki: LOCAL })
   const proxies = [`one.example:${one.port}`, `127.0.0.1:${local.port}`]
@@ -203,4 +205,27 @@ test('proxy db leads to a proxy that goes by the name it prints; a tunnel proves
   }
   deepEqual([one.startups.length, one.clear.length], [1, 1])
   deepEqual([local.startups.length, local.clear.length], [0, 0])
+})
+
+test('proxy db without a tunnel leads to no proxy of another name', {
+  timeout: 20_000,
+}, async (t) => {
+  const local = await fakePostgres(t, { pki: LOCAL })
+  const stop = Promise.withResolvers<void>()
+  const listening = Promise.withResolvers<number>()
+  const proxies = [`one.example:${await freePort()}`, `127.0.0.1:${local.port}`]
+  const { tools } = await scene(t, proxies, {
+    untilInterrupted() {
+      listening.resolve(Number(/^127\.0\.0\.1:(\d+) leads to/m.exec(tools.printed())?.[1]))
+      return stop.promise
+    },
+  })
+  const running = runCommand(TSH, tools, 'proxy db', ['orders'], { dbUser: 'reader' })
+  const client = await dial(t, await Promise.race([listening.promise, running.then(() => 0)]))
+  client.end(Buffer.from('0000001004d2162e0000000100000002', 'hex'))
+  await readAll(client)
+  stop.resolve()
+  await running
+  equal(local.clear.length, 0)
+  match(tools.noted(), /cannot be reached/)
 })
