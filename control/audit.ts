@@ -4,6 +4,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { type ChainPosition } from '../core/audit/chain.ts'
+import type { Half } from '../core/audit/pairing.ts'
 import { checkpointBody } from '../core/cert/signed.ts'
 import type { AuditEvent, EventFields } from '../core/audit/event.ts'
 import { Journal } from '../core/audit/journal.ts'
@@ -16,6 +17,7 @@ import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { checkLog, type VerifyReport } from './audit/check.ts'
 import { DailyFiles, listLogFiles, readChunks } from './audit/files.ts'
 import { type EventMaker, eventMaker, judgeBatch } from './audit/intake.ts'
+import { readHalves } from './audit/halves.ts'
 import { type AuditPage, type AuditQuery, queryLog } from './audit/query.ts'
 import { type Recovered, recoverLog } from './audit/recover.ts'
 import {
@@ -45,6 +47,8 @@ export interface AuditOptions {
   readonly logger?: Logger
 }
 
+type TakenListener = (emitter: SystemIdentity, events: readonly AuditEvent[]) => void
+
 /** Opens the log, recovering it when the last process was cut off in the middle of a write. */
 export async function openAuditLog(options: AuditOptions): Promise<AuditLog> {
   await mkdir(options.folder, { recursive: true, mode: 0o700 })
@@ -68,6 +72,7 @@ export class AuditLog {
   /** The last fork told of each emitter, so that a repeated upload does not fill the log. */
   readonly #forks = new Map<string, string>()
   readonly #timer: NodeJS.Timeout
+  #onTaken: TakenListener = () => {}
   #latest: AuditCheckpoint | undefined
   #checkpointing: Promise<void> | undefined
 
@@ -108,6 +113,17 @@ export class AuditLog {
       })
     this.#intakes.set(emitter.id, settled)
     return intake
+  }
+
+  /** Calls `listener` with what was taken over from an emitter, once it is durable. One listener; it must not throw. */
+  onTaken(listener: TakenListener): void {
+    this.#onTaken = listener
+  }
+
+  /** What emitters sent of sessions with two sides, newest first: at most `bytesMax` of the log, no day before `fromMs`. */
+  async *halves(fromMs: number, bytesMax: number): AsyncGenerator<Half, void> {
+    const files = await listLogFiles(this.#options.folder)
+    yield* readHalves(files, (file) => this.#files.durableBytes(file), fromMs, bytesMax)
   }
 
   /** Newest first. */
@@ -192,6 +208,7 @@ export class AuditLog {
         await this.#journal.append(intake.events, () => {
           this.#emitters.set(emitter.id, intake.position)
         })
+        this.#onTaken(emitter, intake.taken)
         return intake.position.seq
       case 'forked': {
         const told = this.#forks.get(emitter.id) === intake.claimed

@@ -152,7 +152,7 @@ export class Membership {
     const { id } = caller.identity
     presence.heard(id, heardOf(report.lockRevision, report.checkpoint))
     for (const agent of report.linkedAgents)
-      presence.heard(agent, heardOf(report.agentLockRevisions?.[agent]))
+      presence.heard(agent, { ...heardOf(report.agentLockRevisions?.[agent]), hearsay: true })
     // Reports come every few seconds; the store is asked only when there is something to write.
     if (cache.host(id)?.address === report.address) return
     await retryOnConflict(async () => {

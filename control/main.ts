@@ -32,6 +32,7 @@ import { Presence } from './presence.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
 import type { SignerApi } from './signer/api.ts'
+import { SessionSides } from './session-sides.ts'
 import { Snapshots } from './snapshots.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 import { Targets } from './targets.ts'
@@ -163,11 +164,12 @@ async function serve(options: ControlOptions, foundation: Foundation): Promise<C
     () => parts.snapshots.close(),
     () => server.close(),
   )
+  const sides = new SessionSides({ ...parts, clock, log })
   await parts.snapshots.start(() => server.recheck())
   const port = await server.listen(options.listen)
   await server.listenLocal(options.adminSocket)
   const minutely = setInterval(() => {
-    everyMinute(parts, hostKey, server).catch((error: unknown) =>
+    everyMinute(parts, hostKey, server, sides).catch((error: unknown) =>
       log.warn('control’s housekeeping failed', { error: String(error) }),
     )
   }, 60_000)
@@ -259,11 +261,17 @@ async function assemble(
   }
 }
 
-async function everyMinute(parts: RouteParts, hostKey: HostKey, server: ApiServer): Promise<void> {
+async function everyMinute(
+  parts: RouteParts,
+  hostKey: HostKey,
+  server: ApiServer,
+  sides: SessionSides,
+): Promise<void> {
   parts.leases.sweep()
   parts.presence.sweep()
   server.recheck()
   await parts.ticketKeys.refresh()
+  await sides.check()
   if (hostKey.isDue()) server.setMaterial(await hostKey.renew())
 }
 

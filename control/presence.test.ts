@@ -27,6 +27,25 @@ describe('an agent', () => {
     assert.equal(presence.isCurrent(AGENT), false)
   })
 
+  it('is steady as long as it calls itself without a break, whatever proxies say', () => {
+    const id = 'steady'
+    presence.heard(id, { hearsay: true })
+    assert.deepEqual([presence.isOnline(id), presence.steadyMs(id)], [true, 0])
+    presence.heard(id)
+    clock.advance(max('presenceMaxMs') - 1)
+    assert.equal(presence.steadyMs(id), max('presenceMaxMs') - 1)
+    presence.heard(id)
+    clock.advance(max('presenceMaxMs') - 1)
+    assert.equal(presence.steadyMs(id), 2 * (max('presenceMaxMs') - 1))
+    clock.advance(1)
+    presence.heard(id, { hearsay: true })
+    assert.equal(presence.steadyMs(id), 0)
+    presence.heard(id)
+    assert.equal(presence.steadyMs(id), 0)
+    clock.advance(5)
+    assert.equal(presence.steadyMs(id), 5)
+  })
+
   it('is not kept current by a proxy that speaks for it after it fell silent', () => {
     presence.heard(AGENT, { trustedAtMs: clock.now() })
     clock.advance(max('presenceMaxMs'))

@@ -9,6 +9,8 @@ export interface Report {
   readonly atMs: number
   /** Newest lock set the member is known to hold; undefined when nobody said. */
   readonly lockRevision?: number
+  /** When the member itself called last, and since when it does so without a break. */
+  readonly called?: { readonly atMs: number; readonly sinceMs: number }
   /** What an agent itself said last, end to end: a proxy between may say what it likes. */
   readonly own?: { readonly atMs: number; readonly lagMs: number }
 }
@@ -18,6 +20,8 @@ export interface Heard {
   /** Control's time of the newest beacon the member holds everything of. */
   readonly trustedAtMs?: number
   readonly checkpoint?: AuditCheckpoint
+  /** Another member says so. */
+  readonly hearsay?: boolean
 }
 
 export class Presence {
@@ -35,10 +39,12 @@ export class Presence {
     const atMs = this.#clock.now()
     const lockRevision = heard.lockRevision ?? before?.lockRevision
     const { trustedAtMs } = heard
+    const called = heard.hearsay === true ? before?.called : this.#calls(before)
     const own = trustedAtMs === undefined ? before?.own : { atMs, lagMs: atMs - trustedAtMs }
     this.#reports.set(id, {
       atMs,
       ...(lockRevision === undefined ? {} : { lockRevision }),
+      ...(called === undefined ? {} : { called }),
       ...(own === undefined ? {} : { own }),
     })
     if (heard.checkpoint !== undefined) this.#anchors.set(id, heard.checkpoint)
@@ -68,7 +74,7 @@ export class Presence {
   }
 
   isOnline(id: string): boolean {
-    return this.#clock.now() - this.lastSeenMs(id) < max('presenceMaxMs')
+    return this.#isRecent(this.lastSeenMs(id))
   }
 
   holdsLocks(id: string, revision: number): boolean {
@@ -80,6 +86,24 @@ export class Presence {
     const own = this.#reports.get(id)?.own
     if (own === undefined || this.#clock.now() - own.atMs > max('presenceMaxMs')) return false
     return own.lagMs <= max('trustLagMaxMs')
+  }
+
+  /** How long it has called without a break; 0 when it is away, or only others speak of it. */
+  steadyMs(id: string): number {
+    const called = this.#reports.get(id)?.called
+    if (called === undefined || !this.#isRecent(called.atMs)) return 0
+    return this.#clock.now() - called.sinceMs
+  }
+
+  #calls(before: Report | undefined): NonNullable<Report['called']> {
+    const atMs = this.#clock.now()
+    const { called } = before ?? {}
+    const goesOn = called !== undefined && this.#isRecent(called.atMs)
+    return { atMs, sinceMs: goesOn ? called.sinceMs : atMs }
+  }
+
+  #isRecent(atMs: number): boolean {
+    return this.#clock.now() - atMs < max('presenceMaxMs')
   }
 
   /** Forgets members unheard for a day. */

@@ -677,6 +677,26 @@ export const LIMITS = {
     'bytes',
     'Events that share one write and one fdatasync.',
   ) as Limit,
+  pairGraceMs: limit(
+    5 * MINUTE,
+    'ms',
+    'What the second host of a session has to tell of it: spools that lag more than a minute belong to hosts that were away.',
+  ) as Limit,
+  pairKeepMs: limit(
+    DAY,
+    'ms',
+    'Longest wait for a host that is away, or for the proof that a terminated session reached its agent.',
+  ) as Limit,
+  pairsWaitingMax: limit(
+    20_000,
+    'count',
+    'Sessions that wait for their other side, under 1 KB each; usually seconds. Beyond that they are counted, not compared.',
+  ) as Limit,
+  pairRecallBytesMax: limit(
+    16 * MB,
+    'bytes',
+    'The end of the log that control reads when it starts, for sessions of which one side had told.',
+  ) as Limit,
   auditScanBytesMax: limit(
     128 * MB,
     'bytes',

@@ -25,6 +25,8 @@ export type Intake =
   | {
       readonly verdict: 'take'
       readonly events: readonly AuditEvent[]
+      /** Those of the emitter's own that were taken over, as it sent them. */
+      readonly taken: readonly AuditEvent[]
       readonly position: ChainPosition
     }
   /** Nothing new. */
@@ -115,15 +117,17 @@ function take(
   make: EventMaker,
 ): Intake {
   const events = gaps.map((gap) => make('audit.gap', 'SLA002W', gap))
+  const taken: AuditEvent[] = []
   for (const record of records) {
     const reason = refusalOf(emitter, record)
     const proof = proofOf(emitter, record)
+    if (reason === undefined) taken.push(record.event)
     const event = reason === undefined ? record.event : refused(emitter, record, reason, make)
     events.push({ ...event, emitter: proof })
   }
   const last = records.at(-1)
   if (last === undefined) return { verdict: 'known', seq: 0 }
-  return { verdict: 'take', events, position: positionOf(last) }
+  return { verdict: 'take', events, taken, position: positionOf(last) }
 }
 
 /** Why the content is not taken over, though the chain is in order. Its place is kept, so that the emitter can go on. */

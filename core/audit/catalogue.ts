@@ -342,6 +342,28 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'claimed_code',
     'reason',
   ]),
+  SLA005W: row(
+    CONTROL,
+    'audit.unmatched',
+    'One host told of a session, and the other host it ran through did not.',
+    [
+      'sid',
+      'emitter_id',
+      'lacking',
+      'lacking_role',
+      'target_name',
+      'claimed_event',
+      'claimed_code',
+      'since',
+      'reason',
+    ],
+  ),
+  SLA006W: row(
+    CONTROL,
+    'audit.unmatched',
+    'Sessions were not compared: too many waited for their other side.',
+    ['lost', 'reason'],
+  ),
   SLX000W: row(ALL, 'unknown', 'An event this version has no row for.', [
     'claimed_event',
     'claimed_code',
