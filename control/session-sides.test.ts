@@ -12,7 +12,7 @@ import {
 } from '../core/audit/chain.ts'
 import { auditEvent, type EventFields } from '../core/audit/event.ts'
 import { canonicalJson } from '../core/cert/canonical.ts'
-import { FakeClock } from '../core/clock.ts'
+import type { FakeClock } from '../core/clock.ts'
 import type { SystemIdentity, SystemRole } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
@@ -104,7 +104,7 @@ async function newScene(fixture?: LogFixture): Promise<Scene> {
     },
     async reports() {
       const { items } = await scene.log.query({ types: ['SLA005W'] })
-      return items.map((item) => `${String(item['emitter_id'])} ${String(item['sid'])}`).reverse()
+      return items.map(({ emitter_id: by, sid }) => [by, sid].join(' ')).reverse()
     },
   }
   return scene
