@@ -47,6 +47,8 @@ class Host {
   }
 }
 
+const text = (value: unknown): string => (typeof value === 'string' ? value : '')
+
 interface Scene {
   readonly clock: FakeClock
   log: AuditLog
@@ -104,7 +106,7 @@ async function newScene(fixture?: LogFixture): Promise<Scene> {
     },
     async reports() {
       const { items } = await scene.log.query({ types: ['SLA005W'] })
-      return items.map(({ emitter_id: by, sid }) => [by, sid].join(' ')).reverse()
+      return items.map(({ emitter_id: by, sid }) => `${text(by)} ${text(sid)}`).reverse()
     },
   }
   return scene

@@ -53,6 +53,8 @@ export class AgentSession implements PerformServices {
   #userCertificate: Uint8Array = new Uint8Array(0)
   #lease: string | undefined
   #begun = false
+  /** The log heard that it began, or was denied. */
+  #told = false
 
   constructor(options: AgentSessionOptions) {
     this.#options = options
@@ -162,7 +164,7 @@ export class AgentSession implements PerformServices {
   /** The session is over: tells the log, gives the lease back. */
   ended(reason: string): void {
     if (this.#lease !== undefined) this.#options.send({ kind: 'release-lease', lease: this.#lease })
-    if (!this.#begun) return
+    if (!this.#begun) return this.#auditUnbegun(reason)
     const counters = this.#running?.counters
     this.#audit('db.session.end', 'TDB01I', {
       ...this.#sessionFields(this.right),
@@ -251,6 +253,7 @@ export class AgentSession implements PerformServices {
   }
 
   #auditStart(peer: Peer, access: Access, explanation: Explanation, no: Refusal | undefined): void {
+    this.#told = true
     const fields = {
       ...this.#personFields(peer, access),
       decision_id: this.frame.decisionId,
@@ -266,6 +269,19 @@ export class AgentSession implements PerformServices {
       ...fields,
       error: no.reason,
       message: no.next,
+    })
+  }
+
+  /** The proxy told of a relayed session when this agent took it: so does the agent, though nobody asked for anything. */
+  #auditUnbegun(reason: string): void {
+    if (this.#told) return
+    this.#audit('db.session.start', 'TDB00W', {
+      ...this.#sessionFields(this.right),
+      proxy_id: this.proxyId,
+      db_service: this.frame.target.name,
+      decision_id: this.frame.decisionId,
+      success: false,
+      error: `it ended before anything was asked for: ${reason}`,
     })
   }
 

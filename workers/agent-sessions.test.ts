@@ -242,6 +242,34 @@ describe('an opened spare', () => {
     client.write('HELLO app main\n')
     assert.equal((await readBytes(client, 15)).toString(), 'NO 01JDECISION\n')
     assert.ok(!audited(rig.sent).includes('TDB00I'))
+    client.destroy()
+    await until(() => rig.sessions.size === 0, 'the session is over')
+    assert.deepEqual(audited(rig.sent), ['TDB00W'])
+  })
+
+  it('is told of once, as the proxy tells of it, when nobody asks for anything', async (context) => {
+    const rig = await start(context)
+    const outer = await rig.spare(writeOpen(KEY, frame()))
+    await answerOn(outer)
+    outer.destroy()
+    await until(() => rig.sessions.size === 0, 'the session is over')
+    const events = rig.sent.flatMap((each) => (each.kind === 'audit' ? [each] : []))
+    assert.deepEqual(
+      events.map(({ code, fields }) => [code, fields['sid'], fields['proxy_id']]),
+      [['TDB00W', 'session-1', 'proxy-1']],
+    )
+  })
+
+  it('is told of once when policy denies', async (context) => {
+    const rig = await start(context)
+    const outer = await rig.spare(writeOpen(KEY, frame()))
+    await answerOn(outer)
+    const client = aliceOver(context, outer)
+    client.write('HELLO nobody main\n')
+    assert.match((await readBytes(client, 3)).toString(), /^NO /)
+    client.destroy()
+    await until(() => rig.sessions.size === 0, 'the session is over')
+    assert.deepEqual(audited(rig.sent), ['TDB00W'])
   })
 })
 

@@ -29,7 +29,7 @@ const ANYONE: readonly CallName[] = [
   'join',
 ]
 const BOTH: readonly CallName[] = [...ANYONE, 'renew', 'watch', 'audit-upload']
-const PROXY: readonly CallName[] = [...BOTH, 'proxy-self', 'ticket-keys']
+const PROXY: readonly CallName[] = [...BOTH, 'permit', 'proxy-self', 'ticket-keys']
 const AGENT: readonly CallName[] = [
   ...BOTH,
   'inventory',
