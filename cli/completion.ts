@@ -37,24 +37,24 @@ export function completionOf(spec: ProgramSpec): CommandSpec {
 async function placesOf(spec: ProgramSpec): Promise<readonly Place[]> {
   const rows = await describeAll(spec)
   const common = spec.options.flatMap(optionWords)
-  const groups = Object.entries(spec.groups)
-  const top = [
-    ...groups.map(([word, about]) => ({ word, about })),
-    ...rows
-      .filter(({ words }) => !words.includes(' '))
-      .map(({ words, summary }) => ({ word: words, about: summary })),
+  const all = [
+    ...Object.entries(spec.groups).map(([words, about]) => ({ words, about })),
+    ...rows.map(({ words, summary }) => ({ words, about: summary })),
   ]
-  const inGroup = groups.map(([group]) => ({
+  const below = (group: string): { word: string; about: string }[] =>
+    all.flatMap(({ words, about }) => {
+      const word = words.startsWith(group) ? words.slice(group.length) : ''
+      return word === '' || word.includes(' ') ? [] : [{ word, about }]
+    })
+  const inGroup = Object.keys(spec.groups).map((group) => ({
     words: group,
-    next: rows
-      .filter(({ words }) => words.startsWith(`${group} `))
-      .map(({ words, summary }) => ({ word: words.slice(group.length + 1), about: summary })),
+    next: below(`${group} `),
   }))
   const commands = rows.map(({ words, spec: { options = [] } }) => ({
     words,
     next: [...options.flatMap(optionWords), ...common],
   }))
-  return [{ words: '', next: [...top, ...common] }, ...inGroup, ...commands]
+  return [{ words: '', next: [...below(''), ...common] }, ...inGroup, ...commands]
 }
 
 function optionWords({ flags, about }: Option): { word: string; about: string }[] {

@@ -12,7 +12,7 @@ export interface ProgramSpec {
   readonly about: string
   /** Options every command takes. */
   readonly options: readonly Option[]
-  /** What groups of commands are for, by their first word. */
+  /** What groups of commands are for, by their words: `db`, `db credentials`. */
   readonly groups: Readonly<Record<string, string>>
   readonly rows: readonly Row[]
 }
@@ -59,9 +59,10 @@ function settle(command: Command): void {
 function addRow(program: Command, spec: ProgramSpec, row: Row): void {
   const words = row.words.split(' ')
   let parent = program
-  for (const word of words.slice(0, -1)) {
+  for (const [at, word] of words.slice(0, -1).entries()) {
     const known = parent.commands.find((each) => each.name() === word)
-    parent = known ?? parent.command(word).description(spec.groups[word] ?? '')
+    const group = words.slice(0, at + 1).join(' ')
+    parent = known ?? parent.command(word).description(spec.groups[group] ?? '')
   }
   parent.command(words.at(-1) ?? '').description(row.summary)
 }

@@ -113,6 +113,7 @@ export async function fakeTools(cleanup: Cleanup, options: FakeOptions = {}): Pr
     out: (text) => void (out += text),
     outSlowly: (text) => Promise.resolve(void (out += text)),
     note: (text) => void (noted += text),
+    stdin: () => Promise.resolve({ text: answer, secret: answer }),
     printed: () => out,
     noted: () => noted,
     control(reach) {

@@ -30,6 +30,8 @@ export interface Tools {
   outSlowly(text: string): Promise<void>
   /** What goes along with it: progress, hints, warnings. */
   note(text: string): void
+  /** Answers from lines of standard input, also where a terminal is there. */
+  stdin(): Promise<Prompt>
   /** Control, end to end through a proxy. */
   control(reach: Reach): Promise<ControlClient>
   /** Control's own socket on this machine. */
@@ -57,6 +59,10 @@ export function realTools(): Tools {
         await new Promise<void>((resolve) => process.stdout.once('drain', resolve))
     },
     note: (text) => void process.stderr.write(text),
+    async stdin() {
+      const { linePrompt } = await import('./prompt.ts')
+      return linePrompt(process.stdin)
+    },
     control: connectThroughProxy,
     async localControl(socketPath) {
       const { connectLocalControl } = await import('../control/api/client.ts')

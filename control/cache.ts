@@ -17,6 +17,7 @@ import type { Base } from './base.ts'
 import { parseStored } from './base.ts'
 import type { DatabaseFacts, Directory, UserFacts } from './directory.ts'
 import {
+  DB_CREDENTIALS,
   GENERATIONS,
   generationSchema,
   type HostRecord,
@@ -30,14 +31,16 @@ import {
 } from './records.ts'
 import { parseDuration } from './resources/duration.ts'
 import { compileClusterConfig, defaultClusterResources } from './resources/cluster-config.ts'
+import type { HealthCheckResource } from './resources/health-check.ts'
 import { compileLock } from './resources/lock.ts'
 import { parseResource, type Resource, type ResourceKind } from './resources/resource.ts'
 import { compileRole } from './resources/role.ts'
-import type { UserResource } from './resources/user.ts'
+import { statusLock } from './resources/user.ts'
 import type { Authorities } from './signer/api.ts'
 import { keySegments, type StoreEvent } from './store/contract.ts'
 
-export type Change = 'locks' | 'light' | 'inventory'
+/** `targets`: resources, stored passwords or health checks, which agents ask for when a snapshot says so. */
+export type Change = 'locks' | 'light' | 'inventory' | 'targets'
 
 export interface StoredResource {
   readonly resource: Resource
@@ -65,6 +68,7 @@ export class Cache implements Directory {
   #revision = 0
   #lockRevision = 0
   #inventoryRevision = 0
+  #targetsRevision = 0
   // Computed on demand from the maps above; undefined after a change.
   #roles: readonly Role[] | undefined
   #lockSet: LockSet | undefined
@@ -104,6 +108,16 @@ export class Cache implements Directory {
 
   get inventoryRevision(): number {
     return this.#inventoryRevision
+  }
+
+  get targetsRevision(): number {
+    return this.#targetsRevision
+  }
+
+  get healthChecks(): readonly HealthCheckResource[] {
+    return [...this.kind('health_check_config').values()].flatMap(({ resource }) =>
+      resource.kind === 'health_check_config' ? [resource] : [],
+    )
   }
 
   get authorities(): Authorities {
@@ -176,6 +190,7 @@ export class Cache implements Directory {
       signers: this.#authorities.snapshot,
       roles: this.roles,
       config: this.config,
+      targetsRevision: this.#targetsRevision,
       proxies: [...this.#hosts.values()].flatMap(({ id, role, address }) =>
         role === 'proxy' && address !== undefined ? [{ id, address }] : [],
       ),
@@ -264,6 +279,7 @@ export class Cache implements Directory {
     } while (after !== undefined)
     this.#lockRevision = Math.max(this.#lockRevision, first)
     this.#inventoryRevision = Math.max(this.#inventoryRevision, first)
+    this.#targetsRevision = Math.max(this.#targetsRevision, first)
     this.#advance(first)
     for (const change of ['locks', 'light', 'inventory'] as const) this.#changed(change)
     return first
@@ -300,6 +316,7 @@ export class Cache implements Directory {
     )
     if (change === 'locks') this.#lockRevision = event.revision
     if (change === 'inventory') this.#inventoryRevision = event.revision
+    if (change === 'targets') this.#targetsRevision = event.revision
     this.#revision = event.revision
     if (change !== undefined) this.#changed(change)
     this.#advance(event.revision)
@@ -315,6 +332,7 @@ export class Cache implements Directory {
       else this.#targets.set(key, parseStored(value, targetSchema, key))
       return 'inventory'
     }
+    if (key.startsWith(DB_CREDENTIALS)) return 'targets'
     if (!key.startsWith(GENERATIONS)) return undefined
     const subject = keySegments(key)[1] ?? ''
     if (value === undefined) this.#generations.delete(subject)
@@ -346,6 +364,9 @@ export class Cache implements Directory {
       case 'session_recording_config':
       case 'cluster_networking_config':
         return 'light'
+      case 'db':
+      case 'health_check_config':
+        return 'targets'
       default:
         return undefined
     }
@@ -384,16 +405,5 @@ export class Cache implements Directory {
     const [first] = this.kind(kind).values()
     // The map of a kind holds that kind alone.
     return first?.resource as Extract<Resource, { kind: K }> | undefined
-  }
-}
-
-function statusLock({ metadata, spec }: UserResource): Lock {
-  const { locked_message: message, lock_expires: expires } = spec.status ?? {}
-  return {
-    name: `user-${metadata.name}`,
-    target: { user: metadata.name },
-    createdAtMs: 0,
-    ...(message === undefined ? {} : { message }),
-    ...(expires === undefined ? {} : { expiresAtMs: Date.parse(expires) }),
   }
 }

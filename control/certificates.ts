@@ -19,12 +19,13 @@ import type {
   Database,
   DbCertificate,
   DbCertificateRequest,
+  DbClientCertificate,
   DbClientRequest,
-  ShortCertificate,
   SignReply,
   SignRequest,
 } from './api/messages.ts'
 import type { Base } from './base.ts'
+import type { DbCredentials } from './db-credentials.ts'
 import type { Directory, UserFacts } from './directory.ts'
 import type { Issuer, IssuedPem } from './issue.ts'
 import { certifiedProxies } from './public-names.ts'
@@ -46,12 +47,20 @@ export class Certificates {
   readonly #directory: Directory
   readonly #issuer: Issuer
   readonly #tickets: TicketKeys
+  readonly #stored: Pick<DbCredentials, 'find'>
 
-  constructor(base: Base, directory: Directory, issuer: Issuer, tickets: TicketKeys) {
+  constructor(
+    base: Base,
+    directory: Directory,
+    issuer: Issuer,
+    tickets: TicketKeys,
+    stored: Pick<DbCredentials, 'find'>,
+  ) {
     this.#base = base
     this.#directory = directory
     this.#issuer = issuer
     this.#tickets = tickets
+    this.#stored = stored
   }
 
   /** For somebody who just proved password and code. */
@@ -106,10 +115,10 @@ export class Certificates {
     }
   }
 
-  /** The databases a person may see, in the order of their names. `online` is filled in by whoever knows. */
-  visible(
-    identity: UserIdentity,
-  ): readonly (Omit<Database, 'online'> & { readonly agents: readonly string[] })[] {
+  /** The databases a person may see, in the order of their names. Whether they answer is filled in by whoever knows. */
+  visible(identity: UserIdentity): readonly (Omit<Database, 'online' | 'status' | 'reason'> & {
+    readonly agents: readonly string[]
+  })[] {
     const found = [...this.#directory.targets()].flatMap((record) => {
       if (record.kind !== 'db') return []
       const { visible, dbUsers, dbNames } = databaseReach(
@@ -124,7 +133,7 @@ export class Certificates {
   }
 
   /** For an agent that owns the target, on the user's certificate: decided here again. */
-  async dbClient(request: DbClientRequest, context: CallContext): Promise<ShortCertificate> {
+  async dbClient(request: DbClientRequest, context: CallContext): Promise<DbClientCertificate> {
     const { caller } = context
     const record = this.#directory.target('db', request.target)
     if (
@@ -162,7 +171,12 @@ export class Certificates {
       context,
       peer.identity.name,
     )
-    return { certificate: issued.chain, expiresAtMs: issued.expiresAtMs }
+    const stored = await this.#stored.find(record.name, request.principal, record.owner)
+    return {
+      certificate: issued.chain,
+      expiresAtMs: issued.expiresAtMs,
+      ...(stored === undefined ? {} : { stored }),
+    }
   }
 
   /** A server certificate for a self-hosted database, and the lines it needs to believe our clients. */

@@ -17,7 +17,9 @@ import {
   credentialsKey,
   credentialsSchema,
   generationKey,
+  RESOURCE_OWNER,
   resourceKey,
+  targetKey,
 } from './records.ts'
 import {
   parseResource,
@@ -57,6 +59,11 @@ const EVENTS: Readonly<Record<ResourceKind, Readonly<Record<Verb, readonly [stri
     create: ['lock.created', 'TLK00I'],
     update: ['lock.created', 'TLK00I'],
     delete: ['lock.deleted', 'TLK01I'],
+  },
+  health_check_config: {
+    create: ['health_check_config.create', 'THCC001I'],
+    update: ['health_check_config.update', 'THCC002I'],
+    delete: ['health_check_config.delete', 'THCC003I'],
   },
   cluster_auth_preference: always('auth_preference.update', 'TCAUTH001I'),
   session_recording_config: always('session_recording_config.update', 'TCREC003I'),
@@ -117,6 +124,7 @@ export class Documents {
     const key = resourceKey(kind, storeName(kind, name))
     const ops: StoreOp[] = [{ op: 'delete', key, revision: stored.revision }]
     if (kind === 'user') ops.push(...(await this.#endOf(stored.resource.metadata.name)))
+    if (kind === 'db') ops.push(...this.#nameOf(stored.resource.metadata.name))
     await this.#committed(await this.#base.store.batch(ops))
     await this.#audit('delete', stored.resource, context)
   }
@@ -198,6 +206,12 @@ export class Documents {
     ]
   }
 
+  /** The name of a database goes with its resource: it is routed no more, and free for the next. */
+  #nameOf(name: string): readonly StoreOp[] {
+    const owned = this.#cache.target('db', name)?.owner === RESOURCE_OWNER
+    return owned ? [{ op: 'delete', key: targetKey('db', name) }] : []
+  }
+
   #checkRoles(resource: Resource): void {
     if (resource.kind !== 'user') return
     const known = this.#cache.kind('role')
@@ -272,6 +286,7 @@ function auditFields(resource: Resource): Readonly<Record<string, unknown>> {
       }
     case 'role':
       return common
+    case 'health_check_config':
     case 'cluster_auth_preference':
     case 'session_recording_config':
     case 'cluster_networking_config':

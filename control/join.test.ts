@@ -5,6 +5,7 @@ import { after, before, describe, it } from 'node:test'
 
 import { readPem } from '../core/cert/pem.ts'
 import { readCertificate, readTargetNames } from '../core/cert/x509.ts'
+import { DEFAULT_HEALTH_CHECK } from '../core/health.ts'
 import { errorCode } from '../core/errors.ts'
 import {
   newCsr,
@@ -224,7 +225,7 @@ describe('target names', () => {
     ]
     const stranger = await newMember(control, 'agent')
     assert.deepEqual((await announce(one, ['orders'])).accepted, [
-      { name: 'orders', label: 'orders' },
+      { name: 'orders', label: 'orders', check: DEFAULT_HEALTH_CHECK },
     ])
     assert.equal((await announce(two, ['orders'])).accepted.length, 1)
     for (let i = 0; i < 3; i++) {

@@ -14,11 +14,15 @@ interface Lease {
   endsAtMs: number
 }
 
-export interface LeaseWish {
-  /** Id of the agent that asks: nobody else may keep or release its lease. */
-  readonly owner: string
+/** Whose session it is. */
+export interface Holder {
   readonly issuer: string
   readonly user: string
+}
+
+export interface LeaseWish extends Holder {
+  /** Id of the agent or proxy that asks: nobody else may keep or release its lease. */
+  readonly owner: string
   readonly max: number
 }
 
@@ -37,8 +41,7 @@ export class Leases {
 
   /** Throws `limit.exceeded` when the person has `max` sessions already. */
   take(wish: LeaseWish): string {
-    // Null cannot occur in either, so two pairs never look alike.
-    const subject = `${wish.issuer}\0${wish.user}`
+    const subject = subjectOf(wish)
     const ids = this.#bySubject.get(subject) ?? new Set()
     for (const id of ids) this.#dropIfOver(id)
     if (ids.size >= wish.max)
@@ -51,16 +54,18 @@ export class Leases {
         },
       )
     const id = randomBytes(16).toString('hex')
-    this.#leases.set(id, { owner: wish.owner, subject, endsAtMs: this.#end() })
-    ids.add(id)
-    this.#bySubject.set(subject, ids)
+    this.#add(id, wish.owner, subject)
     return id
   }
 
-  /** Throws `resource.not-found` when it has ended: the session must take a new one. */
-  keep(id: string, owner: string): void {
+  /**
+   * One that is not known is taken anew for `holder`, over the limit too: the session stands, and a restart of control must not end
+   * it. Without a holder, or for another one's lease, throws `resource.not-found`.
+   */
+  keep(id: string, owner: string, holder?: Holder): void {
     this.#dropIfOver(id)
     const lease = this.#leases.get(id)
+    if (lease === undefined && holder !== undefined) return this.#add(id, owner, subjectOf(holder))
     if (lease === undefined || lease.owner !== owner)
       throw new ProxyError('resource.not-found', 'There is no such lease.', { side: 'client' })
     lease.endsAtMs = this.#end()
@@ -73,6 +78,12 @@ export class Leases {
   /** Drops what has ended. Called each minute. */
   sweep(): void {
     for (const id of this.#leases.keys()) this.#dropIfOver(id)
+  }
+
+  #add(id: string, owner: string, subject: string): void {
+    this.#leases.set(id, { owner, subject, endsAtMs: this.#end() })
+    const ids = this.#bySubject.get(subject) ?? new Set()
+    this.#bySubject.set(subject, ids.add(id))
   }
 
   #end(): number {
@@ -92,4 +103,9 @@ export class Leases {
     ids?.delete(id)
     if (ids?.size === 0) this.#bySubject.delete(lease.subject)
   }
+}
+
+/** Null cannot occur in either, so two pairs never look alike. */
+function subjectOf({ issuer, user }: Holder): string {
+  return `${issuer}\0${user}`
 }

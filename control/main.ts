@@ -16,6 +16,7 @@ import type { Base } from './base.ts'
 import { Cache } from './cache.ts'
 import { Certificates } from './certificates.ts'
 import type { ConfigFile } from './config.ts'
+import { DbCredentials } from './db-credentials.ts'
 import { Documents } from './documents.ts'
 import { openEnvelope } from './envelope.ts'
 import { firstStart, noteAuthorities, openCluster, writeFileConfig } from './genesis.ts'
@@ -35,6 +36,7 @@ import type { SignerApi } from './signer/api.ts'
 import { SessionSides } from './session-sides.ts'
 import { Snapshots } from './snapshots.ts'
 import { openSqliteStore } from './store/sqlite.ts'
+import { TargetHealths } from './target-health.ts'
 import { Targets } from './targets.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { staticTokens, Tokens } from './tokens.ts'
@@ -202,6 +204,7 @@ function handleOf(running: Running): ControlHandle {
     localToken: (role, services) => parts.tokens.createLocal(role, services),
     async reload(changed) {
       parts.tokens.setStatic(staticTokens(changed.auth_service.tokens))
+      parts.targets.selectLocally(selectsLocally(changed))
       await writeFileConfig(base, changed)
       await cache.seen(await noteAuthorities(base))
       await cache.refreshAuthorities()
@@ -225,9 +228,11 @@ async function assemble(
 ): Promise<RouteParts> {
   const { config, version, passwordCost } = options
   const presence = new Presence(base.clock)
+  const healths = new TargetHealths(presence)
   const ticketKeys = new TicketKeys(base)
   await ticketKeys.refresh()
-  const certificates = new Certificates(base, cache, issuer, ticketKeys)
+  const dbCredentials = new DbCredentials(base, cache)
+  const certificates = new Certificates(base, cache, issuer, ticketKeys, dbCredentials)
   const passwords = new Passwords({
     jobsMax: os.availableParallelism(),
     ...(passwordCost === undefined ? {} : { cost: passwordCost }),
@@ -246,8 +251,10 @@ async function assemble(
     cache,
     audit,
     presence,
+    healths,
     ticketKeys,
     certificates,
+    dbCredentials,
     documents,
     invites,
     tokens,
@@ -256,9 +263,14 @@ async function assemble(
     login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),
     snapshots: new Snapshots({ base, cache, checkpoint: () => audit.latestCheckpoint() }),
-    targets: new Targets({ base, cache, issuer, presence }),
+    targets: new Targets({ base, cache, issuer, presence, healths }, selectsLocally(config)),
     users: new Users({ base, cache, documents, invites, pagesUrl }),
   }
+}
+
+/** Whether the agent of this machine, which shares the file, selects `db` resources. */
+function selectsLocally({ db_service: { resources } }: ConfigFile): boolean {
+  return resources.length > 0
 }
 
 async function everyMinute(
@@ -269,6 +281,7 @@ async function everyMinute(
 ): Promise<void> {
   parts.leases.sweep()
   parts.presence.sweep()
+  parts.healths.sweep()
   server.recheck()
   await parts.ticketKeys.refresh()
   await sides.check()

@@ -6,6 +6,7 @@ import * as z from 'zod'
 import { TARGET_KINDS } from '../core/identity.ts'
 import type { TargetKind } from '../core/identity.ts'
 import { foldName } from '../core/policy/names.ts'
+import type { PasswordMethod } from '../core/protocol.ts'
 import { storeKey, storePrefix } from './store/contract.ts'
 
 /** What a local user proves who they are with. */
@@ -58,6 +59,18 @@ export interface TargetRecord {
   readonly agents: readonly string[]
 }
 
+/** A database user's password, sealed under a context that names owner, database, user and methods. */
+export interface DbCredentialRecord {
+  readonly database: string
+  readonly dbUser: string
+  /** Who owned the database's name when it was set. */
+  readonly owner: string
+  readonly methods: readonly PasswordMethod[]
+  readonly sealed: string
+  readonly changedAtMs: number
+  readonly changedBy: string
+}
+
 export interface TicketKeyRecord {
   readonly id: number
   readonly sealed: string
@@ -105,6 +118,16 @@ export const targetSchema: z.ZodType<TargetRecord> = z.strictObject({
   agents: z.array(z.string()),
 })
 
+export const dbCredentialSchema: z.ZodType<DbCredentialRecord> = z.strictObject({
+  database: z.string(),
+  dbUser: z.string(),
+  owner: z.string(),
+  methods: z.array(z.enum(['scram', 'md5', 'cleartext'])),
+  sealed: z.string(),
+  changedAtMs: z.int(),
+  changedBy: z.string(),
+})
+
 export const ticketKeysSchema: z.ZodType<readonly TicketKeyRecord[]> = z.array(
   z.strictObject({ id: z.int(), sealed: z.string(), madeAtMs: z.int(), notAfterMs: z.int() }),
 )
@@ -120,10 +143,17 @@ export const targetKey = (kind: TargetKind, name: string): string => storeKey('t
 export const generationKey = (subject: string): string => storeKey('generations', subject)
 export const resourceKey = (kind: string, name: string): string => storeKey('resources', kind, name)
 
+export const dbCredentialKey = (database: string, dbUser: string): string =>
+  storeKey('db-credentials', database, dbUser)
+
+/** The owner of names that an administrator's resource registers. */
+export const RESOURCE_OWNER = 'resource'
+
 export const HOSTS: string = storePrefix('hosts')
 export const TARGETS: string = storePrefix('targets')
 export const GENERATIONS: string = storePrefix('generations')
 export const RESOURCES: string = storePrefix('resources')
+export const DB_CREDENTIALS: string = storePrefix('db-credentials')
 export const TICKET_KEYS: string = storeKey('ticket-keys')
 export const CLUSTER: string = storeKey('cluster')
 export const AUTHORITIES: string = storeKey('authorities')

@@ -15,6 +15,7 @@ import type { AuditLog } from './audit.ts'
 import type { Base } from './base.ts'
 import type { Cache } from './cache.ts'
 import type { Certificates } from './certificates.ts'
+import type { DbCredentials } from './db-credentials.ts'
 import { findDecision } from './decisions.ts'
 import type { Documents } from './documents.ts'
 import type { Membership } from './join.ts'
@@ -25,6 +26,7 @@ import type { Permits } from './permits.ts'
 import type { Presence } from './presence.ts'
 import type { Snapshots } from './snapshots.ts'
 import { clusterStatus, lacking } from './status.ts'
+import type { TargetHealths } from './target-health.ts'
 import type { Targets } from './targets.ts'
 import type { TicketKeys } from './ticket-keys.ts'
 import type { Tokens } from './tokens.ts'
@@ -37,6 +39,7 @@ export interface RouteParts {
   readonly cache: Cache
   readonly audit: AuditLog
   readonly certificates: Certificates
+  readonly dbCredentials: DbCredentials
   readonly documents: Documents
   readonly invites: Invites
   readonly leases: Leases
@@ -44,6 +47,7 @@ export interface RouteParts {
   readonly membership: Membership
   readonly permits: Permits
   readonly presence: Presence
+  readonly healths: TargetHealths
   readonly snapshots: Snapshots
   readonly targets: Targets
   readonly ticketKeys: TicketKeys
@@ -169,8 +173,9 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
     'lease-take': async (request, context) => ({
       lease: leases.take({ ...request, owner: member(context).identity.id }),
     }),
-    'lease-keep': async ({ id }, context) => {
-      leases.keep(id, member(context).identity.id)
+    'lease-keep': async ({ id, issuer, user }, context) => {
+      const holder = issuer === undefined || user === undefined ? undefined : { issuer, user }
+      leases.keep(id, member(context).identity.id, holder)
       return {}
     },
     'lease-release': async ({ id }, context) => {
@@ -227,6 +232,9 @@ function resourceHandlers({
 type OperationCalls =
   | 'status'
   | 'targets'
+  | 'db-credential-list'
+  | 'db-credential-put'
+  | 'db-credential-delete'
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
@@ -235,7 +243,8 @@ type OperationCalls =
   | 'audit-verify'
 
 function operationHandlers(parts: RouteParts): Some<OperationCalls> {
-  const { base, cache, audit, targets, certificates, presence, snapshots, version } = parts
+  const { base, cache, audit, targets, certificates, dbCredentials, presence, snapshots, version } =
+    parts
   return {
     status: async () =>
       clusterStatus({
@@ -247,6 +256,12 @@ function operationHandlers(parts: RouteParts): Some<OperationCalls> {
         lockRevision: () => snapshots.published.locks,
       }),
     targets: async () => ({ items: targets.list() }),
+    'db-credential-list': async () => ({ items: await dbCredentials.list() }),
+    'db-credential-put': (request, context) => dbCredentials.put(request, context),
+    'db-credential-delete': async ({ database, dbUser }, context) => {
+      await dbCredentials.delete(database, dbUser, context)
+      return {}
+    },
     'lock-receivers': async ({ name }) => {
       const item = await base.store.get(resourceKey('lock', name))
       if (item === undefined)
@@ -294,7 +309,7 @@ async function* exportLines(audit: AuditLog): AsyncGenerator<JsonObject, undefin
 }
 
 function listDatabases(
-  { certificates, presence }: RouteParts,
+  { certificates, presence, healths }: RouteParts,
   request: DatabasesRequest,
   identity: UserIdentity,
 ): { items: readonly Database[]; next?: string } {
@@ -314,7 +329,8 @@ function listDatabases(
       (request.cursor === undefined || row.name > request.cursor) &&
       words.every((word) => text.includes(word)) &&
       pairs.every(([key, value]) => row.labels[key] === value)
-    return wanted ? [{ ...row, online: agents.some((agent) => presence.isOnline(agent)) }] : []
+    const online = agents.some((agent) => presence.isOnline(agent))
+    return wanted ? [{ ...row, online, ...healths.summary({ name: row.name, agents }) }] : []
   })
   const items = found.slice(0, request.limit ?? max('apiPageMax'))
   const last = items.at(-1)

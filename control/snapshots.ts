@@ -57,9 +57,12 @@ export class Snapshots {
     this.#parts = parts
     const failed = (error: unknown): void =>
       parts.base.log.error('snapshot not published', { error: String(error) })
+    const light = new Coalescer(() => this.#publishLight(), max('snapshotGatherMs'), failed)
     this.#work = {
       locks: new Coalescer(() => this.#publishLocks(), 0, failed),
-      light: new Coalescer(() => this.#publishLight(), max('snapshotGatherMs'), failed),
+      light,
+      // Agents are only told that there is something to ask for.
+      targets: light,
       inventory: new Coalescer(() => this.#publishInventory(), max('snapshotGatherMs'), failed),
     }
   }

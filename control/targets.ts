@@ -7,19 +7,36 @@ import { KIND_LABELS } from '../core/identity.ts'
 import type { TargetKind } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import { targetLabel, targetNameProblem } from '../core/policy/names.ts'
+import { listsName } from '../core/policy/select.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
 import type {
   AnnouncedTarget,
+  DynamicTarget,
   InventoryReply,
   InventoryRequest,
   TargetStatus,
 } from './api/messages.ts'
 import { type Base, readStored, retryOnConflict } from './base.ts'
 import type { Cache } from './cache.ts'
+import {
+  databaseResources,
+  dynamicTarget,
+  mayServeResource,
+  type Selection,
+  selectResources,
+} from './dynamic-targets.ts'
 import type { Issuer } from './issue.ts'
 import type { Presence } from './presence.ts'
-import { type HostRecord, targetKey, type TargetRecord, targetSchema } from './records.ts'
+import { healthCheckFor } from './resources/health-check.ts'
+import type { TargetHealths } from './target-health.ts'
+import {
+  type HostRecord,
+  RESOURCE_OWNER,
+  targetKey,
+  type TargetRecord,
+  targetSchema,
+} from './records.ts'
 
 type Member = Extract<Caller, { kind: 'system' }>
 type Claim = { readonly record: TargetRecord } | { readonly reason: string; readonly owner: string }
@@ -30,14 +47,12 @@ interface Refused {
   readonly reason: string
 }
 
-/** The owner of names that an administrator's resource registers. */
-const RESOURCE_OWNER = 'resource'
-
 export interface TargetParts {
   readonly base: Base
   readonly cache: Cache
   readonly issuer: Issuer
   readonly presence: Presence
+  readonly healths: TargetHealths
 }
 
 export class Targets {
@@ -45,8 +60,16 @@ export class Targets {
   /** Refused claims by target, newest last. */
   readonly #refused = new Map<string, readonly Refused[]>()
 
-  constructor(parts: TargetParts) {
+  #localSelects: boolean
+
+  /** `localSelects`: whether the file of control's own machine selects resources for the agent there. */
+  constructor(parts: TargetParts, localSelects: boolean) {
     this.#parts = parts
+    this.#localSelects = localSelects
+  }
+
+  selectLocally(on: boolean): void {
+    this.#localSelects = on
   }
 
   /** An agent's whole list; what it no longer lists it no longer serves. */
@@ -55,20 +78,24 @@ export class Targets {
     caller: Member,
     context: CallContext,
   ): Promise<InventoryReply> {
-    const { cache, issuer } = this.#parts
-    const { id } = caller.identity
+    const { cache, issuer, healths } = this.#parts
+    const { id, services } = caller.identity
     const host = cache.host(id)
+    const selection = this.#select(request, host)
+    const dynamic = selection.chosen.map(dynamicTarget)
     const accepted: TargetRecord[] = []
     const refused: { name: string; reason: string }[] = []
-    for (const announced of request.targets) {
-      const claim = await this.#claim(announced, id, host, caller.identity.services)
+    for (const announced of [...request.targets, ...dynamic.map(asAnnounced)]) {
+      const claim = await this.#claim(announced, id, host, services)
       if ('record' in claim) accepted.push(claim.record)
       else {
         refused.push({ name: announced.name, reason: claim.reason })
         await this.#tellRefused(announced, id, claim, context)
       }
     }
+    this.#noteTurnedAway(id, selection)
     await this.#withdraw(id, accepted)
+    healths.heard(id, request.health ?? [])
     const names = accepted.map(({ kind, label }) => ({ label, kindLabel: KIND_LABELS[kind] }))
     const chain =
       request.csr === undefined || names.length === 0
@@ -79,30 +106,59 @@ export class Targets {
               context,
             )
           ).chain
+    const served = new Set(accepted.map(({ name }) => name))
     return {
-      accepted: accepted.map(({ name, label }) => ({ name, label })),
+      accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
+      dynamic: dynamic.filter(({ name }) => served.has(name)),
+      revision: cache.targetsRevision,
       ...(chain === undefined ? {} : { certificate: chain }),
     }
   }
 
   /** Every known name with its owner, for `tctl db ls` and status. */
   list(): readonly TargetStatus[] {
-    const { cache, presence } = this.#parts
-    return [...cache.targets()].map((record) => {
-      const { kind, name, label, protocol, labels, owner, agents } = record
-      return {
-        kind,
-        name,
-        label,
-        protocol,
-        labels,
-        owner,
-        agents,
-        online: agents.some((agent) => presence.isOnline(agent)),
-        refused: this.#refused.get(targetKey(kind, name)) ?? [],
-      }
-    })
+    const { cache } = this.#parts
+    const known = [...cache.targets()]
+    // Also those that no agent serves yet: whoever has just created one looks for it here.
+    const unserved = databaseResources(cache)
+      .filter(({ metadata }) => cache.target('db', metadata.name) === undefined)
+      .map((resource) => recordOf(asAnnounced(dynamicTarget(resource)), RESOURCE_OWNER, []))
+    return [...known, ...unserved].map((record) => this.#asStatus(record))
+  }
+
+  #asStatus(record: TargetRecord): TargetStatus {
+    const { presence, healths } = this.#parts
+    const { kind, name, label, protocol, labels, owner, agents } = record
+    return {
+      kind,
+      name,
+      label,
+      protocol,
+      labels,
+      owner,
+      agents,
+      online: agents.some((agent) => presence.isOnline(agent)),
+      ...healths.summary(record),
+      servers: healths.servers(record),
+      refused: this.#refused.get(targetKey(kind, name)) ?? [],
+    }
+  }
+
+  #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+    const check = healthCheckFor(labels, this.#parts.cache.healthChecks)
+    return { name, label, ...(check === undefined ? {} : { check }) }
+  }
+
+  #select({ selectors = [], targets }: InventoryRequest, host: HostRecord | undefined): Selection {
+    if (host === undefined) return { chosen: [], turnedAway: [] }
+    const announced = new Set(targets.map(({ name }) => name))
+    return selectResources(this.#parts.cache, host, selectors, announced, this.#localSelects)
+  }
+
+  /** Shown to administrators, not audited: selecting is no claim. */
+  #noteTurnedAway(agent: string, { turnedAway }: Selection): void {
+    for (const { name, reason } of turnedAway) this.#note(targetKey('db', name), agent, reason)
   }
 
   async #claim(
@@ -136,7 +192,7 @@ export class Targets {
   ): Claim {
     const { kind, name, protocol, labels, description } = announced
     const resource = kind === 'db' ? this.#parts.cache.database(name) : undefined
-    const listed = host.targets?.includes(name) === true
+    const listed = mayServeResource(host, name, this.#localSelects)
     // An administrator's resource admits agents whose token names it, whoever served the name before.
     if (resource !== undefined && !listed)
       return {
@@ -144,23 +200,14 @@ export class Targets {
         owner: RESOURCE_OWNER,
       }
     const owner = resource === undefined ? host.owner : RESOURCE_OWNER
-    const free = known === undefined || known.owner === owner || resource !== undefined
+    // A name of a resource that is gone is free again.
+    const orphan = known?.owner === RESOURCE_OWNER && resource === undefined
+    const free = known === undefined || known.owner === owner || resource !== undefined || orphan
     if (!free) return { reason: `"${name}" belongs to another token’s agents`, owner: known.owner }
     const before = known === undefined || known.owner !== owner ? [] : known.agents
     const agents = before.includes(agent) ? before : [...before, agent].sort()
     const facts = resource ?? { protocol, labels, description }
-    return {
-      record: {
-        kind,
-        name,
-        label: targetLabel(name),
-        owner,
-        protocol: facts.protocol,
-        labels: facts.labels,
-        description: facts.description,
-        agents,
-      },
-    }
+    return { record: recordOf({ kind, name, ...facts }, owner, agents) }
   }
 
   async #withdraw(agent: string, served: readonly TargetRecord[]): Promise<void> {
@@ -182,6 +229,16 @@ export class Targets {
     }
   }
 
+  /** Remembers why an agent does not serve a name. True when that was known. */
+  #note(key: string, agent: string, reason: string): boolean {
+    const before = this.#refused.get(key) ?? []
+    const others = before.filter((each) => each.agent !== agent)
+    const atMs = this.#parts.base.clock.now()
+    if (this.#refused.size < max('claimsRefusedMax') || before.length > 0)
+      this.#refused.set(key, [...others, { agent, atMs, reason }].slice(-8))
+    return before.some((each) => each.agent === agent && each.reason === reason)
+  }
+
   /** Agents repeat themselves each minute: the first refusal is audited, later ones only move its time. */
   async #tellRefused(
     announced: AnnouncedTarget,
@@ -190,13 +247,7 @@ export class Targets {
     context: CallContext,
   ): Promise<void> {
     const key = targetKey(announced.kind, announced.name.slice(0, max('nameLengthMax')) || '-')
-    const before = this.#refused.get(key) ?? []
-    const others = before.filter((each) => each.agent !== agent)
-    const atMs = this.#parts.base.clock.now()
-    if (this.#refused.size < max('claimsRefusedMax') || before.length > 0)
-      this.#refused.set(key, [...others, { agent, atMs, reason: claim.reason }].slice(-8))
-    const told = before.some((each) => each.agent === agent && each.reason === claim.reason)
-    if (told) return
+    if (this.#note(key, agent, claim.reason)) return
     await context.audit('target.claim_refused', 'SLT001W', {
       server_id: agent,
       target_kind: announced.kind,
@@ -205,6 +256,18 @@ export class Targets {
       reason: claim.reason,
     })
   }
+}
+
+function recordOf(
+  { kind, name, protocol, labels, description }: AnnouncedTarget,
+  owner: string,
+  agents: readonly string[],
+): TargetRecord {
+  return { kind, name, label: targetLabel(name), owner, protocol, labels, description, agents }
+}
+
+function asAnnounced({ name, protocol, labels, description }: DynamicTarget): AnnouncedTarget {
+  return { kind: 'db', name, protocol, labels, description }
 }
 
 const SERVICE_OF: Readonly<Record<TargetKind, string>> = {
@@ -225,7 +288,7 @@ function claimProblem(
   if (problem !== undefined) return problem
   if (!services.includes(SERVICE_OF[kind]))
     return `the agent’s token is not for ${SERVICE_OF[kind]}`
-  if (host?.targets !== undefined && !host.targets.includes(name))
+  if (host?.targets !== undefined && !listsName(host.targets, name))
     return `the agent’s token does not list "${name}"`
   return undefined
 }

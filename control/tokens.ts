@@ -35,7 +35,7 @@ export interface StaticToken {
 }
 
 /** One-use tokens for processes of control's own machine share an owner: their folder may be lost and joined anew. */
-const LOCAL_OWNER = 'local'
+export const LOCAL_OWNER = 'local'
 const LOCAL_LABEL = 'sluice.dev/local'
 
 /** Reads `db,node:secret` lines of the configuration. */

@@ -512,6 +512,52 @@ export const LIMITS = {
     'Target names whose refused claims are remembered for `tctl db ls`.',
   ) as Limit,
   leaseTtlMs: limit(2 * MINUTE, 'ms', 'A session lease; refreshed at half.') as Limit,
+  healthIntervalMs: limit(
+    30 * SECOND,
+    'ms',
+    'Between two health checks of a target, unless a health_check_config says otherwise.',
+  ) as Limit,
+  healthTimeoutMs: limit(
+    5 * SECOND,
+    'ms',
+    'A target that does not take a connection in this time did not answer the check.',
+  ) as Limit,
+  healthIntervalMinMs: limit(
+    SECOND,
+    'ms',
+    'Shortest interval and timeout of a health check: each check is a connection to a database.',
+  ) as Limit,
+  healthIntervalMaxMs: limit(10 * MINUTE, 'ms', 'Longest interval of a health check.') as Limit,
+  healthChecksAtOnceMax: limit(
+    16,
+    'count',
+    'Connections that an agent’s health checks open at once; others wait their turn.',
+  ) as Limit,
+  unhealthyToldMax: limit(
+    256,
+    'count',
+    'Unhealthy targets an agent names to proxies in a heartbeat; they prefer its neighbours for these.',
+  ) as Limit,
+  resourceSelectorsMax: limit(
+    100,
+    'count',
+    'Label selectors of one agent for resources it would serve.',
+  ) as Limit,
+  targetsAskSpreadMs: limit(
+    2 * SECOND,
+    'ms',
+    'Agents ask what they serve within this time after a change, not all at once.',
+  ) as Limit,
+  controlAskMs: limit(
+    3 * SECOND,
+    'ms',
+    'A worker waits for control no longer where what it has will do: half the time a login may take is left.',
+  ) as Limit,
+  dbPasswordCharsMax: limit(
+    1000,
+    'count',
+    'Characters of a stored database password: PostgreSQL’s own tools take no longer one.',
+  ) as Limit,
   dbClientCertsCachedMax: limit(
     10_000,
     'count',

@@ -138,7 +138,17 @@ export type FromProxyWorker =
     }
   | { readonly kind: 'drained' }
 
-/** One target as an agent's own configuration describes it. */
+/** What an address that an agent's own file does not name must keep clear of. */
+export interface DialGuard {
+  /** Loopback and link-local networks that the agent's file allows all the same. */
+  readonly allowed: readonly string[]
+  /** Ports of ours on this machine. */
+  readonly ownPorts: readonly number[]
+  /** `host:port` of ours elsewhere. */
+  readonly ownAddresses: readonly string[]
+}
+
+/** One target as an agent's own configuration describes it, or as control gave it from a resource. */
 export interface AgentTarget {
   readonly ref: TargetRef
   readonly label: string
@@ -146,6 +156,8 @@ export interface AgentTarget {
   readonly labels: Readonly<Record<string, string>>
   readonly host: string
   readonly port: number
+  /** Absent: the agent's own file names the address. */
+  readonly guard?: DialGuard
   readonly tls: {
     readonly mode: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
     readonly serverName: string

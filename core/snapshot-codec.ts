@@ -64,6 +64,7 @@ export function decodeSnapshot(body: Uint8Array): LightSnapshot {
     signers: root.bytes('signers'),
     roles: root.list('roles').map(readRole),
     config: readConfig(root.get('config')),
+    ...(root.has('targetsRevision') ? { targetsRevision: root.number('targetsRevision') } : {}),
     proxies: root.list('proxies').map((item) => {
       const proxy = fields(item)
       return { id: proxy.text('id'), address: proxy.text('address') }

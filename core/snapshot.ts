@@ -41,6 +41,8 @@ export interface LightSnapshot {
   readonly signers: readonly Uint8Array[]
   readonly roles: readonly Role[]
   readonly config: ClusterConfig
+  /** When `db` resources, stored passwords or health checks changed last: agents then ask control what they serve. */
+  readonly targetsRevision?: number
   /** Public addresses (`host:port`) of all proxies; agents dial each, tsh lists each. */
   readonly proxies: readonly { readonly id: string; readonly address: string }[]
 }

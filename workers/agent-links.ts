@@ -24,6 +24,8 @@ export interface AgentLinksOptions {
   readonly feed: TrustFeed
   readonly host: () => HostKeys
   readonly sessions: () => number
+  /** `kind/name` of targets that do not answer. */
+  readonly unhealthy: () => readonly string[]
   readonly opened: (spare: OpenedSpare) => void
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
 }
@@ -64,6 +66,11 @@ export class AgentLinks {
     for (const link of this.#links.values()) link.recheck()
   }
 
+  /** Proxies are told now what the next heartbeat would say. */
+  tell(): void {
+    for (const link of this.#links.values()) link.tell()
+  }
+
   drain(deadlineMs: number): void {
     this.#stopped = true
     for (const link of this.#links.values()) link.drain('the agent stops', deadlineMs)
@@ -75,7 +82,8 @@ export class AgentLinks {
   }
 
   #start(address: string): void {
-    const { agentId, cluster, version, clock, log, feed, host, sessions, opened } = this.#options
+    const { agentId, cluster, version, clock, log, feed, host, sessions, unhealthy, opened } =
+      this.#options
     const link = new LinkAgent({
       agentId,
       cluster,
@@ -94,6 +102,7 @@ export class AgentLinks {
         feed.accept({ type: kind, body, signature }, proxyId),
       state: () => ({
         sessions: sessions(),
+        unhealthy: unhealthy(),
         snapshotRevision: feed.held.revision,
         lockRevision: feed.held.lockRevision,
       }),

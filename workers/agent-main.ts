@@ -4,28 +4,29 @@
 import { randomBytes } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
-import { errorCode } from '../core/errors.ts'
 import type { TargetRef } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type {
   AgentAnswer,
   AgentQuestion,
-  AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { AuditCheckpoint, LightSnapshot } from '../core/snapshot.ts'
+import type { LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
 import type { Anchor } from './anchor.ts'
 import { AgentLinks } from './agent-links.ts'
+import { AgentTargets, failureOf } from './agent-targets.ts'
+import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
+import { HeldLeases, type LeaseControl } from './held-leases.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
@@ -33,37 +34,15 @@ import { Staleness } from './staleness.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 
-/** What the agent says of its own knowledge. */
-export interface AgentHeld {
-  readonly checkpoint?: AuditCheckpoint
-  readonly trustedAtMs: number
-}
-
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
-export interface AgentControl {
+export interface AgentControl extends LeaseControl {
   /** Announces targets; the reply says which names are ours and holds the certificate for them. */
-  announce(targets: readonly AnnouncedTarget[], held: AgentHeld): Promise<Announcement>
+  announce(word: AgentWord): Promise<Announcement>
   dbClient(
     target: TargetRef,
     principal: string,
     userCertificate: Uint8Array,
   ): Promise<IssuedCertificate>
-  takeLease(
-    user: { issuer: string; name: string },
-    decisionId: string,
-    connectionsMax: number,
-  ): Promise<string>
-  keepLease(lease: string): Promise<void>
-  releaseLease(lease: string): Promise<void>
-}
-
-export type AnnouncedTarget = Omit<AgentTarget, 'label'>
-
-export interface Announcement {
-  readonly accepted: readonly { readonly name: string; readonly label: string }[]
-  readonly refused: readonly { readonly name: string; readonly reason: string }[]
-  /** For all accepted names, PEM. */
-  readonly keys?: HostKeys
 }
 
 export interface AgentOptions {
@@ -72,7 +51,7 @@ export interface AgentOptions {
   readonly hostname: string
   readonly version: string
   readonly threads: number
-  readonly targets: readonly AnnouncedTarget[]
+  readonly own: OwnTargets
   readonly host: HostKeys
   readonly hostCas: readonly Uint8Array[]
   /** `host:port` of the proxies known at start; snapshots name the rest. */
@@ -96,19 +75,17 @@ export class Agent {
   readonly #links: AgentLinks
   readonly #staleness: Staleness
   readonly #certificates: DbCertificates
-  readonly #leases = new Map<string, Thread>()
+  readonly #leases: HeldLeases<Thread>
+  readonly #targets: AgentTargets
   readonly #timers: NodeJS.Timeout[] = []
   #host: HostKeys
-  #targets: readonly AnnouncedTarget[]
-  #served: { targets: readonly AgentTarget[]; keys: HostKeys } | undefined
   #resumption: Uint8Array = randomBytes(48)
   #sessions = 0
-  #stopped = false
+  #linked = false
 
   constructor(options: AgentOptions) {
     this.#options = options
     this.#host = options.host
-    this.#targets = options.targets
     const { clock, log, saved, save, anchor, audit, control } = options
     this.#feed = new TrustFeed({
       class: 'agent',
@@ -123,16 +100,33 @@ export class Agent {
     this.#staleness = new Staleness({
       feed: this.#feed,
       audit,
-      onChange: () => void this.#announce(),
+      onChange: () => void this.#targets.announce(),
     })
     this.#links = new AgentLinks({
       ...options,
       feed: this.#feed,
       host: () => this.#host,
       sessions: () => this.#sessions,
+      unhealthy: () => this.#targets.unhealthy,
       opened: (spare) => this.#opened(spare),
     })
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
+    this.#leases = new HeldLeases({
+      control,
+      mode: () => this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort',
+      log,
+    })
+    this.#targets = new AgentTargets({
+      own: options.own,
+      clock,
+      log,
+      held: () => this.#held(),
+      announce: (word) => control.announce(word),
+      serve: ({ targets, keys }) => this.#workers.broadcast({ kind: 'targets', targets, ...keys }),
+      answered: () => this.#answered(),
+      outdated: () => this.#certificates.outdate(),
+      healthChanged: () => this.#links.tell(),
+    })
     this.#workers = new Pool({
       entry: siblingModule(import.meta.url, 'agent-thread'),
       count: options.threads,
@@ -149,7 +143,7 @@ export class Agent {
 
   /** Linked to a proxy, and allowed to serve what it announced. */
   get ready(): boolean {
-    return this.#links.up > 0 && this.#served !== undefined
+    return this.#links.up > 0 && this.#targets.served !== undefined
   }
 
   get sessions(): number {
@@ -165,10 +159,10 @@ export class Agent {
     this.#feed.restore()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
-    this.#every(max('inventoryIntervalMs'), () => void this.#announce())
-    this.#every(max('leaseTtlMs') / 2, () => void this.#keepLeases())
+    this.#every(max('inventoryIntervalMs'), () => void this.#targets.announce())
+    this.#every(max('leaseTtlMs') / 2, () => void this.#leases.keep())
     this.#every(max('trustCheckMs'), () => this.#staleness.check())
-    void this.#announceUntilHeard()
+    void this.#targets.begin()
   }
 
   /** A renewed certificate of this agent. */
@@ -178,13 +172,12 @@ export class Agent {
   }
 
   /** Databases as the configuration names them now. Sessions with one that is gone go on. */
-  async replaceTargets(targets: readonly AnnouncedTarget[]): Promise<void> {
-    this.#targets = targets
-    await this.#announce()
+  async replaceTargets(own: OwnTargets): Promise<void> {
+    await this.#targets.replace(own)
   }
 
   async drain(deadlineMs: number): Promise<void> {
-    this.#stopped = true
+    this.#targets.stop()
     for (const timer of this.#timers) clearInterval(timer)
     this.#links.drain(deadlineMs)
     this.#workers.broadcast({ kind: 'drain', deadlineMs })
@@ -220,15 +213,15 @@ export class Agent {
         this.#sessions--
         return thread.leave()
       case 'release-lease':
-        this.#leases.delete(message.lease)
-        void this.#options.control.releaseLease(message.lease).catch(() => {})
-        return
+        return this.#leases.release(message.lease)
       case 'drained':
     }
   }
 
   async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
-    const answer = await this.#find(thread, question).catch((error: unknown) => asNo(error))
+    const answer = await this.#find(thread, question).catch((error: unknown) =>
+      asNo(error, question.what),
+    )
     thread.post({ kind: 'answer', id, answer })
   }
 
@@ -242,14 +235,8 @@ export class Agent {
         }
       }
       case 'lease': {
-        const { issuer, user: name, decisionId, connectionsMax } = question
-        const lease = await this.#options.control.takeLease(
-          { issuer, name },
-          decisionId,
-          connectionsMax,
-        )
-        this.#leases.set(lease, thread)
-        return { what: 'lease', lease }
+        const { what, ...wish } = question
+        return { what, lease: await this.#leases.take(thread, wish) }
       }
     }
   }
@@ -257,64 +244,21 @@ export class Agent {
   /** A crashed thread ends its sessions; their leases go back at once. */
   #lost(thread: Thread): void {
     this.#sessions -= thread.load
-    for (const [lease, holder] of this.#leases) {
-      if (holder !== thread) continue
-      this.#leases.delete(lease)
-      void this.#options.control.releaseLease(lease).catch(() => {})
-    }
+    this.#leases.lost(thread)
   }
 
-  async #keepLeases(): Promise<void> {
-    for (const lease of this.#leases.keys())
-      await this.#options.control
-        .keepLease(lease)
-        .catch((error: unknown) =>
-          this.#options.log.debug('lease not kept', { error: String(error) }),
-        )
+  #held(): AgentHeld {
+    const { checkpoint, trustedAtMs } = this.#feed
+    return { trustedAtMs, ...(checkpoint === undefined ? {} : { checkpoint }) }
   }
 
-  async #announceUntilHeard(): Promise<void> {
-    let pauseMs = max('redialMinMs')
-    while (!this.#stopped && this.#served === undefined) {
-      await this.#announce()
-      await pause(pauseMs)
-      pauseMs = Math.min(pauseMs * 2, max('redialMaxMs'))
-    }
-  }
-
-  async #announce(): Promise<void> {
-    const { control, log } = this.#options
-    const targets = this.#targets
-    try {
-      const { checkpoint, trustedAtMs } = this.#feed
-      const held = { trustedAtMs, ...(checkpoint === undefined ? {} : { checkpoint }) }
-      const reply = await control.announce(targets, held)
-      for (const { name, reason } of reply.refused)
-        log.error('a target is not ours to serve', { target: name, reason })
-      const keys = reply.keys ?? this.#served?.keys
-      if (keys !== undefined) this.#serve(reply, keys)
-    } catch (error) {
-      const { message, away } = failureOf(error)
-      // Control being away is told by the links; anything else stays until somebody does something.
-      if (away) log.debug('control did not hear the inventory', { error: message })
-      else log.warn('control did not take the inventory', { error: message })
-    }
-  }
-
-  #serve(reply: Announcement, keys: HostKeys): void {
-    const labels = new Map(reply.accepted.map(({ name, label }) => [name, label]))
-    const targets = this.#targets.flatMap((target) => {
-      const label = labels.get(target.ref.name)
-      return label === undefined ? [] : [{ ...target, label }]
-    })
-    const first = this.#served === undefined
-    this.#served = { targets, keys }
-    this.#workers.broadcast({ kind: 'targets', targets, ...keys })
-    if (first) this.#link()
-  }
-
-  /** Not before targets are served: a linked agent is offered sessions, and would have to refuse them. */
-  #link(): void {
+  /**
+   * Not before control said what is served: a linked agent is offered sessions. One that serves nothing yet is linked all the same,
+   * because snapshots tell it when there is something for it.
+   */
+  #answered(): void {
+    if (this.#linked) return
+    this.#linked = true
     this.#links.linkTo([
       ...this.#options.proxies,
       ...(this.#feed.snapshot?.proxies ?? []).map(({ address }) => address),
@@ -329,8 +273,9 @@ export class Agent {
     this.#links.recheck()
   }
 
-  #snapshotChanged({ proxies }: LightSnapshot): void {
-    if (this.#served !== undefined && proxies.length > 0)
+  #snapshotChanged({ proxies, targetsRevision }: LightSnapshot): void {
+    this.#targets.heard(targetsRevision)
+    if (this.#linked && proxies.length > 0)
       this.#links.linkTo(proxies.map(({ address }) => address))
   }
 
@@ -351,8 +296,8 @@ export class Agent {
         { kind: 'resumption-keys', purpose: 'user', keys: this.#resumption },
         ...this.#feed.current(),
       ],
-      targets: this.#served?.targets ?? [],
-      ...(this.#served === undefined ? {} : this.#served.keys),
+      targets: this.#targets.served?.targets ?? [],
+      ...this.#targets.served?.keys,
     }
   }
 
@@ -361,21 +306,12 @@ export class Agent {
   }
 }
 
-function failureOf(error: unknown): { readonly message: string; readonly away: boolean } {
-  const code = errorCode(error)
-  return {
-    message: error instanceof Error ? error.message : String(error),
-    away: code === 'control.unavailable' || code === 'dial.failed',
-  }
-}
-
-function asNo(error: unknown): AgentAnswer {
+function asNo(error: unknown, what: AgentQuestion['what']): AgentAnswer {
   const { message, away } = failureOf(error)
-  return away
-    ? {
-        what: 'no',
-        kind: 'unavailable',
-        message: `control cannot be reached, and nothing is cached for this: ${message}`,
-      }
-    : { what: 'no', kind: 'refused', message }
+  if (!away) return { what: 'no', kind: 'refused', message }
+  const why =
+    what === 'lease'
+      ? message
+      : `control cannot be reached, and nothing is cached for this: ${message}`
+  return { what: 'no', kind: 'unavailable', message: why }
 }

@@ -2,7 +2,7 @@
 // what the audit log hears. Every verdict comes from core (verify, login); this file only fetches and reports.
 
 import { randomBytes } from 'node:crypto'
-import net from 'node:net'
+import type net from 'node:net'
 
 import { auditedIdentity, verifyPeer } from '../core/cert/verify.ts'
 import type { Clock } from '../core/clock.ts'
@@ -19,6 +19,7 @@ import type { OpenFrame } from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from './session.ts'
 import { CountingTap } from './tap.ts'
+import { dialTarget } from './target-dial.ts'
 import type { Dialled } from './target-login.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { TlsClientOptions } from './tls-client.ts'
@@ -130,7 +131,7 @@ export class AgentSession implements PerformServices {
       userCertificate: this.#userCertificate,
     })
     if (answer.what !== 'db-client') throw dialFailed(answer)
-    const socket = await connect(target, signal)
+    const socket = await dialTarget(target, signal)
     const { mode, serverName } = target.tls
     const login = {
       right,
@@ -230,6 +231,7 @@ export class AgentSession implements PerformServices {
       return undefined
     }
     const message = answer.what === 'no' ? answer.message : 'no lease was given'
+    if (answer.what === 'no' && answer.kind === 'unavailable') return this.#unavailable(message)
     return {
       decisionId: right.decisionId,
       kind: 'limit',
@@ -362,36 +364,4 @@ function targetTls(
     key: own.key,
     minVersion: 'TLSv1.2',
   }
-}
-
-function connect(target: AgentTarget, signal: AbortSignal): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({
-      host: target.host,
-      port: target.port,
-      allowHalfOpen: true,
-      noDelay: true,
-    })
-    const fail = (reason: string): void => {
-      socket.destroy()
-      reject(
-        new ProxyError(
-          'dial.failed',
-          `${target.ref.name} cannot be reached from its agent: ${reason}`,
-          { side: 'target' },
-        ),
-      )
-    }
-    const failed = (error: Error): void => fail(error.message)
-    const aborted = (): void => fail('no answer in time')
-    signal.addEventListener('abort', aborted, { once: true })
-    socket.once('error', failed)
-    socket.once('connect', () => {
-      signal.removeEventListener('abort', aborted)
-      socket.removeListener('error', failed)
-      // The performer listens from the next turn on.
-      socket.on('error', () => {})
-      resolve(socket)
-    })
-  })
 }

@@ -23,6 +23,8 @@ export type IssueDbCertificate = (
 interface Entry {
   readonly certificate: IssuedCertificate
   readonly renewAtMs: number
+  /** Which time this was asked for since the process began; see `outdate`. */
+  readonly round: number
 }
 
 export class DbCertificates {
@@ -32,6 +34,7 @@ export class DbCertificates {
   /** Insertion order is age: the oldest goes first when full. */
   readonly #entries = new Map<string, Entry>()
   readonly #asking = new Map<string, Promise<IssuedCertificate>>()
+  #round = 0
 
   constructor(clock: Clock, issue: IssueDbCertificate, log: Logger) {
     this.#clock = clock
@@ -56,6 +59,8 @@ export class DbCertificates {
       this.#entries.delete(key)
       return await this.#ask(key, target, principal, userCertificate)
     }
+    if (entry.round !== this.#round)
+      return await this.#askAgain(key, entry, target, principal, userCertificate)
     if (nowMs >= entry.renewAtMs)
       this.#ask(key, target, principal, userCertificate).catch((error: unknown) =>
         this.#renewalFailed(key, error),
@@ -63,9 +68,30 @@ export class DbCertificates {
     return entry.certificate
   }
 
+  /** Something changed at control, stored passwords perhaps: the next session of a pair asks again, and waits for the answer. */
+  outdate(): void {
+    this.#round++
+  }
+
   /** Drops everything, after a change of the `db_client` CA or of this agent's own identity. */
   clear(): void {
     this.#entries.clear()
+  }
+
+  /** What is cached serves on while control is away; what control refuses now is over. */
+  async #askAgain(
+    key: string,
+    entry: Entry,
+    ...pair: Parameters<IssueDbCertificate>
+  ): Promise<IssuedCertificate> {
+    try {
+      return await within(max('controlAskMs'), this.#ask(key, ...pair))
+    } catch (error) {
+      const away = ['control.unavailable', 'dial.failed'].includes(errorCode(error) ?? '')
+      if (!away) this.#entries.delete(key)
+      if (!away) throw error
+      return entry.certificate
+    }
   }
 
   /** One question per pair at a time: a hundred clients that arrive together need one certificate. */
@@ -77,14 +103,15 @@ export class DbCertificates {
   ): Promise<IssuedCertificate> {
     const asking = this.#asking.get(key)
     if (asking !== undefined) return asking
+    const round = this.#round
     const asked = this.#issue(target, principal, userCertificate)
-      .then((certificate) => this.#keep(key, certificate))
+      .then((certificate) => this.#keep(key, certificate, round))
       .finally(() => this.#asking.delete(key))
     this.#asking.set(key, asked)
     return asked
   }
 
-  #keep(key: string, certificate: IssuedCertificate): IssuedCertificate {
+  #keep(key: string, certificate: IssuedCertificate, round: number): IssuedCertificate {
     const nowMs = this.#clock.now()
     const lifeMs = certificate.expiresAtMs - nowMs
     if (lifeMs <= 0)
@@ -93,7 +120,7 @@ export class DbCertificates {
         'control issued a certificate that is over already; check the clocks',
       )
     this.#entries.delete(key)
-    this.#entries.set(key, { certificate, renewAtMs: nowMs + lifeMs / 3 })
+    this.#entries.set(key, { certificate, renewAtMs: nowMs + lifeMs / 3, round })
     const [oldest] = this.#entries.keys()
     if (this.#entries.size > max('dbClientCertsCachedMax') && oldest !== undefined)
       this.#entries.delete(oldest)
@@ -104,5 +131,20 @@ export class DbCertificates {
   #renewalFailed(key: string, error: unknown): void {
     if (errorCode(error) === 'policy.denied') this.#entries.delete(key)
     this.#log.warn('a database certificate was not renewed', { pair: key, error: String(error) })
+  }
+}
+
+/** Rejects as if control were away when it does not answer in time; the question goes on. */
+async function within<T>(ms: number, asked: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(
+    () => reject(new ProxyError('control.unavailable', 'Control does not answer.')),
+    ms,
+  )
+  asked.catch(() => {})
+  try {
+    return await Promise.race([asked, promise])
+  } finally {
+    clearTimeout(timer)
   }
 }

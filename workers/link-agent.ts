@@ -22,6 +22,7 @@ import type { HostKeys } from './trust.ts'
 
 export interface AgentState {
   readonly sessions: number
+  readonly unhealthy: readonly string[]
   readonly snapshotRevision: number
   readonly lockRevision: number
 }
@@ -110,6 +111,11 @@ export class LinkAgent {
     this.#raw = undefined
     if (this.#channel === undefined) raw?.destroy()
     else this.#channel.close('the agent stops')
+  }
+
+  /** Sends a heartbeat now. */
+  tell(): void {
+    this.#beat()
   }
 
   /** Trust or locks changed: whether the proxy is still one. */
@@ -246,13 +252,14 @@ export class LinkAgent {
   #beat(): void {
     const channel = this.#channel
     if (this.#phase !== 'up' || channel === undefined) return
-    const { sessions, snapshotRevision, lockRevision } = this.#options.state()
+    const { sessions, unhealthy, snapshotRevision, lockRevision } = this.#options.state()
     channel.send({
       type: 'heartbeat',
       sessions,
       idleSpares: this.idleSpares,
       snapshotRevision,
       lockRevision,
+      unhealthy,
     })
     this.#deadlines.after('heartbeat', max('linkHeartbeatMs'), () => this.#beat())
   }

@@ -155,7 +155,7 @@ export function agentRig(t: TestContext, port: () => number, options: AgentOptio
     admit: (chain) => admitHost(chain, { role: 'proxy', purpose: 'server' }, trust(), Date.now()),
     opened: (spare) => opened.push(spare),
     signed: (value) => signed.push(value),
-    state: () => ({ sessions: 3, snapshotRevision: 4, lockRevision: 5 }),
+    state: () => ({ unhealthy: [], sessions: 3, snapshotRevision: 4, lockRevision: 5 }),
     changed: (up, reason) => states.push(up ? 'up' : reason),
     ...over,
   })

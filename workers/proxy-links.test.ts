@@ -206,6 +206,7 @@ describe('the choice of an agent', () => {
     const beat = (agentId: string, sessions: number): void =>
       links.heard(agentId, {
         type: 'heartbeat',
+        unhealthy: [],
         sessions,
         idleSpares: 0,
         snapshotRevision: 1,

@@ -9,8 +9,10 @@ import { writePem } from '../../core/cert/pem.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { TargetRef } from '../../core/identity.ts'
 import type { Logger } from '../../core/log.ts'
-import { Agent, type AgentControl, type AnnouncedTarget } from '../../workers/agent-main.ts'
+import { Agent, type AgentControl } from '../../workers/agent-main.ts'
+import type { AnnouncedTarget, OwnTargets } from '../../workers/agent-targets.ts'
 import type { IssuedCertificate } from '../../workers/db-certificates.ts'
+import { Networks } from '../../workers/source.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import { VERSION } from '../version.ts'
@@ -18,11 +20,13 @@ import { Announcer } from './announcer.ts'
 import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
 import { startDiagnostics } from './diagnostics.ts'
 import { hostCas } from './identity.ts'
+import { leaseControl } from './leases.ts'
 import { Member } from './member.ts'
 import {
   drainMs,
   hostname,
   joinToken,
+  ownPorts,
   pins,
   publicAddress,
   roleFolder,
@@ -63,8 +67,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
   })
   return {
     addresses: diagnostics.addresses,
-    reload: (text) =>
-      agent.replaceTargets(loadConfig(text, start.configFile).db_service.databases.map(announced)),
+    reload: (text) => agent.replaceTargets(ownTargets(loadConfig(text, start.configFile), known)),
     async drain() {
       await agent.drain(drainMs(config))
       diagnostics.close()
@@ -86,7 +89,7 @@ function makeAgent(
     hostname: hostname(config),
     version: VERSION,
     threads: config.db_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
-    targets: config.db_service.databases.map(announced),
+    own: ownTargets(config, proxies),
     host: { certificate, key },
     hostCas: hostCas(member.identity),
     proxies,
@@ -112,13 +115,10 @@ function controlOf(member: Member, config: ConfigFile): AgentControl {
   )
   const announcer = new Announcer(client, descriptions, systemClock)
   return {
-    announce: (targets, held) => announcer.announce(targets, held),
+    announce: (word) => announcer.announce(word),
     dbClient: (target, principal, userCertificate) =>
       issueDbClient(member, target, principal, userCertificate),
-    takeLease: async ({ issuer, name }, decisionId, max) =>
-      (await client.call('lease-take', { user: name, issuer, decisionId, max })).lease,
-    keepLease: async (id) => void (await client.call('lease-keep', { id })),
-    releaseLease: async (id) => void (await client.call('lease-release', { id })),
+    ...leaseControl(client),
   }
 }
 
@@ -129,7 +129,7 @@ async function issueDbClient(
   userCertificate: Uint8Array,
 ): Promise<IssuedCertificate> {
   const { privateKey, signer } = generateKey('ecdsa-p256')
-  const { certificate, expiresAtMs } = await member.client.call('certificate-db-client', {
+  const { certificate, expiresAtMs, stored } = await member.client.call('certificate-db-client', {
     target: target.name,
     principal,
     userCertificate: writePem('CERTIFICATE', userCertificate),
@@ -138,7 +138,20 @@ async function issueDbClient(
   return {
     certificate,
     expiresAtMs,
+    ...(stored === undefined ? {} : { stored }),
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+/** The databases of the file, the resources it would serve, and what those may not name. */
+function ownTargets(config: ConfigFile, proxies: readonly string[]): OwnTargets {
+  const { databases, resources, resources_may_dial: allowed } = config.db_service
+  // Said at the start, not at the first dial.
+  new Networks(allowed)
+  return {
+    targets: databases.map(announced),
+    selectors: resources.map(({ labels }) => labels),
+    guard: { allowed, ownPorts: ownPorts(config), ownAddresses: proxies },
   }
 }
 

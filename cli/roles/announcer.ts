@@ -2,11 +2,11 @@
 // asked for when there is none, when the names changed, and after a third of its life; otherwise the announcement is a heartbeat.
 
 import type { ControlClient } from '../../control/api/client.ts'
+import type { InventoryReply } from '../../control/api/messages.ts'
 import { readPem } from '../../core/cert/pem.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { AgentHeld, Announcement, AnnouncedTarget } from '../../workers/agent-main.ts'
-import type { HostKeys } from '../../workers/trust.ts'
+import type { AgentWord, Announcement, AnnouncedTarget } from '../../workers/agent-targets.ts'
 import { newRequest } from './identity.ts'
 
 interface Served {
@@ -26,24 +26,22 @@ export class Announcer {
     this.#clock = clock
   }
 
-  async announce(targets: readonly AnnouncedTarget[], held: AgentHeld): Promise<Announcement> {
-    const announced = targets.map((target) => this.#asAnnounced(target))
-    const due = this.#served === undefined || this.#clock.now() >= this.#served.renewAtMs
-    const first = due
-      ? undefined
-      : await this.#client.call('inventory', { targets: announced, ...held })
-    const names = first === undefined ? undefined : namesOf(first)
-    if (first !== undefined && names === this.#served?.names) return first
-    const { key, csr } = newRequest()
-    const { accepted, refused, certificate } = await this.#client.call('inventory', {
-      targets: announced,
-      csr,
+  async announce({ targets, selectors, health, held }: AgentWord): Promise<Announcement> {
+    const word = {
+      targets: targets.map((target) => this.#asAnnounced(target)),
+      selectors,
+      health,
       ...held,
-    })
-    if (certificate === undefined) return { accepted, refused }
-    this.#served = { names: namesOf({ accepted }), renewAtMs: renewAtMs(certificate) }
-    const keys: HostKeys = { certificate, key }
-    return { accepted, refused, keys }
+    }
+    const due = this.#served === undefined || this.#clock.now() >= this.#served.renewAtMs
+    const first = due ? undefined : await this.#client.call('inventory', word)
+    if (first !== undefined && namesOf(first) === this.#served?.names) return asAnnouncement(first)
+    const { key, csr } = newRequest()
+    const reply = await this.#client.call('inventory', { ...word, csr })
+    const { certificate } = reply
+    if (certificate === undefined) return asAnnouncement(reply)
+    this.#served = { names: namesOf(reply), renewAtMs: renewAtMs(certificate) }
+    return { ...asAnnouncement(reply), keys: { certificate, key } }
   }
 
   #asAnnounced(target: AnnouncedTarget): {
@@ -56,6 +54,18 @@ export class Announcer {
     const { kind, name } = target.ref
     const description = this.#descriptions.get(name) ?? ''
     return { kind, name, protocol: target.protocol, labels: target.labels, description }
+  }
+}
+
+function asAnnouncement({ accepted, refused, dynamic, revision }: InventoryReply): Announcement {
+  return {
+    accepted,
+    refused,
+    revision,
+    dynamic: dynamic.map(({ name, description: _, ...target }) => ({
+      ref: { kind: 'db', name },
+      ...target,
+    })),
   }
 }
 

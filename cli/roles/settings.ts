@@ -56,6 +56,20 @@ export function joinToken(config: ConfigFile): string | undefined {
   return config.sluice.join_params?.token_name ?? config.sluice.auth_token
 }
 
+/** Ports that processes of this machine's file listen on. */
+export function ownPorts(config: ConfigFile): readonly number[] {
+  const { sluice, auth_service: auth, proxy_service: proxy } = config
+  const diagnostics = sluice.diag_addr === undefined ? 0 : splitAddress(sluice.diag_addr).port
+  return [
+    ...(auth.enabled ? [splitAddress(auth.listen_addr).port] : []),
+    ...(proxy.enabled ? [splitAddress(proxy.web_listen_addr).port] : []),
+    // Of the first role on this machine; further roles take the following ports.
+    ...(diagnostics === 0 ? [] : Array.from({ length: ROLES_MAX }, (_, at) => diagnostics + at)),
+  ]
+}
+
+const ROLES_MAX = 4
+
 export function drainMs(config: ConfigFile): number {
   const { shutdown_delay: text } = config.sluice
   return text === undefined ? DRAIN_DEFAULT_MS : durationMs(text)

@@ -469,6 +469,17 @@ test('databases are listed with their owner, and claims that were turned away', 
     owner: 'token abc',
     agents: ['a1', 'a2'],
     online: true,
+    status: 'unhealthy' as const,
+    reason: 'connect ECONNREFUSED 127.0.0.1:5432',
+    servers: [
+      {
+        agent: 'a1',
+        online: true,
+        status: 'unhealthy' as const,
+        reason: 'connect ECONNREFUSED 127.0.0.1:5432',
+        sinceMs: 0,
+      },
+    ],
     refused: [{ agent: 'evil', atMs: 0, reason: 'the name is another’s' }],
   }
   const { tools } = await scene(t, {

@@ -22,6 +22,7 @@ export const TCTL: ProgramSpec = {
     auth: 'CA certificates',
     audit: 'the audit log',
     db: 'databases',
+    'db credentials': 'passwords of database users without a certificate',
   },
   rows: [
     {
@@ -123,6 +124,21 @@ export const TCTL: ProgramSpec = {
       words: 'db ls',
       summary: 'databases with their owners and agents',
       load: async () => (await import('./db-ls.ts')).dbLs,
+    },
+    {
+      words: 'db credentials add',
+      summary: 'store the password of a database user',
+      load: async () => (await import('./db-credentials.ts')).credentialsAdd,
+    },
+    {
+      words: 'db credentials ls',
+      summary: 'list whose passwords are stored',
+      load: async () => (await import('./db-credentials.ts')).credentialsLs,
+    },
+    {
+      words: 'db credentials rm',
+      summary: 'remove a stored password',
+      load: async () => (await import('./db-credentials.ts')).credentialsRm,
     },
     {
       words: 'completion',

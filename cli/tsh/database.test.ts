@@ -30,6 +30,8 @@ const ORDERS: Database = {
   labels: { env: 'prod' },
   description: 'the shop',
   online: true,
+  status: 'healthy',
+  reason: '',
   dbUsers: ['reader'],
   dbNames: ['*'],
 }

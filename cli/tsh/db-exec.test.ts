@@ -51,6 +51,8 @@ async function scene(
           labels: {},
           description: '',
           online: true,
+          status: 'healthy' as const,
+          reason: '',
           dbUsers: ['reader'],
           dbNames: ['shop'],
         })),

@@ -46,7 +46,7 @@ export const login: CommandSpec = {
       tools.out(statusText(valid, tools, true))
       return
     }
-    const prompt = input.flag('stdin') ? await standardInput() : tools.prompt
+    const prompt = input.flag('stdin') ? await tools.stdin() : tools.prompt
     const trust = await firstTrust(tools, proxy, input.list('ca-pin'))
     const client = await tools.control({ proxies: [proxy], trust })
     try {
@@ -172,9 +172,4 @@ function readInvite(text: string | undefined): { token: string; proxy?: string }
   const link = /^https:\/\/([^/]+)\/web\/(?:invite|reset)\/([0-9a-f]+)$/.exec(text.trim())
   if (link?.[1] !== undefined && link[2] !== undefined) return { token: link[2], proxy: link[1] }
   return { token: text.trim() }
-}
-
-async function standardInput(): Promise<Prompt> {
-  const { linePrompt } = await import('../prompt.ts')
-  return linePrompt(process.stdin)
 }

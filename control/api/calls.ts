@@ -8,7 +8,11 @@ import type {
   DatabasesRequest,
   DbCertificate,
   DbCertificateRequest,
+  DbClientCertificate,
   DbClientRequest,
+  DbCredential,
+  DbCredentialName,
+  DbCredentialRequest,
   Decision,
   HostCertificate,
   InventoryReply,
@@ -31,7 +35,6 @@ import type {
   RenewRequest,
   ResourceName,
   ResourceReply,
-  ShortCertificate,
   SignReply,
   SignRequest,
   Status,
@@ -62,7 +65,7 @@ export interface Calls {
   decision: { request: { readonly id: string }; reply: Decision }
   renew: { request: RenewRequest; reply: HostCertificate }
   inventory: { request: InventoryRequest; reply: InventoryReply }
-  'certificate-db-client': { request: DbClientRequest; reply: ShortCertificate }
+  'certificate-db-client': { request: DbClientRequest; reply: DbClientCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }
   permit: { request: PermitRequest; reply: PermitReply }
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
@@ -72,7 +75,10 @@ export interface Calls {
     reply: { readonly acknowledged: number }
   }
   'lease-take': { request: LeaseRequest; reply: { readonly lease: string } }
-  'lease-keep': { request: { readonly id: string }; reply: Nothing }
+  'lease-keep': {
+    request: { readonly id: string; readonly issuer?: string; readonly user?: string }
+    reply: Nothing
+  }
   'lease-release': { request: { readonly id: string }; reply: Nothing }
   'resource-list': {
     request: { readonly kind: string }
@@ -93,6 +99,12 @@ export interface Calls {
   'token-create': { request: TokenRequest; reply: TokenReply }
   status: { request: Nothing; reply: Status }
   targets: { request: Nothing; reply: { readonly items: readonly TargetStatus[] } }
+  'db-credential-list': {
+    request: Nothing
+    reply: { readonly items: readonly DbCredential[] }
+  }
+  'db-credential-put': { request: DbCredentialRequest; reply: DbCredential }
+  'db-credential-delete': { request: DbCredentialName; reply: Nothing }
   'lock-receivers': {
     request: { readonly name: string }
     reply: {

@@ -2,8 +2,10 @@
 // No logic, no zod: pages may import it. Binary values are base64, certificates PEM, times milliseconds since the epoch.
 
 import type { ErrorCode } from '../../core/errors.ts'
+import type { HealthCheck, HealthStatus, TargetHealth } from '../../core/health.ts'
 import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
+import type { PasswordMethod, StoredPassword } from '../../core/protocol.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
 export type Json =
@@ -133,9 +135,24 @@ export interface Database {
   readonly labels: Labels
   readonly description: string
   readonly online: boolean
+  readonly status: TargetSummary['status']
+  readonly reason: string
   /** What the roles allow; patterns as they stand (`*`). */
   readonly dbUsers: readonly string[]
   readonly dbNames: readonly string[]
+}
+
+/** Whether one may expect an answer from a target. `offline`: none of its agents has been heard of lately. */
+export interface TargetSummary {
+  readonly status: HealthStatus | 'offline'
+  /** Why it is not healthy; empty when it is. */
+  readonly reason: string
+}
+
+/** What one agent says of a target it serves. */
+export interface ServerHealth extends TargetHealth {
+  readonly agent: string
+  readonly online: boolean
 }
 
 export interface DbCertificateRequest {
@@ -181,8 +198,18 @@ export interface AnnouncedTarget {
   readonly description: string
 }
 
+/** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
+export type Selector = Readonly<Record<string, readonly string[]>>
+
+/** What an agent found out by connecting to a target. */
+export interface HealthReport extends TargetHealth {
+  readonly name: string
+}
+
 export interface InventoryRequest {
   readonly targets: readonly AnnouncedTarget[]
+  readonly selectors?: readonly Selector[]
+  readonly health?: readonly HealthReport[]
   /** For a new server certificate of all accepted names. */
   readonly csr?: string
   readonly checkpoint?: AuditCheckpoint
@@ -190,9 +217,35 @@ export interface InventoryRequest {
   readonly trustedAtMs?: number
 }
 
+/** A `db` resource that control gives this agent to serve. */
+export interface DynamicTarget {
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Labels
+  readonly description: string
+  readonly host: string
+  readonly port: number
+  readonly tls: {
+    readonly mode: 'verify-full' | 'verify-ca' | 'insecure'
+    readonly serverName: string
+    readonly trustSystemRoots: boolean
+    /** PEM; absent: the cluster's `db` CA. */
+    readonly ca?: string
+  }
+}
+
 export interface InventoryReply {
-  readonly accepted: readonly { readonly name: string; readonly label: string }[]
+  /** `check` is absent where an administrator wants none. */
+  readonly accepted: readonly {
+    readonly name: string
+    readonly label: string
+    readonly check?: HealthCheck
+  }[]
   readonly refused: readonly { readonly name: string; readonly reason: string }[]
+  /** Of the accepted ones, those that the agent's own file does not have. */
+  readonly dynamic: readonly DynamicTarget[]
+  /** When resources, stored passwords or health checks changed last: what is cached from before is asked for again. */
+  readonly revision: number
   /** Server certificate chain for all accepted names; absent when none was accepted or no CSR was sent. */
   readonly certificate?: string
 }
@@ -224,6 +277,31 @@ export interface PermitReply {
   /** core/permit.ts, base64. */
   readonly permit: string
   readonly expiresAtMs: number
+}
+
+/** A certificate towards a database, and the password control keeps for its user, if any. */
+export interface DbClientCertificate extends ShortCertificate {
+  readonly stored?: StoredPassword
+}
+
+export interface DbCredentialName {
+  readonly database: string
+  readonly dbUser: string
+}
+
+export interface DbCredentialRequest extends DbCredentialName {
+  readonly password: string
+  /** Beside `scram`, which is always allowed. */
+  readonly methods: readonly PasswordMethod[]
+}
+
+/** Who has a stored password; never the password. */
+export interface DbCredential extends DbCredentialName {
+  readonly methods: readonly PasswordMethod[]
+  /** False: the database's name has another owner since; its agents do not get the password. */
+  readonly inUse: boolean
+  readonly changedAtMs: number
+  readonly changedBy: string
 }
 
 export interface ProxySelf {
@@ -332,7 +410,7 @@ export interface Member {
 }
 
 /** A target with who owns its name and who was turned away. */
-export interface TargetStatus {
+export interface TargetStatus extends TargetSummary {
   readonly kind: TargetKind
   readonly name: string
   readonly label: string
@@ -341,6 +419,7 @@ export interface TargetStatus {
   readonly owner: string
   readonly agents: readonly string[]
   readonly online: boolean
+  readonly servers: readonly ServerHealth[]
   readonly refused: readonly {
     readonly agent: string
     readonly atMs: number

@@ -85,9 +85,9 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
   watch: { ...system('system', 'GET', '/v1/watch', QUIET), stream: true },
   'audit-upload': system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
-  'lease-take': system('agent', 'POST', '/v1/leases', QUIET),
-  'lease-keep': system('agent', 'PUT', '/v1/leases/:id', QUIET),
-  'lease-release': system('agent', 'DELETE', '/v1/leases/:id', QUIET),
+  'lease-take': system('system', 'POST', '/v1/leases', QUIET),
+  'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
+  'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),
 
   'resource-list': admin('GET', '/v1/resources/:kind', { kind: ':kind', verb: 'list' }, NONE),
   'resource-get': admin('GET', '/v1/resources/:kind/:name', { kind: ':kind', verb: 'read' }, NONE),
@@ -124,6 +124,19 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   ),
   status: admin('GET', '/v1/status', { kind: 'cluster_name', verb: 'read' }, NONE),
   targets: admin('GET', '/v1/targets', { kind: 'db', verb: 'list' }, NONE),
+  'db-credential-list': admin('GET', '/v1/db-credentials', { kind: 'db', verb: 'list' }, NONE),
+  'db-credential-put': admin(
+    'PUT',
+    '/v1/db-credentials/:database/:dbUser',
+    { kind: 'db', verb: 'update' },
+    'db.credential.set',
+  ),
+  'db-credential-delete': admin(
+    'DELETE',
+    '/v1/db-credentials/:database/:dbUser',
+    { kind: 'db', verb: 'update' },
+    'db.credential.delete',
+  ),
   'lock-receivers': admin('GET', '/v1/locks/:name/receivers', { kind: 'lock', verb: 'read' }, NONE),
   'auth-export': admin(
     'GET',

@@ -191,7 +191,7 @@ describe('the API server', () => {
       'GET /v1/watch?class=proxy',
     ])
       assert.equal(await once(line, '', [], agent), '403 policy.denied', line)
-    for (const line of ['GET /v1/me', 'PUT /v1/inventory', 'POST /v1/leases'])
+    for (const line of ['GET /v1/me', 'PUT /v1/inventory', 'POST /v1/certificates/db-client'])
       assert.equal(
         await once(line, line.startsWith('GET') ? '' : '{}', [], proxy),
         '403 policy.denied',

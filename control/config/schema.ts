@@ -1,8 +1,9 @@
 // The keys of sluice.yaml that Sluice acts on, with their defaults. Names and nesting are the reference product's; keys of our
-// own (`insecure_keys`, `key_passphrase_file`, `run_as`, `proxy_protocol_trusted`) stand beside them.
+// own (`insecure_keys`, `key_passphrase_file`, `run_as`, `proxy_protocol_trusted`, `resources_may_dial`) stand beside them.
 
 import * as z from 'zod'
 
+import { max } from '../../core/limits.ts'
 import type { ConfigFile } from './types.ts'
 
 const address = z
@@ -115,9 +116,20 @@ const databaseSchema = z.strictObject({
     .optional(),
 })
 
+const selector = z.strictObject({
+  labels: z.record(
+    z.string().min(1),
+    z
+      .union([z.string(), z.array(z.string()).min(1)])
+      .transform((value) => (typeof value === 'string' ? [value] : value)),
+  ),
+})
+
 const dbSchema = z.strictObject({
   enabled: flag.default(false),
   databases: z.array(databaseSchema).default([]),
+  resources: z.array(selector).max(max('resourceSelectorsMax')).default([]),
+  resources_may_dial: z.array(text).default([]),
   worker_threads: z.int().min(1).max(256).optional(),
 })
 

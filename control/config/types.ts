@@ -90,6 +90,12 @@ export interface DatabaseConfig {
 export interface DbConfig {
   readonly enabled: boolean
   readonly databases: readonly DatabaseConfig[]
+  /** Labels of `db` resources this agent would serve. */
+  readonly resources: readonly {
+    readonly labels: Readonly<Record<string, readonly string[]>>
+  }[]
+  /** Loopback and link-local networks that such a resource may name all the same. */
+  readonly resources_may_dial: readonly string[]
   readonly worker_threads?: number | undefined
 }
 

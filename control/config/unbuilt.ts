@@ -79,7 +79,7 @@ export const UNBUILT_KEYS: Readonly<Record<string, ReadonlySet<string>>> = {
     'idp',
     'automatic_upgrades_channels',
   ]),
-  db_service: new Set(['resources', 'aws', 'azure']),
+  db_service: new Set(['aws', 'azure']),
   database: new Set([
     'admin_user',
     'aws',

@@ -46,7 +46,7 @@ const SAMPLES: readonly Resource[] = [
   one('role', '{}', 'r', 'v7'),
   one(
     'token',
-    '{roles: [Db, Proxy], join_method: token, one_use: true, targets: [orders], suggested_labels: {env: [prod]}}',
+    '{roles: [Db, Proxy], join_method: token, one_use: true, targets: [orders, shop-*], suggested_labels: {env: [prod]}}',
     TOKEN,
   ),
   one(
@@ -59,6 +59,12 @@ const SAMPLES: readonly Resource[] = [
     'lock',
     '{target: {user: Alice, db: orders}, message: stop, expires: 2030-01-01T00:00:00Z}',
     'l1',
+  ),
+  one(
+    'health_check_config',
+    '{interval: 10s, timeout: 2s, healthy_threshold: 3, unhealthy_threshold: 2, match: {disabled: no, db_labels: [{name: env, values: [prod, test]}]}}',
+    'prod',
+    'v1',
   ),
   one(
     'cluster_auth_preference',
@@ -268,7 +274,7 @@ describe('the cluster’s configuration', () => {
   })
 
   it('is made of the three resources', () => {
-    const [auth, recording, networking] = SAMPLES.slice(5)
+    const [auth, recording, networking] = SAMPLES.slice(6)
     assert.ok(auth?.kind === 'cluster_auth_preference')
     assert.ok(recording?.kind === 'session_recording_config')
     assert.ok(networking?.kind === 'cluster_networking_config')

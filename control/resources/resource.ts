@@ -12,6 +12,8 @@ import type { DbResource } from './db.ts'
 import { dbSchema } from './db.ts'
 import { checkedValue, invalid, readDocuments } from './document.ts'
 import type { Metadata } from './field.ts'
+import type { HealthCheckResource } from './health-check.ts'
+import { healthCheckSchema } from './health-check.ts'
 import type { LockResource } from './lock.ts'
 import { lockSchema } from './lock.ts'
 import { describeIssues } from './problem.ts'
@@ -30,6 +32,7 @@ export type Resource =
   | TokenResource
   | DbResource
   | LockResource
+  | HealthCheckResource
   | ClusterAuthResource
   | SessionRecordingResource
   | ClusterNetworkingResource
@@ -42,6 +45,7 @@ export const RESOURCE_KINDS: readonly ResourceKind[] = [
   'token',
   'db',
   'lock',
+  'health_check_config',
   'cluster_auth_preference',
   'session_recording_config',
   'cluster_networking_config',
@@ -53,6 +57,7 @@ const SCHEMAS: Readonly<Record<ResourceKind, z.ZodType<Resource>>> = {
   token: tokenSchema,
   db: dbSchema,
   lock: lockSchema,
+  health_check_config: healthCheckSchema,
   cluster_auth_preference: clusterAuthSchema,
   session_recording_config: sessionRecordingSchema,
   cluster_networking_config: clusterNetworkingSchema,
@@ -64,6 +69,7 @@ const ALIASES: Readonly<Record<ResourceKind, readonly string[]>> = {
   token: ['tokens'],
   db: ['dbs', 'database', 'databases'],
   lock: ['locks'],
+  health_check_config: ['hcc', 'health_check_configs'],
   cluster_auth_preference: ['cap', 'auth_preference', 'cluster_authentication_preferences'],
   session_recording_config: ['recconfig', 'recording_config', 'session_recording'],
   cluster_networking_config: ['netconfig', 'networking_config', 'networking'],

@@ -7,6 +7,7 @@ import {
   clusterNetworkingWarnings,
 } from './cluster-networking.ts'
 import { dbColumns, dbRow, dbWarnings } from './db.ts'
+import { healthCheckColumns, healthCheckRow, healthCheckWarnings } from './health-check.ts'
 import { lockColumns, lockRow, lockWarnings } from './lock.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { roleColumns, roleRow, roleWarnings } from './role.ts'
@@ -31,6 +32,8 @@ export function columns(kind: ResourceKind): readonly string[] {
       return dbColumns()
     case 'lock':
       return lockColumns()
+    case 'health_check_config':
+      return healthCheckColumns()
     case 'cluster_auth_preference':
       return clusterAuthColumns()
     case 'session_recording_config':
@@ -53,6 +56,8 @@ export function row(resource: Resource): readonly string[] {
       return dbRow(resource)
     case 'lock':
       return lockRow(resource)
+    case 'health_check_config':
+      return healthCheckRow(resource)
     case 'cluster_auth_preference':
       return clusterAuthRow(resource)
     case 'session_recording_config':
@@ -75,6 +80,8 @@ export function warnings(resource: Resource): readonly string[] {
       return dbWarnings(resource)
     case 'lock':
       return lockWarnings(resource)
+    case 'health_check_config':
+      return healthCheckWarnings(resource)
     case 'cluster_auth_preference':
       return []
     case 'session_recording_config':

@@ -44,8 +44,9 @@ const method = z.literal('token', {
       : 'expected token',
 })
 
+/** A name, or one with stars for any text: `shop-*`. */
 const target = z.string().superRefine((value, context) => {
-  const problem = targetNameProblem(value)
+  const problem = targetNameProblem(value.replaceAll('*', 'x'))
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
 })
 

@@ -1,5 +1,6 @@
 // The resource `user`: a person with roles and traits. Passwords, second factors and generations are no part of it.
 
+import type { Lock } from '../../core/policy/role.ts'
 import { z } from 'zod'
 
 import { userNameProblem } from '../../core/policy/names.ts'
@@ -82,4 +83,16 @@ export function userRow({ metadata, spec: user }: UserResource): readonly string
 
 export function userWarnings({ spec: user }: UserResource): readonly string[] {
   return user.roles.length === 0 ? ['spec.roles is empty, so this user reaches nothing'] : []
+}
+
+/** `status.is_locked` of a user is a lock like any other. */
+export function statusLock({ metadata, spec }: UserResource): Lock {
+  const { locked_message: message, lock_expires: expires } = spec.status ?? {}
+  return {
+    name: `user-${metadata.name}`,
+    target: { user: metadata.name },
+    createdAtMs: 0,
+    ...(message === undefined ? {} : { message }),
+    ...(expires === undefined ? {} : { expiresAtMs: Date.parse(expires) }),
+  }
 }

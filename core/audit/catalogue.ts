@@ -163,6 +163,30 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   TDB03I: row(CONTROL, 'db.create', 'A database resource was created.', [...CHANGE, ...DATABASE]),
   TDB04I: row(CONTROL, 'db.update', 'A database resource was changed.', [...CHANGE, ...DATABASE]),
   TDB05I: row(CONTROL, 'db.delete', 'A database resource was deleted.', CHANGE),
+  THCC001I: row(CONTROL, 'health_check_config.create', 'A health check was created.', [
+    ...CHANGE,
+    'changed',
+  ]),
+  THCC002I: row(CONTROL, 'health_check_config.update', 'A health check was changed.', [
+    ...CHANGE,
+    'changed',
+  ]),
+  THCC003I: row(CONTROL, 'health_check_config.delete', 'A health check was deleted.', [
+    ...CHANGE,
+    'changed',
+  ]),
+  SLD001I: row(CONTROL, 'db.credential.set', 'A password of a database user was stored.', [
+    ...CHANGE,
+    'db_service',
+    'db_user',
+    'methods',
+  ]),
+  SLD002I: row(CONTROL, 'db.credential.delete', 'A stored password was removed.', [
+    ...CHANGE,
+    'db_service',
+    'db_user',
+    'methods',
+  ]),
   SLC001I: row(
     CONTROL,
     'token.delete',

@@ -43,6 +43,8 @@ export type LinkFrame =
       readonly idleSpares: number
       readonly snapshotRevision: number
       readonly lockRevision: number
+      /** `kind/name` of targets that do not answer it. */
+      readonly unhealthy: readonly string[]
     }
   | { readonly type: 'ping'; readonly id: number; readonly sentMs: number }
   | { readonly type: 'pong'; readonly id: number; readonly sentMs: number; readonly nowMs: number }
@@ -99,7 +101,13 @@ const SHAPES: Readonly<Record<LinkFrame['type'], Shape>> = {
     nowMs: time,
   },
   welcome: { proxyId: text, nowMs: time },
-  heartbeat: { sessions: count, idleSpares: count, snapshotRevision: count, lockRevision: count },
+  heartbeat: {
+    sessions: count,
+    idleSpares: count,
+    snapshotRevision: count,
+    lockRevision: count,
+    unhealthy: list(text, max('unhealthyToldMax')),
+  },
   ping: { id: count, sentMs: time },
   pong: { id: count, sentMs: time, nowMs: time },
   want: { spares: count },

@@ -8,6 +8,8 @@ import {
   KB,
   base64,
   count,
+  dbPassword,
+  health,
   inviteToken,
   jsonObject,
   labels,
@@ -15,9 +17,11 @@ import {
   name,
   names,
   nothing,
+  passwordMethod,
   pem,
   queryCount,
   targetKind,
+  targetStatus,
   text,
   time,
   traits,
@@ -89,9 +93,21 @@ const member = z.strictObject({
   online: z.boolean(),
 })
 
+const dbCredentialName = { database: text(512).min(1), dbUser: text(KB).min(1) }
+const dbCredential = z.strictObject({
+  ...dbCredentialName,
+  methods: list(passwordMethod, 3),
+  inUse: z.boolean(),
+  changedAtMs: time,
+  changedBy: text(KB),
+})
+
 export type OperationCalls =
   | 'status'
   | 'targets'
+  | 'db-credential-list'
+  | 'db-credential-put'
+  | 'db-credential-delete'
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
@@ -136,12 +152,28 @@ export const operations: Pick<Checks, OperationCalls> = {
           owner: text(KB),
           agents: names,
           online: z.boolean(),
+          status: targetStatus,
+          reason: text(4 * KB),
+          servers: list(z.strictObject({ agent: name, online: z.boolean(), ...health })),
           refused: list(z.strictObject({ agent: name, atMs: time, reason: text(4 * KB) })),
         }),
         100_000,
       ),
     }),
   },
+  'db-credential-list': {
+    request: nothing,
+    reply: z.strictObject({ items: list(dbCredential, 100_000) }),
+  },
+  'db-credential-put': {
+    request: z.strictObject({
+      ...dbCredentialName,
+      password: dbPassword.refine((password) => !password.includes('\0'), 'a null byte in it'),
+      methods: list(passwordMethod, 3),
+    }),
+    reply: dbCredential,
+  },
+  'db-credential-delete': { request: z.strictObject(dbCredentialName), reply: nothing },
   'lock-receivers': {
     request: z.strictObject({ name }),
     reply: z.strictObject({

@@ -4,8 +4,10 @@
 import * as z from 'zod'
 
 import { TARGET_KINDS } from '../../../core/identity.ts'
+import { HEALTH_STATUSES, type HealthStatus } from '../../../core/health.ts'
 import type { TargetKind } from '../../../core/identity.ts'
 import { max } from '../../../core/limits.ts'
+import type { PasswordMethod } from '../../../core/protocol.ts'
 import type { CallName, Calls } from '../calls.ts'
 import type { CaBundle, Json, JsonObject, Nothing } from '../messages.ts'
 
@@ -84,5 +86,20 @@ export const hostCertificate: HostCertificateShape = {
   signers: list(base64),
   proxies: list(text(300)),
 }
+
+/** PostgreSQL takes no null byte in a password and cuts nothing off below this. */
+export const dbPassword: z.ZodString = text(max('dbPasswordCharsMax')).min(1)
+export const passwordMethod: z.ZodType<PasswordMethod> = z.enum(['scram', 'md5', 'cleartext'])
+
+/** Of an agent's own words about a target. */
+export const health: {
+  readonly status: z.ZodType<HealthStatus>
+  readonly reason: z.ZodString
+  readonly sinceMs: z.ZodInt
+} = { status: z.enum(HEALTH_STATUSES), reason: text(4 * KB), sinceMs: time }
+export const targetStatus: z.ZodType<HealthStatus | 'offline'> = z.enum([
+  ...HEALTH_STATUSES,
+  'offline',
+])
 
 export const inviteToken: z.ZodString = hex(32)

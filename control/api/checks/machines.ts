@@ -9,6 +9,8 @@ import {
   address,
   base64,
   count,
+  dbPassword,
+  health,
   hex,
   hostCertificate,
   jsonObject,
@@ -16,6 +18,7 @@ import {
   list,
   name,
   nothing,
+  passwordMethod,
   pem,
   queryCount,
   targetKind,
@@ -24,7 +27,6 @@ import {
 } from './fields.ts'
 import type { Checks } from './fields.ts'
 
-const certificateReply = z.strictObject({ certificate: pem, expiresAtMs: time })
 const checkpoint = z.strictObject({
   writer: name,
   count,
@@ -33,6 +35,27 @@ const checkpoint = z.strictObject({
   signature: base64,
 })
 const leaseId = z.string().regex(/^[0-9a-f]{32}$/)
+
+const healthCheck = z.strictObject({
+  intervalMs: z.int().positive(),
+  timeoutMs: z.int().positive(),
+  healthyThreshold: z.int().positive(),
+  unhealthyThreshold: z.int().positive(),
+})
+const dynamicTarget = z.strictObject({
+  name: text(512),
+  protocol: name,
+  labels,
+  description: text(4 * KB),
+  host: text(512),
+  port: z.int().min(0).max(65_535),
+  tls: z.strictObject({
+    mode: z.enum(['verify-full', 'verify-ca', 'insecure']),
+    serverName: text(4 * KB),
+    trustSystemRoots: z.boolean(),
+    ca: pem.exactOptional(),
+  }),
+})
 
 export type MachineCalls =
   | 'renew'
@@ -63,13 +86,22 @@ export const machines: Pick<Checks, MachineCalls> = {
           description: text(4 * KB),
         }),
       ),
+      selectors: list(
+        z.record(text(KB), list(text(KB), 100)).readonly(),
+        max('resourceSelectorsMax'),
+      ).exactOptional(),
+      health: list(z.strictObject({ name: text(512), ...health })).exactOptional(),
       csr: pem.exactOptional(),
       checkpoint: checkpoint.exactOptional(),
       trustedAtMs: count.exactOptional(),
     }),
     reply: z.strictObject({
-      accepted: list(z.strictObject({ name: text(512), label: text(63) })),
+      accepted: list(
+        z.strictObject({ name: text(512), label: text(63), check: healthCheck.exactOptional() }),
+      ),
       refused: list(z.strictObject({ name: text(512), reason: text(4 * KB) })),
+      dynamic: list(dynamicTarget),
+      revision: count,
       certificate: text(max('apiBodyBytesMax')).exactOptional(),
     }),
   },
@@ -81,7 +113,13 @@ export const machines: Pick<Checks, MachineCalls> = {
       publicKey: base64,
       resource: text(KB).exactOptional(),
     }),
-    reply: certificateReply,
+    reply: z.strictObject({
+      certificate: pem,
+      expiresAtMs: time,
+      stored: z
+        .strictObject({ password: dbPassword, methods: list(passwordMethod, 3) })
+        .exactOptional(),
+    }),
   },
   'proxy-self': {
     request: z.strictObject({
@@ -134,6 +172,13 @@ export const machines: Pick<Checks, MachineCalls> = {
     }),
     reply: z.strictObject({ lease: leaseId }),
   },
-  'lease-keep': { request: z.strictObject({ id: leaseId }), reply: nothing },
+  'lease-keep': {
+    request: z.strictObject({
+      id: leaseId,
+      user: text(KB).min(1).exactOptional(),
+      issuer: name.exactOptional(),
+    }),
+    reply: nothing,
+  },
   'lease-release': { request: z.strictObject({ id: leaseId }), reply: nothing },
 }
