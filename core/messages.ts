@@ -115,7 +115,13 @@ export type FromProxyWorker =
     }
   | { readonly kind: 'link-down'; readonly agentId: string; readonly reason: string }
   | { readonly kind: 'from-agent'; readonly agentId: string; readonly frame: LinkFrame }
-  | { readonly kind: 'need-spare'; readonly session: number; readonly agentId: string }
+  | {
+      readonly kind: 'need-spare'
+      readonly session: number
+      readonly agentId: string
+      /** The agent answered that it does not take the session; absent: its spare died before an answer. */
+      readonly refused?: 'drain' | 'no-target'
+    }
   | { readonly kind: 'accepted'; readonly session: number }
   /** An agent's spare brought a forged, replayed or truncated answer. */
   | {

@@ -91,4 +91,26 @@ describe('DbCertificates', () => {
     await settled()
     assert.equal(cache.size, 0)
   })
+
+  it('asks again for what changed at control, and waits for the answer', async () => {
+    const control = new FakeControl()
+    const cache = control.cache()
+    await cache.get(orders, 'app', presented)
+    cache.outdate()
+    assert.equal((await cache.get(orders, 'app', presented)).certificate, 'c2')
+    assert.equal((await cache.get(orders, 'app', presented)).certificate, 'c2')
+    assert.equal(control.asked, 2)
+  })
+
+  it('serves on what may have changed while control is away, and forgets what control refuses now', async () => {
+    const control = new FakeControl()
+    const cache = control.cache()
+    await cache.get(orders, 'app', presented)
+    cache.outdate()
+    control.answer = () => Promise.reject(new ProxyError('control.unavailable', 'away'))
+    assert.equal((await cache.get(orders, 'app', presented)).certificate, 'c1')
+    control.answer = () => Promise.reject(new ProxyError('policy.denied', 'no'))
+    await assert.rejects(cache.get(orders, 'app', presented), { code: 'policy.denied' })
+    assert.equal(cache.size, 0)
+  })
 })

@@ -218,4 +218,63 @@ describe('the choice of an agent', () => {
     await park(first(tickets('a')))
     assert.equal(choose(), 'a')
   })
+
+  it('counts what was given since the last heartbeat, so that equals share', (context) => {
+    const { link, links } = start(context)
+    link('a')
+    link('b')
+    const given = Array.from({ length: 6 }, () => {
+      const agentId = links.choose(['a', 'b'])?.agentId ?? ''
+      links.given(agentId)
+      return agentId
+    })
+    assert.deepEqual(given.sort(), ['a', 'a', 'a', 'b', 'b', 'b'])
+    for (const agentId of ['a', 'a', 'a']) links.ended(agentId)
+    assert.equal(links.choose(['a', 'b'])?.agentId, 'a')
+    // Short sessions one after the other go to both, too.
+    links.given('a')
+    links.ended('a')
+    for (const agentId of ['b', 'b', 'b']) links.ended(agentId)
+    assert.equal(links.choose(['a', 'b'])?.agentId, 'b')
+  })
+
+  it('avoids one that kept silent until it is heard of, and one that drains until it links anew', (context) => {
+    const { link, links, clock } = start(context)
+    link('a')
+    link('b')
+    links.given('b')
+    const choose = (): string | undefined => links.choose(['a', 'b'])?.agentId
+    links.silent('a', clock.monotonic())
+    assert.equal(choose(), 'b')
+    links.answered('a')
+    assert.equal(choose(), 'a')
+    links.heard('a', { type: 'drain', reason: 'restart', deadlineMs: 1 })
+    assert.equal(choose(), 'b')
+    links.drains('b')
+    assert.equal(choose(), undefined)
+    link('a')
+    assert.equal(choose(), 'a')
+  })
+
+  it('avoids one that says its target does not answer, for that target alone', (context) => {
+    const { link, links } = start(context)
+    link('a')
+    link('b')
+    links.given('b')
+    const said = (unhealthy: readonly string[]): void =>
+      links.heard('a', {
+        type: 'heartbeat',
+        unhealthy,
+        sessions: 0,
+        idleSpares: 0,
+        snapshotRevision: 1,
+        lockRevision: 1,
+      })
+    const choose = (name: string): string | undefined =>
+      links.choose(['a', 'b'], { kind: 'db', name })?.agentId
+    said(['db/orders'])
+    assert.deepEqual([choose('orders'), choose('stock')], ['b', 'a'])
+    said([])
+    assert.equal(choose('orders'), 'a')
+  })
 })

@@ -5,6 +5,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type net from 'node:net'
 
 import type { Clock } from '../core/clock.ts'
+import type { TargetRef } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { FromProxyWorker, SpareGrant, ToProxyWorker } from '../core/messages.ts'
@@ -18,6 +19,7 @@ import {
   SPARE_NONCE_BYTES,
   type SparePreface,
 } from '../core/tunnel/spare.ts'
+import { chooseAgent } from './choose-agent.ts'
 import type { Ledger } from './ledger.ts'
 import type { PoolThread } from './pool.ts'
 import { SparePool, type TakenSpare } from './spares.ts'
@@ -33,7 +35,12 @@ export interface LinkedAgent {
   /** As its last heartbeat said. */
   lockRevision: number
   snapshotRevision: number
+  unhealthy: ReadonlySet<string>
+  /** Of all proxies, as it said; what was given to it since is added. */
   sessions: number
+  draining: boolean
+  suspect: boolean
+  chosenAt: number
 }
 
 export interface ProxyLinksOptions {
@@ -55,6 +62,7 @@ export class ProxyLinks {
   readonly #pool: SparePool
   /** Resolved when any agent links; those who found none linked wait on it. */
   #linked = Promise.withResolvers<void>()
+  #choices = 0
   refusedSpares = 0
 
   constructor(options: ProxyLinksOptions) {
@@ -88,7 +96,11 @@ export class ProxyLinks {
       sinceMs: this.#options.clock.now(),
       lockRevision: 0,
       snapshotRevision: 0,
+      unhealthy: new Set(),
       sessions: 0,
+      draining: false,
+      suspect: false,
+      chosenAt: 0,
     })
     this.#options.log.info('agent linked', {
       agent: agentId,
@@ -117,7 +129,11 @@ export class ProxyLinks {
 
   heard(agentId: string, frame: LinkFrame): void {
     const agent = this.#agents.get(agentId)
-    if (agent === undefined || frame.type !== 'heartbeat') return
+    if (agent === undefined) return
+    if (frame.type === 'drain') agent.draining = true
+    if (frame.type !== 'heartbeat') return
+    agent.suspect = false
+    agent.unhealthy = new Set(frame.unhealthy)
     agent.lockRevision = frame.lockRevision
     agent.snapshotRevision = frame.snapshotRevision
     agent.sessions = frame.sessions
@@ -153,11 +169,49 @@ export class ProxyLinks {
     return false
   }
 
-  /** The linked agent to use: one with a parked spare before one without. Undefined when none of them is linked. */
-  choose(agentIds: readonly string[]): LinkedAgent | undefined {
-    const linked = agentIds.flatMap((id) => this.#agents.get(id) ?? [])
-    const ready = linked.filter((agent) => this.#pool.parked(agent.agentId) > 0)
-    return leastBusy(ready) ?? leastBusy(linked)
+  /** The linked agent to use for a target, of those not in `without`. Undefined when none of them takes sessions. */
+  choose(
+    agentIds: readonly string[],
+    target?: TargetRef,
+    without?: ReadonlySet<string>,
+  ): LinkedAgent | undefined {
+    const linked = agentIds.flatMap((id) =>
+      without?.has(id) === true ? [] : (this.#agents.get(id) ?? []),
+    )
+    return chooseAgent(linked, (id) => this.#pool.parked(id), target)
+  }
+
+  /** A session goes to this agent: until its next heartbeat it counts here. */
+  given(agentId: string): void {
+    const agent = this.#agents.get(agentId)
+    if (agent === undefined) return
+    agent.sessions++
+    agent.chosenAt = ++this.#choices
+  }
+
+  /** A session given to this agent is over, or went elsewhere. */
+  ended(agentId: string): void {
+    const agent = this.#agents.get(agentId)
+    if (agent !== undefined) agent.sessions = Math.max(0, agent.sessions - 1)
+  }
+
+  /** It answered, so it is there. */
+  answered(agentId: string): void {
+    const agent = this.#agents.get(agentId)
+    if (agent !== undefined) agent.suspect = false
+  }
+
+  /** A spare of it died without a word or none came: others are asked first until it is heard of. */
+  silent(agentId: string, takenAtMs: number): void {
+    const agent = this.#agents.get(agentId)
+    if (agent !== undefined) agent.suspect = true
+    this.#pool.distrust(agentId, takenAtMs)
+  }
+
+  /** It refused a session because it drains; a new link of it begins anew. */
+  drains(agentId: string): void {
+    const agent = this.#agents.get(agentId)
+    if (agent !== undefined) agent.draining = true
   }
 
   /** Resolves when an agent links from now on. */
@@ -206,11 +260,4 @@ export class ProxyLinks {
     const { body, signature } = message
     for (const frame of splitSigned({ kind, body, signature })) this.send(agentId, frame)
   }
-}
-
-function leastBusy(agents: readonly LinkedAgent[]): LinkedAgent | undefined {
-  return agents.reduce<LinkedAgent | undefined>(
-    (best, agent) => (best === undefined || agent.sessions < best.sessions ? agent : best),
-    undefined,
-  )
 }

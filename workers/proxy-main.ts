@@ -277,7 +277,7 @@ export class Proxy {
       case 'from-agent':
         return this.#links.heard(message.agentId, message.frame)
       case 'need-spare':
-        return this.#sessions.needSpare(message.session)
+        return this.#sessions.needSpare(message.session, message.refused)
       case 'accepted':
         return this.#sessions.accepted(message.session)
       case 'bad-answer':

@@ -260,6 +260,15 @@ describe('a session', () => {
     assert.notEqual(thread.of('spare')[0]?.spare.spareId, first(thread).spare?.spareId)
   })
 
+  it('that the only agent refuses for want of the target is over at once', async (context) => {
+    const { sessions, clock, call, thread, link, park } = start(context)
+    link()
+    await park()
+    await call(named(clock))
+    sessions.needSpare(first(thread).session, 'no-target')
+    await until(() => thread.of('no-spare').length === 1, 'the worker is told')
+  })
+
   it('is audited from its acceptance to its end, and leaves nothing', async (context) => {
     const { sessions, clock, call, thread, ledger, link, park, audited } = start(context)
     link()

@@ -68,6 +68,8 @@ interface Session {
   /** When the spare it has now was given to it. */
   spareAtMs: number
   accepted: boolean
+  /** Agents that answered that they do not have the target. */
+  readonly without: Set<string>
 }
 
 type GoodTicket = Exclude<TicketCheck, { verdict: 'bad' }>
@@ -115,14 +117,21 @@ export class ProxySessions {
     session.dial?.leave()
     // It may hold what the caller waited with, its hello too.
     session.dial = undefined
+    this.#options.links.answered(session.agentId)
     this.#options.audit('session.relay', 'SLR001I', relayFields(session))
   }
 
-  /** A worker lost the spare of a session before it was accepted. */
-  needSpare(number: number): void {
+  /** A worker lost the spare of a session before it was accepted, or the agent behind it did not take the session. */
+  needSpare(number: number, refused?: 'drain' | 'no-target'): void {
     const session = this.#sessions.get(number)
     if (session === undefined) return
-    this.#options.links.pool.distrust(session.agentId, session.spareAtMs)
+    const { links } = this.#options
+    const { agentId } = session
+    links.ended(agentId)
+    session.agentId = ''
+    if (refused === 'drain') links.drains(agentId)
+    else if (refused === 'no-target') session.without.add(agentId)
+    else links.silent(agentId, session.spareAtMs)
     void this.#supply(session)
   }
 
@@ -136,6 +145,7 @@ export class ProxySessions {
     this.#sessions.delete(number)
     session.dial?.leave()
     session.thread?.leave()
+    this.#options.links.ended(session.agentId)
     if (!session.accepted) return
     const { clock, audit } = this.#options
     audit('session.relay', 'SLR002I', {
@@ -190,6 +200,7 @@ export class ProxySessions {
       agentId: '',
       spareAtMs: 0,
       accepted: false,
+      without: new Set(),
     }
     this.#sessions.set(number, session)
     const denial = this.#denial(check)
@@ -214,7 +225,7 @@ export class ProxySessions {
     agents: readonly string[],
     denial: Denial | undefined,
   ): void {
-    const agent = this.#options.links.choose(agents)
+    const agent = this.#options.links.choose(agents, session.passage.target)
     const thread = this.#options.workers.least()
     // A caller that waited for its turn longer than a handshake may last is gone, or gives up now.
     const late = this.#options.clock.monotonic() - session.startedAtMs > max('handshakeDeadlineMs')
@@ -240,8 +251,7 @@ export class ProxySessions {
       void this.#supply(session, agents)
       return
     }
-    session.agentId = agent.agentId
-    session.spareAtMs = this.#options.clock.monotonic()
+    this.#takeAgent(session, agent)
     const spare = this.#options.links.grant(agent, taken)
     thread.post({ ...base, agentId: agent.agentId, spare }, [caller.handle, spare.handle])
   }
@@ -252,8 +262,10 @@ export class ProxySessions {
     const deadlineMs = session.startedAtMs + max('handshakeDeadlineMs')
     while (this.#sessions.has(session.number)) {
       const leftMs = deadlineMs - this.#options.clock.monotonic()
-      if (leftMs <= 0) break
-      const agent = this.#options.links.choose(candidates)
+      // Where all have said no, nobody else will say yes.
+      if (leftMs <= 0 || candidates.every((id) => session.without.has(id))) break
+      const { target } = session.passage
+      const agent = this.#options.links.choose(candidates, target, session.without)
       const given = agent === undefined ? false : await this.#giveFrom(agent, session, leftMs)
       if (given) return
       if (agent === undefined)
@@ -269,7 +281,10 @@ export class ProxySessions {
       undefined,
       Math.min(leftMs, max('spareAcceptDeadlineMs')),
     )
-    if (taken === undefined) return false
+    if (taken === undefined) {
+      this.#options.links.silent(agent.agentId, this.#options.clock.monotonic())
+      return false
+    }
     const current = this.#options.links.get(agent.agentId)
     if (
       current === undefined ||
@@ -279,10 +294,15 @@ export class ProxySessions {
       discard(taken.handle)
       return false
     }
-    session.agentId = agent.agentId
-    session.spareAtMs = this.#options.clock.monotonic()
+    this.#takeAgent(session, current)
     const spare = this.#options.links.grant(current, taken)
     return session.thread.post({ kind: 'spare', session: session.number, spare }, [spare.handle])
+  }
+
+  #takeAgent(session: Session, { agentId }: LinkedAgent): void {
+    session.agentId = agentId
+    session.spareAtMs = this.#options.clock.monotonic()
+    this.#options.links.given(agentId)
   }
 
   #agentsOf(session: Session): readonly string[] {

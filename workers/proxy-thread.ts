@@ -129,7 +129,13 @@ function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
     open,
     clock: systemClock,
     log,
-    needSpare: () => port.send({ kind: 'need-spare', session: number, agentId }),
+    needSpare: (refused) =>
+      port.send({
+        kind: 'need-spare',
+        session: number,
+        agentId,
+        ...(refused === undefined ? {} : { refused }),
+      }),
     accepted: () => port.send({ kind: 'accepted', session: number }),
     badAnswer: ({ agentId: from, spareId }, reason) =>
       port.send({ kind: 'bad-answer', agentId: from, spareId, reason }),

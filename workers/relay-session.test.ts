@@ -9,7 +9,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { systemClock } from '../core/clock.ts'
 import { silentLogger } from '../core/log.ts'
 import type { OpenRequest } from '../core/messages.ts'
-import { readOpen, writeAnswer } from '../core/tunnel/open.ts'
+import { type AgentRefusal, readOpen, writeAnswer } from '../core/tunnel/open.ts'
 import { pair } from '../test/fixtures/sockets.ts'
 import { release } from './handover.ts'
 import { RelaySession } from './relay-session.ts'
@@ -35,6 +35,7 @@ class Rig {
   readonly said: string[] = []
   readonly #ended = Promise.withResolvers<string>()
   readonly #needed: (() => void)[] = []
+  readonly refusals: (string | undefined)[] = []
   needs = 0
 
   constructor(client: net.Socket, inner: net.Socket) {
@@ -47,8 +48,9 @@ class Rig {
       open: OPEN,
       clock: systemClock,
       log: silentLogger,
-      needSpare: () => {
+      needSpare: (refused) => {
         this.needs++
+        this.refusals.push(refused)
         for (const heard of this.#needed.splice(0)) heard()
       },
       accepted: () => this.said.push('accepted'),
@@ -95,10 +97,14 @@ class AgentEnd {
     }
   }
 
-  answer(kind: 'accept' | 'refuse', key: Uint8Array = KEY): void {
+  refuse(reason: AgentRefusal): void {
     const to = { spareId: this.spareId, sessionId: OPEN.sessionId }
-    const answer = kind === 'accept' ? { kind } : { kind, reason: 'no-target' as const, text: '' }
-    this.socket.write(writeAnswer(key, to, answer))
+    this.socket.write(writeAnswer(KEY, to, { kind: 'refuse', reason, text: '' }))
+  }
+
+  answer(kind: 'accept', key: Uint8Array = KEY): void {
+    const to = { spareId: this.spareId, sessionId: OPEN.sessionId }
+    this.socket.write(writeAnswer(key, to, { kind }))
   }
 }
 
@@ -202,12 +208,27 @@ describe('RelaySession', () => {
     const refused = await rig(context)
     const agent = await give(context, refused, 's1')
     await agent.opened()
-    agent.answer('refuse')
+    agent.refuse('mode')
     assert.equal(Buffer.from(await read(refused.client), 'utf8')[0], 21)
-    assert.match(await refused.ended, /no-target/)
+    assert.match(await refused.ended, /mode/)
     const alone = await rig(context)
     alone.session.noSpare()
     assert.equal(Buffer.from(await read(alone.client), 'utf8')[0], 21)
+  })
+
+  it('goes to another agent when one does not have the target or drains; when none is left it says so', async (context) => {
+    const to = await rig(context)
+    for (const reason of ['no-target', 'drain'] as const) {
+      const agent = await give(context, to, reason)
+      await agent.opened()
+      const asked = to.needed()
+      agent.refuse(reason)
+      await asked
+    }
+    assert.deepEqual(to.refusals, ['no-target', 'drain'])
+    to.session.noSpare()
+    assert.equal(Buffer.from(await read(to.client), 'utf8')[0], 21)
+    assert.match(await to.ended, /drain/)
   })
 
   it('ends once, whatever happens afterwards', async (context) => {

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { OpenRequest, RelayCounters, SocketHandle, SpareGrant } from '../core/messages.ts'
-import { readAnswer, writeOpen } from '../core/tunnel/open.ts'
+import { type AgentRefusal, readAnswer, writeOpen } from '../core/tunnel/open.ts'
 import { adopt, discard, release } from './handover.ts'
 import { relay } from './relay.ts'
 import type { Relay } from './relay.ts'
@@ -20,8 +20,8 @@ export interface RelaySessionOptions {
   readonly open: OpenRequest
   readonly clock: Clock
   readonly log: Logger
-  /** Ask main for another spare; `use` or `noSpare` follows. */
-  needSpare(): void
+  /** Ask main for another spare, of another agent when this one `refused`; `use` or `noSpare` follows. */
+  needSpare(refused?: 'drain' | 'no-target'): void
   accepted(): void
   /** What came over this spare is no answer of the agent that parked it. */
   badAnswer(grant: SpareGrant, reason: string): void
@@ -42,6 +42,8 @@ export class RelaySession {
   /** The spare in hand while `opening`. */
   #spare: net.Socket | undefined
   #tried = 0
+  /** Why an agent did not take the session, while another one is looked for. */
+  #refusal: string | undefined
 
   constructor(options: RelaySessionOptions) {
     const { client: handle, first, ...kept } = options
@@ -79,7 +81,9 @@ export class RelaySession {
   }
 
   noSpare(): void {
-    this.#refuse(ALERTS.internalError, 'no agent of the target is connected')
+    if (this.#refusal !== undefined)
+      return this.#refuse(ALERTS.accessDenied, `agent refused: ${this.#refusal}`)
+    return this.#refuse(ALERTS.internalError, 'no agent of the target is connected')
   }
 
   /** Ends the session from outside: lock, drain. */
@@ -118,19 +122,27 @@ export class RelaySession {
         })
         spare.removeAllListeners()
         spare.destroy()
-        return this.#refuse(ALERTS.accessDenied, `agent refused: ${reading.frame.reason}`)
+        return this.#refusedBy(reading.frame.reason)
       }
       this.#relayFrom(spare, held.subarray(reading.end))
     })
   }
 
+  /** An agent that does not have the target, or takes no more sessions, has read nothing of the client: another one may. */
+  #refusedBy(reason: AgentRefusal): void {
+    if (reason !== 'drain' && reason !== 'no-target')
+      return this.#refuse(ALERTS.accessDenied, `agent refused: ${reason}`)
+    this.#refusal = reason
+    return this.#again(`refused: ${reason}`, reason)
+  }
+
   /** The spare died before it answered: nothing reached the target, so the hello may be sent again. */
-  #again(how: string): void {
+  #again(how: string, refused?: 'drain' | 'no-target'): void {
     this.#spare = undefined
     if (this.#phase !== 'opening') return
     this.#phase = 'waiting'
     this.#options.log.debug('spare lost before accept', { how, tried: this.#tried })
-    this.#options.needSpare()
+    this.#options.needSpare(refused)
   }
 
   #relayFrom(spare: net.Socket, leftover: Uint8Array): void {
