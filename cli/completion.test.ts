@@ -35,6 +35,11 @@ test('bash completes commands, commands of a group, and options', async (t) => {
 test('bash completes tctl from its own table', async (t) => {
   const text = await script(t, TCTL, 'bash')
   deepEqual(await offered(text, ['tctl', 'audit', 'v']), ['verify'])
+  deepEqual(await offered(text, ['tctl', 'db', '']), ['credentials', 'ls'])
+  deepEqual(await offered(text, ['tctl', 'db', 'credentials', '']), ['add', 'ls', 'rm'])
+  deepEqual(await offered(text, ['tctl', 'db', 'credentials', 'add', 'x', '--allow-m']), [
+    '--allow-md5',
+  ])
 })
 
 test('zsh and fish get every command', async (t) => {

@@ -58,7 +58,7 @@ async function placesOf(spec: ProgramSpec): Promise<readonly Place[]> {
 }
 
 function optionWords({ flags, about }: Option): { word: string; about: string }[] {
-  const word = /--[a-z-]+/.exec(flags)?.[0]
+  const word = /--[a-z0-9-]+/.exec(flags)?.[0]
   return word === undefined ? [] : [{ word, about }]
 }
 

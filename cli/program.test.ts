@@ -86,7 +86,10 @@ for (const spec of [TSH, TCTL]) {
     const words = spec.rows.map((row) => row.words)
     equal(new Set(words).size, words.length)
     const groups = new Set(
-      words.flatMap((each) => (each.includes(' ') ? [each.split(' ', 1).join()] : [])),
+      words.flatMap((each) => {
+        const parts = each.split(' ')
+        return parts.slice(1).map((_, at) => parts.slice(0, at + 1).join(' '))
+      }),
     )
     deepEqual([...groups].sort(), Object.keys(spec.groups).sort())
   })

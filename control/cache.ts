@@ -31,7 +31,6 @@ import {
 } from './records.ts'
 import { parseDuration } from './resources/duration.ts'
 import { compileClusterConfig, defaultClusterResources } from './resources/cluster-config.ts'
-import type { HealthCheckResource } from './resources/health-check.ts'
 import { compileLock } from './resources/lock.ts'
 import { parseResource, type Resource, type ResourceKind } from './resources/resource.ts'
 import { compileRole } from './resources/role.ts'
@@ -114,12 +113,6 @@ export class Cache implements Directory {
     return this.#targetsRevision
   }
 
-  get healthChecks(): readonly HealthCheckResource[] {
-    return [...this.kind('health_check_config').values()].flatMap(({ resource }) =>
-      resource.kind === 'health_check_config' ? [resource] : [],
-    )
-  }
-
   get authorities(): Authorities {
     return this.#authorities
   }
@@ -190,7 +183,6 @@ export class Cache implements Directory {
       signers: this.#authorities.snapshot,
       roles: this.roles,
       config: this.config,
-      targetsRevision: this.#targetsRevision,
       proxies: [...this.#hosts.values()].flatMap(({ id, role, address }) =>
         role === 'proxy' && address !== undefined ? [{ id, address }] : [],
       ),

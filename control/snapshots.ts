@@ -165,6 +165,7 @@ export class Snapshots {
     const { snapshot } = this.#parts.cache
     const { revision } = snapshot
     const { issuedAtMs, cas, signers, roles, config, proxies } = snapshot
+    const { targetsRevision } = this.#parts.cache
     const messages: Published[] = []
     for (const only of ['agent', 'proxy'] as const satisfies readonly SnapshotClass[]) {
       const light: LightSnapshot = {
@@ -175,6 +176,7 @@ export class Snapshots {
         signers,
         roles,
         config,
+        targetsRevision,
         proxies,
       }
       messages.push(publish(await this.#signed('snapshot', encodeSnapshot(light)), only))

@@ -81,6 +81,8 @@ export class Targets {
     const { cache, issuer, healths } = this.#parts
     const { id, services } = caller.identity
     const host = cache.host(id)
+    // Before anything is read: what changes meanwhile must look new to the agent.
+    const revision = cache.targetsRevision
     const selection = this.#select(request, host)
     const dynamic = selection.chosen.map(dynamicTarget)
     const accepted: TargetRecord[] = []
@@ -111,7 +113,7 @@ export class Targets {
       accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
       dynamic: dynamic.filter(({ name }) => served.has(name)),
-      revision: cache.targetsRevision,
+      revision,
       ...(chain === undefined ? {} : { certificate: chain }),
     }
   }
@@ -146,7 +148,11 @@ export class Targets {
   }
 
   #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
-    const check = healthCheckFor(labels, this.#parts.cache.healthChecks)
+    const checks = [...this.#parts.cache.kind('health_check_config').values()]
+    const check = healthCheckFor(
+      labels,
+      checks.flatMap(({ resource }) => (resource.kind === 'health_check_config' ? [resource] : [])),
+    )
     return { name, label, ...(check === undefined ? {} : { check }) }
   }
 

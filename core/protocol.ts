@@ -32,6 +32,8 @@ export interface Grant {
   readonly roles: readonly string[]
   /** 0: no idle limit. */
   readonly idleMsMax: number
+  /** What an administrator wants to be said then, `client_idle_timeout_message`. */
+  readonly idleMessage?: string
   /** 0: no limit on the user's sessions of all kinds. */
   readonly connectionsMax: number
   readonly lockMode: 'strict' | 'best_effort'

@@ -23,16 +23,21 @@ export function watchRight(
   deadlines: RightDeadlines,
   session: WatchedSession,
 ): void {
-  const { idleMsMax } = right.grant
-  if (idleMsMax > 0) watchIdle(idleMsMax, clock, deadlines, session)
+  const { idleMsMax, idleMessage } = right.grant
+  if (idleMsMax > 0) watchIdle(idleMsMax, idleMessage, clock, deadlines, session)
   if (right.endsAtMs === 0) return
   deadlines.at('ends', right.endsAtMs, () =>
-    session.evict('expired', 'the certificate has expired', 'Log in again with "tsh login".'),
+    session.evict(
+      'expired',
+      'the certificate has expired, and sessions end with it (disconnect_expired_cert)',
+      'Log in again with "tsh login".',
+    ),
   )
 }
 
 function watchIdle(
   idleMsMax: number,
+  message: string | undefined,
   clock: Clock,
   deadlines: RightDeadlines,
   session: WatchedSession,
@@ -41,7 +46,14 @@ function watchIdle(
   const leftMs = session.activeMs() + idleMsMax - clock.monotonic()
   deadlines.after('idle', leftMs, () => {
     if (clock.monotonic() - session.activeMs() < idleMsMax)
-      return watchIdle(idleMsMax, clock, deadlines, session)
-    return session.evict('limit', 'the session was idle for too long', 'Connect again.')
+      return watchIdle(idleMsMax, message, clock, deadlines, session)
+    const limit = `idle for longer than ${seconds(idleMsMax)} (client_idle_timeout)`
+    return message === undefined || message === ''
+      ? session.evict('limit', `the session was ${limit}`, 'Connect again.')
+      : session.evict('limit', message, `The session was ${limit}. Connect again.`)
   })
+}
+
+function seconds(ms: number): string {
+  return ms % 60_000 === 0 ? `${ms / 60_000} min` : `${Math.round(ms / 100) / 10} s`
 }

@@ -486,7 +486,43 @@ test('databases are listed with their owner, and claims that were turned away', 
     targets: () => ({ items: [target, { ...target, kind: 'node', name: 'host' }] }),
   })
   await runCommand(TCTL, tools, 'db ls')
-  match(tools.printed(), /orders postgres +token abc 2 +online\n/)
+  match(
+    tools.printed(),
+    /orders postgres +token abc 2 +unhealthy connect ECONNREFUSED 127\.0\.0\.1:5432\n/,
+  )
+  ok(!tools.printed().includes('a1'))
   match(tools.printed(), /Turned away: orders by agent evil at 1970/)
   ok(!tools.printed().includes('host'))
+})
+
+test('each agent’s word on a database is there for who asks', async (t) => {
+  const server = { agent: 'a1', online: true, status: 'healthy' as const, reason: '', sinceMs: 1 }
+  const { tools } = await scene(t, {
+    targets: () => ({
+      items: [
+        {
+          kind: 'db' as const,
+          name: 'orders',
+          label: 'orders',
+          protocol: 'postgres',
+          labels: {},
+          owner: 'resource',
+          agents: ['a1', 'a2'],
+          online: true,
+          status: 'healthy' as const,
+          reason: '',
+          servers: [
+            server,
+            { ...server, agent: 'a2', online: false },
+            { ...server, agent: 'a3', status: 'unhealthy' as const, reason: 'refused' },
+          ],
+          refused: [],
+        },
+      ],
+    }),
+  })
+  await runCommand(TCTL, tools, 'db ls', [], { verbose: true })
+  match(tools.printed(), /orders +a1 +healthy +1970-01-01 00:00:00 UTC\n/)
+  match(tools.printed(), /orders +a2 +offline/)
+  match(tools.printed(), /orders +a3 +unhealthy +1970-01-01 00:00:00 UTC refused\n/)
 })

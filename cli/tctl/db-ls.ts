@@ -6,25 +6,29 @@ import { FORMATS, labelsText, printable, render, table, timeText } from '../rend
 import { withAdministrator } from './administrator.ts'
 
 export const dbLs: CommandSpec = {
-  options: [formatOption()],
-  examples: ['tctl db ls', 'tctl db ls --format=json'],
+  options: [
+    formatOption(),
+    { flags: '-v, --verbose', about: 'what each agent says of each database' },
+  ],
+  examples: ['tctl db ls', 'tctl db ls -v', 'tctl db ls --format=json'],
   async run(input, tools) {
     const { items } = await withAdministrator(tools, input, (client) => client.call('targets', {}))
     const databases = items.filter(({ kind }) => kind === 'db')
     const format = input.choice('format', FORMATS, 'text')
-    tools.out(await render(format, databases, () => targetsText(databases)))
+    tools.out(await render(format, databases, () => targetsText(databases, input.flag('verbose'))))
   },
 }
 
-function targetsText(targets: readonly TargetStatus[]): string {
-  if (targets.length === 0) return 'No agent offers a database.\n'
+function targetsText(targets: readonly TargetStatus[], verbose: boolean): string {
+  if (targets.length === 0) return 'No agent offers a database, and no db resource is there.\n'
   const rows = targets.map((target) => [
     target.name,
     target.protocol,
     labelsText(target.labels, 40),
     target.owner,
     String(target.agents.length),
-    target.online ? 'online' : 'offline',
+    target.status,
+    target.reason,
   ])
   const claims = targets.flatMap(({ name, refused }) =>
     refused.map(
@@ -32,6 +36,20 @@ function targetsText(targets: readonly TargetStatus[]): string {
         `Turned away: ${name} by agent ${agent} at ${timeText(atMs)}: ${printable(reason)}\n`,
     ),
   )
-  const list = table(['Name', 'Protocol', 'Labels', 'Owner', 'Agents', 'Status'], rows)
-  return claims.length === 0 ? list : `${list}\n${claims.join('')}`
+  const list = table(['Name', 'Protocol', 'Labels', 'Owner', 'Agents', 'Status', 'Reason'], rows)
+  const servers = verbose ? `\n${serversText(targets)}` : ''
+  return `${list}${servers}${claims.length === 0 ? '' : `\n${claims.join('')}`}`
+}
+
+function serversText(targets: readonly TargetStatus[]): string {
+  const rows = targets.flatMap(({ name, servers }) =>
+    servers.map(({ agent, online, status, reason, sinceMs }) => [
+      name,
+      agent,
+      online ? status : 'offline',
+      sinceMs === 0 ? '' : timeText(sinceMs),
+      reason,
+    ]),
+  )
+  return table(['Database', 'Agent', 'Status', 'Since', 'Reason'], rows)
 }

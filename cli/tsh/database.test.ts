@@ -196,7 +196,18 @@ test('databases are listed page by page, marked when logged in to', async (t) =>
       equal(search, 'shop')
       return cursor === undefined
         ? { items: [ORDERS], next: 'orders' }
-        : { items: [{ ...ORDERS, name: 'late', online: false, dbUsers: [] }] }
+        : {
+            items: [
+              {
+                ...ORDERS,
+                name: 'late',
+                online: false,
+                status: 'offline' as const,
+                reason: 'no agent serves it',
+                dbUsers: [],
+              },
+            ],
+          }
     },
   })
   tools.profiles.put(
@@ -207,10 +218,20 @@ test('databases are listed page by page, marked when logged in to', async (t) =>
   deepEqual(tools.printed().split('\n'), [
     'Name     Description Allowed Users Labels   Status',
     '-------- ----------- ------------- -------- -------',
-    '> orders the shop    [reader]      env=prod online',
+    '> orders the shop    [reader]      env=prod healthy',
     'late     the shop    (none)        env=prod offline',
     '',
   ])
+})
+
+test('why a database is not healthy is told to who asks for more', async (t) => {
+  const { tools } = await scene(t, {
+    databases: () => ({
+      items: [{ ...ORDERS, status: 'unhealthy' as const, reason: 'connect ECONNREFUSED' }],
+    }),
+  })
+  await runCommand(TSH, tools, 'db ls', [], { verbose: true })
+  match(tools.printed(), /postgres env=prod unhealthy connect ECONNREFUSED\n/)
 })
 
 test('lists come as JSON for programs', async (t) => {

@@ -13,8 +13,15 @@ export const dbLs: CommandSpec = {
   options: [
     formatOption(),
     { flags: '--search <words>', about: 'words that must occur in name, description or labels' },
-    { flags: '-v, --verbose', about: 'whole labels, protocol and database names' },
+    {
+      flags: '-v, --verbose',
+      about: 'whole labels, protocol, database names, and why a status is what it is',
+    },
   ],
+  about: [
+    'Status: healthy (an agent connected to it lately), unhealthy (it took no connection), unknown (not checked),',
+    'offline (no agent that serves it has been heard of).',
+  ].join('\n'),
   examples: [
     'tsh db ls',
     'tsh db ls env=prod,team=shop',
@@ -51,10 +58,12 @@ function databasesTable(
     namesText(item.dbUsers),
     ...(verbose ? [namesText(item.dbNames), item.protocol] : []),
     labelsText(item.labels, verbose ? Number.POSITIVE_INFINITY : LABELS_WIDTH),
-    item.online ? 'online' : 'offline',
+    item.status,
+    ...(verbose ? [item.reason] : []),
   ])
   const names = verbose ? ['Allowed Names', 'Protocol'] : []
-  return table(['Name', 'Description', 'Allowed Users', ...names, 'Labels', 'Status'], rows)
+  const status = verbose ? ['Status', 'Reason'] : ['Status']
+  return table(['Name', 'Description', 'Allowed Users', ...names, 'Labels', ...status], rows)
 }
 
 function namesText(names: readonly string[]): string {

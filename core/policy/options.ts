@@ -35,6 +35,9 @@ export function withCluster(merged: MergedOptions, config: ClusterConfig): Merge
     grant: {
       ...grant,
       idleMsMax: lower(grant.idleMsMax, config.clientIdleTimeoutMs),
+      ...(config.clientIdleTimeoutMessage === undefined
+        ? {}
+        : { idleMessage: config.clientIdleTimeoutMessage }),
       lockMode: config.lockingMode === 'strict' ? 'strict' : grant.lockMode,
     },
     disconnectExpiredCert: merged.disconnectExpiredCert || config.disconnectExpiredCert,
