@@ -335,8 +335,9 @@ export class AgentSession implements PerformServices {
 /** For the nonces of one login: a SCRAM nonce has 18. */
 const LOGIN_RANDOM_BYTES = 32
 
-/** Events a protocol may report by code. */
+/** Events that a protocol, or its performer, may report by code. */
 const EVENT_NAMES: Readonly<Record<string, string>> = {
+  T3006I: 'client.disconnect',
   TDB02I: 'db.session.query',
   TDB02W: 'db.session.query.failed',
   TDB06I: 'db.session.malformed_packet',

@@ -80,11 +80,15 @@ export class HeldLeases<Owner> {
   }
 
   async #ask(wish: LeaseWish): Promise<string> {
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), max('controlAskMs'))
     try {
-      return await this.#options.control.takeLease(wish, AbortSignal.timeout(max('controlAskMs')))
+      return await this.#options.control.takeLease(wish, late.signal)
     } catch (error) {
       if (!isAway(error)) throw error
       return this.#ownCount(wish)
+    } finally {
+      clearTimeout(timer)
     }
   }
 

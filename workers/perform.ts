@@ -321,6 +321,8 @@ class Performer implements Session {
   }
 
   #evictFor(kind: Refusal['kind'], reason: string, next: string): void {
+    if (this.#over()) return
+    this.#services.audit('T3006I', { reason }, this.#right)
     this.evict({ decisionId: this.#services.newDecisionId(), kind, reason, next })
   }
 

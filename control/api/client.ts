@@ -156,6 +156,7 @@ class HttpClient implements ControlClient {
     signal: AbortSignal | undefined,
   ): Promise<http.IncomingMessage> {
     const { method, path, body } = encode(name, request)
+    const ended = new AbortController()
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const outgoing = http.request(
         {
@@ -172,8 +173,17 @@ class HttpClient implements ControlClient {
       outgoing.once('error', (cause) =>
         reject(cause instanceof ProxyError ? cause : unavailable(cause)),
       )
+      // A request that still waits for its connection does not hear of the signal by itself.
+      signal?.addEventListener(
+        'abort',
+        () => {
+          outgoing.destroy()
+          reject(unavailable(signal.reason))
+        },
+        { once: true, signal: ended.signal },
+      )
       outgoing.end(body)
-    })
+    }).finally(() => ended.abort())
     if (response.statusCode === 200) return response
     throw await refusalOf(response)
   }
