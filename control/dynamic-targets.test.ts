@@ -131,6 +131,32 @@ describe('A database resource', () => {
     assert.deepEqual(refused, [])
   })
 
+  it('leaves its name free also when it ends by its own date', async () => {
+    const expires = new Date(Date.now() + 1000).toISOString()
+    await control.admin.call('resource-create', {
+      kind: 'db',
+      document: {
+        kind: 'db',
+        version: 'v3',
+        metadata: { name: 'shop-brief', labels: { env: 'prod' }, expires },
+        spec: { protocol: 'postgres', uri: 'db.test' },
+      },
+    })
+    await announce(agent, PROD)
+    const there = (): Promise<boolean> =>
+      control.admin.call('resource-get', { kind: 'db', name: 'shop-brief' }).then(
+        () => true,
+        () => false,
+      )
+    const endMs = performance.now() + 10_000
+    while (await there()) {
+      assert.ok(performance.now() < endMs, 'it ends')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const heir = await newMember(control, 'agent')
+    assert.deepEqual((await announce(heir, [], ['shop-brief'])).refused, [])
+  })
+
   it('is shown to administrators before any agent serves it', async () => {
     await write('lonely', 'nowhere')
     const { items } = await control.admin.call('targets', {})
@@ -199,6 +225,9 @@ describe('A database resource', () => {
     await put('b', { interval: '20s', match })
     await put('a', { interval: '10s', match: { db_labels: [{ name: 'env', values: ['test'] }] } })
     assert.equal(await check(), 20_000)
+    await put('a', { interval: '10s', match })
+    assert.equal(await check(), 10_000)
+    await put('a', { match: { db_labels: [] } })
     await put('b', { interval: '20s', match: { ...match, disabled: true } })
     assert.equal(await check(), 30_000)
     await put('default', { match: { disabled: true } })

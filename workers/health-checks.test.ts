@@ -140,6 +140,9 @@ describe('Health checks', () => {
   it('end with their timers and connections', async () => {
     const { checks, timers, dials, changes, advance } = start()
     checks.watch([target('orders'), target('stock')])
+    checks.watch([])
+    assert.equal(timers.size, 0)
+    checks.watch([target('orders'), target('stock')])
     await advance(2000)
     checks.stop()
     await settled()

@@ -223,7 +223,8 @@ describe('RelaySession', () => {
       await agent.opened()
       const asked = to.needed()
       agent.refuse(reason)
-      await asked
+      await Promise.race([asked, to.ended])
+      assert.equal(to.refusals.at(-1), reason)
     }
     assert.deepEqual(to.refusals, ['no-target', 'drain'])
     to.session.noSpare()
