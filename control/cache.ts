@@ -38,7 +38,7 @@ import { statusLock } from './resources/user.ts'
 import type { Authorities } from './signer/api.ts'
 import { keySegments, type StoreEvent } from './store/contract.ts'
 
-/** `targets`: resources, stored passwords or health checks, which agents ask for when a snapshot says so. */
+/** `targets`: what agents ask for. */
 export type Change = 'locks' | 'light' | 'inventory' | 'targets'
 
 export interface StoredResource {
@@ -301,15 +301,13 @@ export class Cache implements Directory {
   }
 
   #apply(event: StoreEvent): void {
-    const change = this.#put(
-      event.key,
-      event.type === 'put' ? event.value : undefined,
-      event.revision,
-    )
-    if (change === 'locks') this.#lockRevision = event.revision
-    if (change === 'inventory') this.#inventoryRevision = event.revision
-    if (change === 'targets') this.#targetsRevision = event.revision
-    this.#revision = event.revision
+    const value = event.type === 'put' ? event.value : undefined
+    const change = this.#put(event.key, value, event.revision)
+    const { revision } = event
+    if (change === 'locks') this.#lockRevision = revision
+    if (change === 'inventory') this.#inventoryRevision = revision
+    if (change === 'targets') this.#targetsRevision = revision
+    this.#revision = revision
     if (change !== undefined) this.#changed(change)
     this.#advance(event.revision)
   }

@@ -17,7 +17,7 @@ import {
   type TestMember,
   type TestPerson,
 } from '../test/fixtures/control.ts'
-import type { DbClientCertificate, JsonObject } from './api/messages.ts'
+import type { DbClientCertificate } from './api/messages.ts'
 
 const PASSWORD = 'Tr0ub4dor&3-never-on-disk'
 
@@ -43,7 +43,7 @@ describe('A stored database password', () => {
       allow: { db_labels: { '*': '*' }, db_users: ['app', 'legacy'], db_names: ['*'] },
     }
     const document = { kind: 'role', version: 'v7', metadata: { name: 'dev' }, spec }
-    await control.admin.call('resource-create', { kind: 'role', document: document as JsonObject })
+    await control.admin.call('resource-create', { kind: 'role', document })
     alice = await newPerson(control, 'alice', ['dev'])
   })
   after(() => control.remove())

@@ -149,10 +149,7 @@ describe('A database resource', () => {
         () => false,
       )
     const endMs = performance.now() + 10_000
-    while (await there()) {
-      assert.ok(performance.now() < endMs, 'it ends')
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
+    while (await there()) assert.ok(performance.now() < endMs, 'it ends')
     const heir = await newMember(control, 'agent')
     assert.deepEqual((await announce(heir, [], ['shop-brief'])).refused, [])
   })

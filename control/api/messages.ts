@@ -2,11 +2,30 @@
 // No logic, no zod: pages may import it. Binary values are base64, certificates PEM, times milliseconds since the epoch.
 
 import type { ErrorCode } from '../../core/errors.ts'
-import type { HealthCheck, HealthStatus, TargetHealth } from '../../core/health.ts'
+import type { HealthCheck } from '../../core/health.ts'
 import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
-import type { PasswordMethod, StoredPassword } from '../../core/protocol.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
+
+import type {
+  DynamicTarget,
+  HealthReport,
+  Selector,
+  ServerHealth,
+  TargetSummary,
+} from './target-messages.ts'
+
+export type {
+  DbClientCertificate,
+  DbCredential,
+  DbCredentialName,
+  DbCredentialRequest,
+  DynamicTarget,
+  HealthReport,
+  Selector,
+  ServerHealth,
+  TargetSummary,
+} from './target-messages.ts'
 
 export type Json =
   | null
@@ -142,19 +161,6 @@ export interface Database {
   readonly dbNames: readonly string[]
 }
 
-/** Whether one may expect an answer from a target. `offline`: none of its agents has been heard of lately. */
-export interface TargetSummary {
-  readonly status: HealthStatus | 'offline'
-  /** Why it is not healthy; empty when it is. */
-  readonly reason: string
-}
-
-/** What one agent says of a target it serves. */
-export interface ServerHealth extends TargetHealth {
-  readonly agent: string
-  readonly online: boolean
-}
-
 export interface DbCertificateRequest {
   readonly service: string
   readonly dbUser?: string
@@ -198,14 +204,6 @@ export interface AnnouncedTarget {
   readonly description: string
 }
 
-/** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
-export type Selector = Readonly<Record<string, readonly string[]>>
-
-/** What an agent found out by connecting to a target. */
-export interface HealthReport extends TargetHealth {
-  readonly name: string
-}
-
 export interface InventoryRequest {
   readonly targets: readonly AnnouncedTarget[]
   readonly selectors?: readonly Selector[]
@@ -215,23 +213,6 @@ export interface InventoryRequest {
   readonly checkpoint?: AuditCheckpoint
   /** Control's own time in the newest beacon this agent holds everything of; 0: none. No proxy can say it for the agent. */
   readonly trustedAtMs?: number
-}
-
-/** A `db` resource that control gives this agent to serve. */
-export interface DynamicTarget {
-  readonly name: string
-  readonly protocol: string
-  readonly labels: Labels
-  readonly description: string
-  readonly host: string
-  readonly port: number
-  readonly tls: {
-    readonly mode: 'verify-full' | 'verify-ca' | 'insecure'
-    readonly serverName: string
-    readonly trustSystemRoots: boolean
-    /** PEM; absent: the cluster's `db` CA. */
-    readonly ca?: string
-  }
 }
 
 export interface InventoryReply {
@@ -277,31 +258,6 @@ export interface PermitReply {
   /** core/permit.ts, base64. */
   readonly permit: string
   readonly expiresAtMs: number
-}
-
-/** A certificate towards a database, and the password control keeps for its user, if any. */
-export interface DbClientCertificate extends ShortCertificate {
-  readonly stored?: StoredPassword
-}
-
-export interface DbCredentialName {
-  readonly database: string
-  readonly dbUser: string
-}
-
-export interface DbCredentialRequest extends DbCredentialName {
-  readonly password: string
-  /** Beside `scram`, which is always allowed. */
-  readonly methods: readonly PasswordMethod[]
-}
-
-/** Who has a stored password; never the password. */
-export interface DbCredential extends DbCredentialName {
-  readonly methods: readonly PasswordMethod[]
-  /** False: the database's name has another owner since; its agents do not get the password. */
-  readonly inUse: boolean
-  readonly changedAtMs: number
-  readonly changedBy: string
 }
 
 export interface ProxySelf {

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
-import type { TargetStatus } from '../../control/api/messages.ts'
+import type { JsonObject, TargetStatus } from '../../control/api/messages.ts'
 import {
   type Cluster,
   type DatabaseAccess,
@@ -88,8 +88,8 @@ describe('A database that an administrator registers', () => {
   async function served(since: number, count: number): Promise<readonly string[]> {
     const ids = async (): Promise<readonly string[]> =>
       (await cluster.events('db.session.start'))
-        .filter((event) => Date.parse(String(event['time'])) >= since)
-        .map((event) => String(event['server_id']))
+        .filter((event) => Date.parse(textOf(event, 'time')) >= since)
+        .map((event) => textOf(event, 'server_id'))
     await until('the sessions are in the log', async () => (await ids()).length >= count)
     return await ids()
   }
@@ -210,3 +210,8 @@ describe('A database that an administrator registers', () => {
     await shortSessions(cluster.proxy, access, 5)
   })
 })
+
+function textOf(event: JsonObject, field: string): string {
+  const value = event[field]
+  return typeof value === 'string' ? value : ''
+}

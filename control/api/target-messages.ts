@@ -1,0 +1,70 @@
+// What control's API says of databases: resources given to agents, their health, certificates towards them, stored passwords. Part of
+// messages.ts, which names all of it; plain types, no logic.
+
+import type { HealthStatus, TargetHealth } from '../../core/health.ts'
+import type { PasswordMethod, StoredPassword } from '../../core/protocol.ts'
+
+/** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
+export type Selector = Readonly<Record<string, readonly string[]>>
+
+/** What an agent found out by connecting to a target. */
+export interface HealthReport extends TargetHealth {
+  readonly name: string
+}
+
+/** A `db` resource that control gives this agent to serve. */
+export interface DynamicTarget {
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly description: string
+  readonly host: string
+  readonly port: number
+  readonly tls: {
+    readonly mode: 'verify-full' | 'verify-ca' | 'insecure'
+    readonly serverName: string
+    readonly trustSystemRoots: boolean
+    /** PEM; absent: the cluster's `db` CA. */
+    readonly ca?: string
+  }
+}
+
+/** Whether one may expect an answer from a target. `offline`: none of its agents has been heard of lately. */
+export interface TargetSummary {
+  readonly status: HealthStatus | 'offline'
+  /** Why it is not healthy; empty when it is. */
+  readonly reason: string
+}
+
+/** What one agent says of a target it serves. */
+export interface ServerHealth extends TargetHealth {
+  readonly agent: string
+  readonly online: boolean
+}
+
+/** A certificate towards a database, and the password control keeps for its user, if any. */
+export interface DbClientCertificate {
+  readonly certificate: string
+  readonly expiresAtMs: number
+  readonly stored?: StoredPassword
+}
+
+export interface DbCredentialName {
+  readonly database: string
+  readonly dbUser: string
+}
+
+export interface DbCredentialRequest extends DbCredentialName {
+  readonly password: string
+  /** Beside `scram`, which is always allowed. */
+  readonly methods: readonly PasswordMethod[]
+}
+
+/** Who has a stored password; never the password. */
+export interface DbCredential extends DbCredentialName {
+  readonly methods: readonly PasswordMethod[]
+  /** False: the database's name has another owner since; its agents do not get the password. */
+  readonly inUse: boolean
+  readonly changedAtMs: number
+  readonly changedBy: string
+}
