@@ -158,7 +158,10 @@ describe('A database resource', () => {
     await write('lonely', 'nowhere')
     const { items } = await control.admin.call('targets', {})
     const { agents, status, reason } = items.find(({ name }) => name === 'lonely') ?? {}
-    assert.deepEqual([agents, status, reason], [[], 'offline', 'no agent serves it'])
+    assert.deepEqual(
+      [agents, status, reason],
+      [[], 'offline', 'no agent serves it: db_service.resources of one must select its labels'],
+    )
   })
 
   it('is healthy when one of its agents says so, and only who may see it hears', async () => {

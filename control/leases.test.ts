@@ -53,4 +53,33 @@ describe('Leases', () => {
       'resource.not-found',
     )
   })
+
+  it('of one member are bounded, and what ends makes room', () => {
+    const clock = new FakeClock()
+    const leases = new Leases(clock)
+    const id = (at: number): string => at.toString(16).padStart(32, '0')
+    for (let at = 0; at < max('leasesPerMemberMax'); at++)
+      leases.keep(id(at), 'agent', { issuer: 'local', user: `user${at}` })
+    const wish = { ...ALICE, owner: 'agent', max: 3 }
+    assert.equal(
+      codeOf(() => leases.take(wish)),
+      'limit.exceeded',
+    )
+    assert.equal(
+      codeOf(() => leases.take({ ...wish, owner: 'other' })),
+      'done',
+    )
+    leases.release(id(0), 'agent')
+    assert.equal(
+      codeOf(() => leases.take(wish)),
+      'done',
+    )
+    clock.advance(max('leaseTtlMs'))
+    leases.sweep()
+    assert.equal(leases.size, 0)
+    assert.equal(
+      codeOf(() => leases.take(wish)),
+      'done',
+    )
+  })
 })

@@ -30,6 +30,7 @@ export class Leases {
   readonly #clock: Clock
   readonly #leases = new Map<string, Lease>()
   readonly #bySubject = new Map<string, Set<string>>()
+  readonly #byOwner = new Map<string, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -80,7 +81,14 @@ export class Leases {
     for (const id of this.#leases.keys()) this.#dropIfOver(id)
   }
 
+  /** Bounded for each member: one that asks for ever is refused, not believed. */
   #add(id: string, owner: string, subject: string): void {
+    const owned = this.#byOwner.get(owner) ?? 0
+    if (owned >= max('leasesPerMemberMax'))
+      throw new ProxyError('limit.exceeded', 'This member holds leasesPerMemberMax leases.', {
+        side: 'client',
+      })
+    this.#byOwner.set(owner, owned + 1)
     this.#leases.set(id, { owner, subject, endsAtMs: this.#end() })
     const ids = this.#bySubject.get(subject) ?? new Set()
     this.#bySubject.set(subject, ids.add(id))
@@ -99,6 +107,9 @@ export class Leases {
     const lease = this.#leases.get(id)
     if (lease === undefined) return
     this.#leases.delete(id)
+    const owned = (this.#byOwner.get(lease.owner) ?? 1) - 1
+    if (owned > 0) this.#byOwner.set(lease.owner, owned)
+    else this.#byOwner.delete(lease.owner)
     const ids = this.#bySubject.get(lease.subject)
     ids?.delete(id)
     if (ids?.size === 0) this.#bySubject.delete(lease.subject)

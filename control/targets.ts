@@ -142,6 +142,7 @@ export class Targets {
       agents,
       online: agents.some((agent) => presence.isOnline(agent)),
       ...healths.summary(record),
+      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
       servers: healths.servers(record),
       refused: this.#refused.get(targetKey(kind, name)) ?? [],
     }
@@ -263,6 +264,11 @@ export class Targets {
     })
   }
 }
+
+/** What an administrator may have to do about a resource. */
+const UNSERVED = {
+  reason: 'no agent serves it: db_service.resources of one must select its labels',
+} as const
 
 function recordOf(
   { kind, name, protocol, labels, description }: AnnouncedTarget,

@@ -522,6 +522,11 @@ export const LIMITS = {
     'ms',
     'A target that does not take a connection in this time did not answer the check.',
   ) as Limit,
+  healthRecheckMs: limit(
+    5 * SECOND,
+    'ms',
+    'Between two health checks of a target that did not answer the last one.',
+  ) as Limit,
   healthIntervalMinMs: limit(
     SECOND,
     'ms',
@@ -557,6 +562,16 @@ export const LIMITS = {
     1000,
     'count',
     'Characters of a stored database password: PostgreSQL’s own tools take no longer one.',
+  ) as Limit,
+  leasesPerMemberMax: limit(
+    65_536,
+    'count',
+    'Session leases of one agent or proxy: as many as it has ports for sessions.',
+  ) as Limit,
+  healthReasonCharsMax: limit(
+    500,
+    'count',
+    'Why a target did not answer, as an agent tells it; the rest is cut.',
   ) as Limit,
   dbClientCertsCachedMax: limit(
     10_000,

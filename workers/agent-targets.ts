@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
-import { errorCode } from '../core/errors.ts'
+import { errorCode, ProxyError } from '../core/errors.ts'
 import type { HealthCheck, TargetHealth } from '../core/health.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
@@ -95,7 +95,8 @@ export class AgentTargets {
       clock: options.clock,
       timers: systemTimers,
       random: () => randomInt(2 ** 32) / 2 ** 32,
-      connect: async (target, signal) => void (await dialTarget(target, signal)).destroy(),
+      connect: async (target, signal) =>
+        void (await dialTarget(target, signal).catch(shortly)).destroy(),
       changed: () => {
         options.healthChanged()
         void this.announce()
@@ -208,6 +209,12 @@ export class AgentTargets {
     this.#health.watch(targets.map((target) => withCheck(target, accepted.get(target.ref.name))))
     this.#options.serve(this.#served)
   }
+}
+
+/** Beside the name of the target the reason alone is enough. */
+function shortly(error: unknown): never {
+  if (!(error instanceof ProxyError)) throw error
+  throw new Error(error.detail ?? error.message)
 }
 
 function withCheck(

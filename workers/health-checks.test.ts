@@ -89,6 +89,9 @@ describe('Health checks', () => {
       [['orders', 'unhealthy', 'refused']],
     )
     assert.deepEqual([changes(), checks.unhealthy()], [2, ['db/orders']])
+    // Asked more often until it answers again.
+    await advance(max('healthRecheckMs'))
+    assert.equal(dials.length, 4)
   })
 
   it('take silence for no', async () => {

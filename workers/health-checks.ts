@@ -117,13 +117,16 @@ export class HealthChecks {
     const cancel = timers.after(check.timeoutMs, () => late.abort())
     const problem = await connect(target, AbortSignal.any([late.signal, stopping.signal])).then(
       () => undefined,
-      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+      (error: unknown) => reasonOf(error),
     )
     cancel()
     this.#open--
     if (!stopping.signal.aborted) {
-      this.#plan(watched, check.intervalMs * (0.9 + 0.2 * random()))
       if (record.note(problem, check, clock.now())) changed()
+      // Somebody waits for one that does not answer: it is asked more often.
+      const well = record.health.status === 'healthy'
+      const pauseMs = well ? check.intervalMs : Math.min(check.intervalMs, max('healthRecheckMs'))
+      this.#plan(watched, pauseMs * (0.9 + 0.2 * random()))
     }
     const [next] = this.#waiting
     if (next === undefined) return
@@ -133,6 +136,11 @@ export class HealthChecks {
 }
 
 const FIRST_WITHIN_MS = 2000
+
+function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error)
+  return text.slice(0, max('healthReasonCharsMax')) || 'it failed without a reason'
+}
 
 function sameTarget(known: CheckedTarget, wanted: CheckedTarget | undefined): boolean {
   return wanted !== undefined && JSON.stringify(facts(known)) === JSON.stringify(facts(wanted))

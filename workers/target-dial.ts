@@ -156,5 +156,6 @@ function messageOf(error: unknown): string {
 function failed({ ref }: DialledTarget, reason: string): ProxyError {
   return new ProxyError('dial.failed', `${ref.name} cannot be reached from its agent: ${reason}`, {
     side: 'target',
+    detail: reason,
   })
 }

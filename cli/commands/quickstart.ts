@@ -218,6 +218,9 @@ function configText(folder: string, port: number, apiPort: number, uri: string):
     `${loopback('public_addr')}${port}`,
     'db_service:',
     '  enabled: yes',
+    // So that `tctl create` of a `db` on this machine works at once.
+    "  resources: [{labels: {'*': '*'}}]",
+    "  resources_may_dial: ['127.0.0.0/8', '::1']",
     '  databases:',
     `    - {name: ${SERVICE}, description: the quickstart’s own PostgreSQL, protocol: postgres, uri: ${JSON.stringify(uri)}, static_labels: {env: trial}}`,
     '',

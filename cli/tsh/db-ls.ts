@@ -1,7 +1,7 @@
 // `tsh db ls`: the databases the person's roles let them see.
 
 import type { Database } from '../../control/api/messages.ts'
-import { type CommandSpec, formatOption, usage } from '../command.ts'
+import { type CommandSpec, formatOption, type Input, usage } from '../command.ts'
 import { FORMATS, labelsText, render, table } from '../render.ts'
 import { listDatabases } from './database.ts'
 import { withSession } from './session.ts'
@@ -38,11 +38,19 @@ export const dbLs: CommandSpec = {
       const mine = new Set(tools.profiles.databases(login.profile))
       tools.out(
         await render(input.choice('format', FORMATS, 'text'), items, () =>
-          databasesTable(items, mine, input.flag('verbose')),
+          items.length === 0
+            ? nothingText(input)
+            : databasesTable(items, mine, input.flag('verbose')),
         ),
       )
     })
   },
+}
+
+function nothingText(input: Input): string {
+  return input.args.length > 0 || input.text('search') !== undefined
+    ? 'No database that your roles let you see matches.\n'
+    : 'No databases that your roles let you see.\n'
 }
 
 /** `>` marks databases with a certificate on disk. */
@@ -51,7 +59,6 @@ function databasesTable(
   loggedIn: ReadonlySet<string>,
   verbose: boolean,
 ): string {
-  if (items.length === 0) return 'No databases that your roles let you see.\n'
   const rows = items.map((item) => [
     loggedIn.has(item.name) ? `> ${item.name}` : item.name,
     item.description,

@@ -7,7 +7,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 
 import { max } from '../../core/limits.ts'
-import { CommandError, errorText } from '../exit.ts'
+import { CommandError, errorText, EXIT } from '../exit.ts'
 
 export interface LocalProxyOptions {
   readonly host: string
@@ -54,7 +54,11 @@ export class LocalProxy {
     this.#server.listen({ host, port })
     await once(this.#server, 'listening').catch((cause: unknown) => {
       const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new CommandError(`cannot listen on ${host}:${port}: ${reason}`)
+      throw new CommandError(
+        `cannot listen on ${host}:${port}: ${reason}`,
+        EXIT.failure,
+        'Choose another --port, or leave it out for any free one.',
+      )
     })
     const address = this.#server.address()
     return typeof address === 'object' && address !== null ? address.port : port
