@@ -1,7 +1,7 @@
 // The agent's main thread: one link to each proxy, the sockets of opened spares on their way to worker threads, the inventory it
 // announces, the certificates towards its databases, its audit spool. It accepts no connection and never parses a session byte.
 
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
 import type { TargetRef } from '../core/identity.ts'
@@ -31,6 +31,7 @@ import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
 import { Staleness } from './staleness.ts'
+import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 
@@ -119,6 +120,8 @@ export class Agent {
     this.#targets = new AgentTargets({
       own: options.own,
       clock,
+      timers: systemTimers,
+      random: () => randomInt(2 ** 32) / 2 ** 32,
       log,
       held: () => this.#held(),
       announce: (word) => control.announce(word),

@@ -2,8 +2,6 @@
 // each minute, when a snapshot says that something changed, and when a target's health did; control's answer is what is served.
 // A database that is gone ends no session.
 
-import { randomInt } from 'node:crypto'
-
 import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import type { HealthCheck, TargetHealth } from '../core/health.ts'
@@ -15,7 +13,7 @@ import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { HealthChecks } from './health-checks.ts'
 import { pause } from './pause.ts'
 import { dialTarget } from './target-dial.ts'
-import { systemTimers } from './timers.ts'
+import type { Timers } from './timers.ts'
 import type { HostKeys } from './trust.ts'
 
 export type AnnouncedTarget = Omit<AgentTarget, 'label'>
@@ -64,6 +62,9 @@ export interface Served {
 export interface AgentTargetsOptions {
   readonly own: OwnTargets
   readonly clock: Clock
+  readonly timers: Timers
+  /** 0 ≤ value < 1, for jitter. */
+  readonly random: () => number
   readonly log: Logger
   readonly held: () => AgentHeld
   /** Rejects with `control.unavailable` when control is away. */
@@ -87,14 +88,17 @@ export class AgentTargets {
   /** The announcement under way, and whether another one must follow it. */
   #announcing: Promise<void> | undefined
   #again = false
+  /** Ends the wait before an announcement that a snapshot calls for. */
+  #cancel: (() => void) | undefined
+  #wanted = 0
 
   constructor(options: AgentTargetsOptions) {
     this.#options = options
     this.#own = options.own
     this.#health = new HealthChecks({
       clock: options.clock,
-      timers: systemTimers,
-      random: () => randomInt(2 ** 32) / 2 ** 32,
+      timers: options.timers,
+      random: options.random,
       connect: async (target, signal) =>
         void (await dialTarget(target, signal).catch(shortly)).destroy(),
       changed: () => {
@@ -133,10 +137,13 @@ export class AgentTargets {
   heard(revision: number | undefined): void {
     if (revision === undefined || this.#revision === undefined) return
     if (revision <= this.#revision) return
-    const spreadMs = randomInt(max('targetsAskSpreadMs'))
-    void pause(spreadMs, this.#stopping.signal).then(() =>
-      (this.#revision ?? 0) < revision ? this.announce() : undefined,
-    )
+    this.#wanted = Math.max(this.#wanted, revision)
+    if (this.#cancel !== undefined) return
+    const { timers, random } = this.#options
+    this.#cancel = timers.after(random() * max('targetsAskSpreadMs'), () => {
+      this.#cancel = undefined
+      if ((this.#revision ?? 0) < this.#wanted) void this.announce()
+    })
   }
 
   /** Tells control and takes its answer over. One at a time; one that is asked for meanwhile follows. */
@@ -153,6 +160,7 @@ export class AgentTargets {
 
   stop(): void {
     this.#stopping.abort()
+    this.#cancel?.()
     this.#health.stop()
   }
 
