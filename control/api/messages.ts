@@ -7,16 +7,11 @@ import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
-import type {
-  DynamicTarget,
-  HealthReport,
-  Selector,
-  ServerHealth,
-  TargetSummary,
-} from './target-messages.ts'
+import type { DynamicTarget, HealthReport, Selector, TargetSummary } from './target-messages.ts'
 
 export type {
   DbClientCertificate,
+  DbClientRequest,
   DbCredential,
   DbCredentialName,
   DbCredentialRequest,
@@ -24,6 +19,7 @@ export type {
   HealthReport,
   Selector,
   ServerHealth,
+  TargetStatus,
   TargetSummary,
 } from './target-messages.ts'
 
@@ -231,16 +227,6 @@ export interface InventoryReply {
   readonly certificate?: string
 }
 
-export interface DbClientRequest {
-  readonly target: string
-  readonly principal: string
-  /** The user's certificate for this target, PEM. */
-  readonly userCertificate: string
-  readonly publicKey: string
-  /** The database name the session asks for; when absent the certificate's route, else any the roles offer. */
-  readonly resource?: string
-}
-
 export interface ShortCertificate {
   readonly certificate: string
   readonly expiresAtMs: number
@@ -363,24 +349,6 @@ export interface Member {
   readonly address: string
   readonly lastSeenMs: number
   readonly online: boolean
-}
-
-/** A target with who owns its name and who was turned away. */
-export interface TargetStatus extends TargetSummary {
-  readonly kind: TargetKind
-  readonly name: string
-  readonly label: string
-  readonly protocol: string
-  readonly labels: Labels
-  readonly owner: string
-  readonly agents: readonly string[]
-  readonly online: boolean
-  readonly servers: readonly ServerHealth[]
-  readonly refused: readonly {
-    readonly agent: string
-    readonly atMs: number
-    readonly reason: string
-  }[]
 }
 
 export interface SignRequest {

@@ -2,6 +2,7 @@
 // messages.ts, which names all of it; plain types, no logic.
 
 import type { HealthStatus, TargetHealth } from '../../core/health.ts'
+import type { TargetKind } from '../../core/identity.ts'
 import type { PasswordMethod, StoredPassword } from '../../core/protocol.ts'
 
 /** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
@@ -67,4 +68,32 @@ export interface DbCredential extends DbCredentialName {
   readonly inUse: boolean
   readonly changedAtMs: number
   readonly changedBy: string
+}
+
+/** A target with who owns its name and who was turned away. */
+export interface TargetStatus extends TargetSummary {
+  readonly kind: TargetKind
+  readonly name: string
+  readonly label: string
+  readonly protocol: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly owner: string
+  readonly agents: readonly string[]
+  readonly online: boolean
+  readonly servers: readonly ServerHealth[]
+  readonly refused: readonly {
+    readonly agent: string
+    readonly atMs: number
+    readonly reason: string
+  }[]
+}
+
+export interface DbClientRequest {
+  readonly target: string
+  readonly principal: string
+  /** The user's certificate for this target, PEM. */
+  readonly userCertificate: string
+  readonly publicKey: string
+  /** The database name the session asks for; when absent the certificate's route, else any the roles offer. */
+  readonly resource?: string
 }

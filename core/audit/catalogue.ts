@@ -22,6 +22,8 @@ const PERSON = ['user', 'user_kind', 'user_roles'] as const
 const CHANGE = [...PERSON, 'name', 'expires', 'updated_by', 'addr.remote'] as const
 const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'] as const
 const SESSION = [...PERSON, ...DATABASE, 'sid', 'server_id', 'addr.remote', 'addr.trusted'] as const
+const CHANGED = [...CHANGE, 'changed'] as const
+const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
 const DECISION = ['decision_id', 'decision'] as const
 
 function row(
@@ -163,30 +165,11 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   TDB03I: row(CONTROL, 'db.create', 'A database resource was created.', [...CHANGE, ...DATABASE]),
   TDB04I: row(CONTROL, 'db.update', 'A database resource was changed.', [...CHANGE, ...DATABASE]),
   TDB05I: row(CONTROL, 'db.delete', 'A database resource was deleted.', CHANGE),
-  THCC001I: row(CONTROL, 'health_check_config.create', 'A health check was created.', [
-    ...CHANGE,
-    'changed',
-  ]),
-  THCC002I: row(CONTROL, 'health_check_config.update', 'A health check was changed.', [
-    ...CHANGE,
-    'changed',
-  ]),
-  THCC003I: row(CONTROL, 'health_check_config.delete', 'A health check was deleted.', [
-    ...CHANGE,
-    'changed',
-  ]),
-  SLD001I: row(CONTROL, 'db.credential.set', 'A password of a database user was stored.', [
-    ...CHANGE,
-    'db_service',
-    'db_user',
-    'methods',
-  ]),
-  SLD002I: row(CONTROL, 'db.credential.delete', 'A stored password was removed.', [
-    ...CHANGE,
-    'db_service',
-    'db_user',
-    'methods',
-  ]),
+  THCC001I: row(CONTROL, 'health_check_config.create', 'A health check was created.', CHANGED),
+  THCC002I: row(CONTROL, 'health_check_config.update', 'A health check was changed.', CHANGED),
+  THCC003I: row(CONTROL, 'health_check_config.delete', 'A health check was deleted.', CHANGED),
+  SLD001I: row(CONTROL, 'db.credential.set', 'A database user’s password was stored.', CREDENTIAL),
+  SLD002I: row(CONTROL, 'db.credential.delete', 'A stored password was removed.', CREDENTIAL),
   SLC001I: row(
     CONTROL,
     'token.delete',
