@@ -152,12 +152,12 @@ describe('leases', () => {
 })
 
 describe('failed logins', () => {
-  const direct = (address: string): Parameters<LoginAttempts['failed']>[1] => ({
+  const direct = (address: string): Parameters<LoginAttempts['begin']>[1] => ({
     address,
     connection: 'c',
     relayed: false,
   })
-  const relayed = (connection: string): Parameters<LoginAttempts['failed']>[1] => ({
+  const relayed = (connection: string): Parameters<LoginAttempts['begin']>[1] => ({
     address: 'proxy',
     connection,
     relayed: true,
@@ -165,7 +165,7 @@ describe('failed logins', () => {
 
   it('lock out one source, not the person', () => {
     const attempts = new LoginAttempts(new FakeClock())
-    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.failed('alice', direct('10.0.0.1'))
+    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.begin('alice', direct('10.0.0.1'))
     assert.ok(attempts.waitMs('alice', direct('10.0.0.1')) > 0)
     assert.equal(attempts.waitMs('alice', direct('10.0.0.2')), 0)
     assert.equal(attempts.waitMs('bob', direct('10.0.0.1')), 0)
@@ -173,11 +173,11 @@ describe('failed logins', () => {
 
   it('count by connection behind a proxy, and by account when connections change', () => {
     const attempts = new LoginAttempts(new FakeClock())
-    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.failed('alice', relayed('x'))
+    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.begin('alice', relayed('x'))
     assert.ok(attempts.waitMs('alice', relayed('x')) > 0)
     assert.equal(attempts.waitMs('alice', relayed('y')), 0)
     for (let i = max('loginFailuresMax'); i < max('loginFailuresAccountMax'); i++)
-      attempts.failed('alice', relayed(String(i)))
+      attempts.begin('alice', relayed(String(i)))
     assert.ok(attempts.waitMs('alice', relayed('fresh')) > 0)
     attempts.forget('alice')
     assert.equal(attempts.waitMs('alice', relayed('fresh')), 0)
@@ -186,12 +186,12 @@ describe('failed logins', () => {
   it('are forgotten when their time is over, and by a login from the same source', () => {
     const clock = new FakeClock()
     const attempts = new LoginAttempts(clock)
-    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.failed('alice', direct('a'))
+    for (let i = 0; i < max('loginFailuresMax'); i++) attempts.begin('alice', direct('a'))
     clock.advance(max('loginFailureWindowMs'))
     assert.equal(attempts.waitMs('alice', direct('a')), 0)
-    for (let i = 1; i < max('loginFailuresMax'); i++) attempts.failed('alice', direct('a'))
+    for (let i = 1; i < max('loginFailuresMax'); i++) attempts.begin('alice', direct('a'))
     attempts.succeeded('alice', direct('a'))
-    attempts.failed('alice', direct('a'))
+    attempts.begin('alice', direct('a'))
     assert.equal(attempts.waitMs('alice', direct('a')), 0)
   })
 })

@@ -14,6 +14,7 @@ import {
 } from 'yaml'
 
 import { ProxyError } from '../../core/errors.ts'
+import { repeatedKey, tooDeepAt } from '../yaml.ts'
 
 const BYTES_MAX = 1024 * 1024
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype'])
@@ -27,16 +28,21 @@ export interface ConfigDocument {
 /** Parses the text. `file` is for messages only. */
 export function readConfigDocument(text: string, file: string): ConfigDocument {
   if (Buffer.byteLength(text) > BYTES_MAX) throw invalid(file, 1, 'the file is larger than 1 MB')
+  const deepAt = tooDeepAt(text)
+  if (deepAt !== undefined) throw invalid(file, deepAt, 'the nesting is too deep')
   const lines = new LineCounter()
   const document = parseDocument(text, {
     lineCounter: lines,
-    uniqueKeys: true,
+    // Ours is linear in the number of keys.
+    uniqueKeys: false,
     merge: false,
+    // A sentence with its place for each of a million mistakes would take a minute; the first is told, by its line.
+    prettyErrors: false,
     schema: 'core',
   })
   const [problem] = [...document.errors, ...document.warnings]
   if (problem !== undefined)
-    throw invalid(file, problem.linePos?.[0].line ?? 1, problem.message.split('\n')[0] ?? '')
+    throw invalid(file, lines.linePos(problem.pos[0]).line, problem.message)
   refuseIndirection(document, lines, file)
   return {
     value: document.toJS({ maxAliasCount: 0 }),
@@ -60,6 +66,12 @@ function refuseIndirection(document: Document, lines: LineCounter, file: string)
       if (isAlias(node)) refuse(node, 'aliases')
       if (node.anchor !== undefined) refuse(node, 'anchors')
       if (node.tag !== undefined && !node.tag.startsWith('tag:yaml.org,2002:')) refuse(node, 'tags')
+    },
+    Map(_key, map) {
+      const again = repeatedKey(map)
+      if (again === undefined) return
+      const { line } = lines.linePos(again.at)
+      throw invalid(file, line, `"${again.key}" stands twice; keys are unique`)
     },
     Pair(_key, pair) {
       const name = isNode(pair.key) ? String(pair.key) : ''

@@ -30,7 +30,11 @@ export class LoginAttempts {
     )
   }
 
-  failed(account: string, source: Source): void {
+  /**
+   * A login is tried: it counts as failed until it is known not to be, so that guesses that come all at once are no more than
+   * those that come one by one.
+   */
+  begin(account: string, source: Source): void {
     for (const key of [pairKey(account, source), accountKey(account)]) {
       const count = this.#current(key) ?? { failures: 0, endsAtMs: 0 }
       count.failures++
@@ -39,9 +43,15 @@ export class LoginAttempts {
     }
   }
 
-  /** A login from here succeeded. The account's own count stays: others may be guessing. */
+  /** A login that began came to no answer: nothing was learnt from it. */
+  abandoned(account: string, source: Source): void {
+    for (const key of [pairKey(account, source), accountKey(account)]) this.#takeBack(key)
+  }
+
+  /** A login from here succeeded. The account's own count keeps its failures: others may be guessing. */
   succeeded(account: string, source: Source): void {
     this.#counts.delete(pairKey(account, source))
+    this.#takeBack(accountKey(account))
   }
 
   /** A reset by an administrator opens the account again. */
@@ -53,6 +63,11 @@ export class LoginAttempts {
     const count = this.#current(key)
     if (count === undefined || count.failures < failuresMax) return 0
     return count.endsAtMs - this.#clock.monotonic()
+  }
+
+  #takeBack(key: string): void {
+    const count = this.#counts.get(key)
+    if (count !== undefined && --count.failures <= 0) this.#counts.delete(key)
   }
 
   #current(key: string): Count | undefined {

@@ -39,11 +39,10 @@ export class LocalLogin {
     const account = foldName(request.user)
     const waitMs = attempts.waitMs(account, context.source)
     if (waitMs > 0) throw await this.#refused(request, context, tooMany(waitMs))
-    const proof = await this.#prove(request)
-    if (proof === undefined) {
-      attempts.failed(account, context.source)
-      throw await this.#refused(request, context, wrong())
-    }
+    attempts.begin(account, context.source)
+    const proof = await this.#proveOrAbandon(request, account, context)
+    if (proof === undefined) throw await this.#refused(request, context, wrong())
+    attempts.succeeded(account, context.source)
     const user = directory.user(request.user)
     if (user === undefined) throw await this.#refused(request, context, wrong())
     const nowMs = base.clock.now()
@@ -54,7 +53,6 @@ export class LocalLogin {
         context,
         new ProxyError('login.locked', lockText(lock), { side: 'client' }),
       )
-    attempts.succeeded(account, context.source)
     await context.audit('user.login', 'T1000I', {
       user: user.name,
       user_kind: 1,
@@ -79,6 +77,19 @@ export class LocalLogin {
       cluster: base.cluster,
       proxies: directory.snapshot.proxies.map((proxy) => proxy.address),
       expiresAtMs: issued.expiresAtMs,
+    }
+  }
+
+  async #proveOrAbandon(
+    request: LoginRequest,
+    account: string,
+    context: CallContext,
+  ): Promise<Credentials | undefined> {
+    try {
+      return await this.#prove(request)
+    } catch (error) {
+      this.#parts.attempts.abandoned(account, context.source)
+      throw error
     }
   }
 

@@ -102,6 +102,23 @@ describe('local login', () => {
     assert.equal(await codeOf(logIn(erin)), 'done')
   })
 
+  it('lets no more guesses through that come all at once than one by one', async () => {
+    const gus = await newPerson(control, 'gus', ['access'], {}, clock)
+    clock.advance(2 * STEP_MS)
+    const client = control.client()
+    const { publicKey } = newKey()
+    const guess = (at: number): Promise<string> => {
+      const otp = String(100_000 + at)
+      return codeOf(
+        client.call('login', { user: gus.user, password: gus.password, otp, publicKey }),
+      )
+    }
+    const outcomes = await Promise.all(Array.from({ length: 25 }, (_, at) => guess(at)))
+    const tried = outcomes.filter((outcome) => outcome === 'login.failed')
+    assert.equal(tried.length, max('loginFailuresMax'))
+    assert.equal(outcomes.filter((outcome) => outcome === 'limit.exceeded').length, 20)
+  })
+
   it('tells of a lock only to whoever proved who they are', async () => {
     const finn = await newPerson(control, 'finn', ['access'], {}, clock)
     clock.advance(2 * STEP_MS)

@@ -15,6 +15,7 @@ import {
 
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
+import { repeatedKey, tooDeepAt } from '../yaml.ts'
 
 /** One document of a file. */
 export interface TextDocument {
@@ -26,11 +27,16 @@ export interface TextDocument {
 /** The documents of a file; empty ones are left out. Throws resource.invalid naming the line. */
 export function readDocuments(text: string): readonly TextDocument[] {
   if (Buffer.byteLength(text) > max('apiBodyBytesMax')) throw invalid('the text is over 1 MB')
+  const deepAt = tooDeepAt(text)
+  if (deepAt !== undefined) throw invalid('the nesting is too deep', deepAt)
   const lines = new LineCounter()
   const documents = parseAllDocuments(text, {
     lineCounter: lines,
-    uniqueKeys: true,
+    // Ours is linear in the number of keys.
+    uniqueKeys: false,
     merge: false,
+    // A sentence with its place for each of a million mistakes would take a minute; the first is told, by its line.
+    prettyErrors: false,
     schema: 'core',
     strict: true,
   })
@@ -38,8 +44,7 @@ export function readDocuments(text: string): readonly TextDocument[] {
   if (!Array.isArray(documents)) return []
   return documents.flatMap((document) => {
     const [problem] = [...document.errors, ...document.warnings]
-    if (problem !== undefined)
-      throw invalid(problem.message.split('\n')[0] ?? '', problem.linePos?.[0].line)
+    if (problem !== undefined) throw invalid(problem.message, lines.linePos(problem.pos[0]).line)
     refuseIndirection(document, lines)
     const value: unknown = document.toJS({ maxAliasCount: 0 })
     if (value === null || value === undefined) return []
@@ -76,6 +81,11 @@ function refuseIndirection(document: Document, lines: LineCounter): void {
       if (node.tag !== undefined) refuse(node, `tags (${node.tag}) are not allowed`)
       if (path.filter(isCollection).length > max('apiDepthMax'))
         refuse(node, 'the nesting is too deep')
+    },
+    Map(_key, map) {
+      const again = repeatedKey(map)
+      if (again !== undefined)
+        throw invalid(`"${again.key}" stands twice; keys are unique`, lines.linePos(again.at).line)
     },
     Pair(_key, pair) {
       const { key } = pair

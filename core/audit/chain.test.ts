@@ -122,6 +122,17 @@ describe('the line cutter', () => {
     }
   })
 
+  it('keeps nothing of a chunk whose memory is used again', () => {
+    const cutter = new LineCutter()
+    const chunk = Buffer.from('one\ntw')
+    const first = [...cutter.push(chunk)]
+    chunk.fill('x')
+    assert.deepEqual(
+      [...first, ...cutter.push(Buffer.from('o\n'))].map(({ text }) => text),
+      ['one', 'two'],
+    )
+  })
+
   it('gives up the text of a line that is too long or not UTF-8, but not its place', () => {
     const cutter = new LineCutter(100, 7)
     const long = 70_000

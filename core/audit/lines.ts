@@ -42,8 +42,8 @@ export class LineCutter {
       yield this.#take()
       from = at + 1
     }
-    // A copy: the chunk may be a reader's buffer that is filled again.
-    this.#keep(chunk.slice(from))
+    // A copy: the chunk may be a reader's buffer that is filled again. Not slice(): a Buffer's would be a view of it.
+    this.#keep(Uint8Array.from(chunk.subarray(from)))
     this.#length += chunk.length - from
   }
 
