@@ -1,0 +1,16 @@
+// Every codec that reads what others wrote. A new one is added here, or nobody fuzzes it.
+
+import { certificateCodecs } from './codecs/certificates.ts'
+import { firstBytes } from './codecs/first-bytes.ts'
+import { postgresCodecs } from './codecs/postgres.ts'
+import { textCodecs } from './codecs/text.ts'
+import { tunnelCodecs } from './codecs/tunnel.ts'
+import type { Codec } from './engine.ts'
+
+export const CODECS: readonly Codec[] = [
+  ...firstBytes,
+  ...postgresCodecs,
+  ...tunnelCodecs,
+  ...certificateCodecs,
+  ...textCodecs,
+]

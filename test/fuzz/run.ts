@@ -1,0 +1,67 @@
+// `npm run fuzz -- [--minutes=60] [--codec=name] [--seed=number]`: fuzzes every codec in turn until the time is over, and keeps
+// the inputs that came to something new, and those that failed, in test/fuzz/corpus. Exits with 1 when one failed.
+
+import { parseArgs } from 'node:util'
+
+import { CODECS } from './codecs.ts'
+import { attempt, type Case, type Codec, FAILED, fuzz, keep } from './engine.ts'
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '1' },
+    codec: { type: 'string' },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+  },
+})
+const chosen = CODECS.filter(({ name }) => values.codec === undefined || name === values.codec)
+const totalMs = Number(values.minutes) * 60_000
+if (chosen.length === 0 || !(totalMs > 0)) {
+  const names = CODECS.map(({ name }) => name).join(', ')
+  console.error(`fuzz: give --minutes above 0 and one of these for --codec: ${names}`)
+  process.exit(2)
+}
+/** Long enough to get somewhere, short enough that a long run passes by each codec several times. */
+const ROUND_MS = Math.min(60_000, totalMs / chosen.length)
+const endMs = performance.now() + totalMs
+let failed = 0
+for (let round = 0; performance.now() < endMs; round++) {
+  for (const codec of chosen) {
+    if (performance.now() >= endMs) break
+    once(codec, Number(values.seed) + round)
+  }
+}
+process.exitCode = failed === 0 ? 0 : 1
+
+function once(codec: Codec, seed: number): void {
+  let kept = 0
+  let last: Case | undefined
+  const watched: Codec = {
+    name: codec.name,
+    seeds: () => codec.seeds(),
+    check(bytes, cuts) {
+      last = { bytes, cuts }
+      return codec.check(bytes, cuts)
+    },
+  }
+  const onNew = (finding: Parameters<typeof keep>[1]): void => {
+    if (keep(codec.name, finding)) kept++
+  }
+  try {
+    const { runs, words } = fuzz(watched, { budgetMs: ROUND_MS, seed, onNew })
+    console.log(`${codec.name}: seed ${seed}, ${runs} tries, ${words.size} outcomes, ${kept} kept`)
+  } catch (error) {
+    failed++
+    console.error(`${codec.name}: seed ${seed} FAILED\n${String(error)}`)
+    // The last failing try is the shortest: fast-check stops when it finds no shorter one, after tries that pass.
+    if (last !== undefined && fails(codec, last)) keep(codec.name, { word: FAILED, found: last })
+  }
+}
+
+function fails(codec: Codec, found: Case): boolean {
+  try {
+    attempt(codec, found)
+    return false
+  } catch {
+    return true
+  }
+}
