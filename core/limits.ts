@@ -258,6 +258,11 @@ export const LIMITS = {
     'count',
     'More dials of one ticket that wait inside the handshake deadline.',
   ) as Limit,
+  ticketRefusalsUnacceptedMax: limit(
+    8,
+    'count',
+    'Refusals per routing ticket that are on their way to an agent; beyond it a caller gets a TLS alert.',
+  ) as Limit,
   ticketDialsPerMinuteMax: limit(
     12_000,
     'per-minute',

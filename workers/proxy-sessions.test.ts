@@ -31,6 +31,7 @@ const HOUR_MS = 3_600_000
 const HELLO = Buffer.from('hello')
 // TLS 1.2 record, alert: fatal, unrecognized_name (112)
 const UNRECOGNIZED_NAME = [21, 3, 3, 0, 2, 2, 112]
+const INTERNAL_ERROR = [21, 3, 3, 0, 2, 2, 80]
 const COUNTERS = { fromClientBytes: 3, fromTargetBytes: 4 }
 const CLOSED = /^(end|close|ECONNRESET)$/
 
@@ -85,8 +86,10 @@ function start(context: TestContext): Rig {
     audit: (_name, code, fields) => audited.push(`${code} ${String(fields['agent_id'])}`),
   })
   context.after(() => {
-    // Who still waits for a spare would wait on a clock that stands still.
-    for (const { session } of thread.of('relay')) sessions.ended(session, 'the test ends', COUNTERS)
+    // Who still waits for a spare would wait on a clock that stands still. Each that ends may let another begin.
+    while (sessions.size > 0)
+      for (const { session } of thread.of('relay'))
+        sessions.ended(session, 'the test ends', COUNTERS)
     sessions.close()
     links.close()
   })
@@ -229,6 +232,26 @@ describe('a caller', () => {
     assert.equal(thread.of('relay').length, bound)
     sessions.accepted(first(thread).session)
     assert.equal(thread.of('relay').length, bound + 1)
+  })
+
+  it('over all that may wait is told so by the agent, and the many beyond by an alert', async (context) => {
+    const { sessions, clock, call, thread } = start(context)
+    const name = named(clock)
+    const inside = max('ticketDialsUnacceptedMax') + max('ticketWaitingMax')
+    for (let i = 0; i < inside; i++) await call(name)
+    const refused = max('ticketRefusalsUnacceptedMax')
+    for (let i = 0; i < refused; i++) await call(name)
+    for (let i = 0; i < 5; i++)
+      assert.deepEqual([...(await readAll(await call(name)))], INTERNAL_ERROR)
+    const denials = thread.of('relay').filter(({ open }) => open.mode === 'deny')
+    assert.equal(denials.length, refused)
+    // Another person's ticket is not concerned.
+    await call(named(clock, 'orders', HOUR_MS, 'bob'))
+    assert.equal(thread.of('relay').at(-1)?.open.mode, 'relay')
+    // An agent that took a refusal makes room for the next.
+    sessions.accepted(denials[0]?.session ?? 0)
+    await call(name)
+    assert.equal(thread.of('relay').at(-1)?.open.mode, 'deny')
   })
 
   it('who waited longer than a handshake may last is let go', async (context) => {

@@ -207,11 +207,16 @@ export class ProxySessions {
     session.dial = this.#gate.enter(check.ticketId, () =>
       this.#start(session, caller, agents, denial),
     )
-    if (session.dial === undefined) this.#overLimit(session, caller, agents)
+    if (session.dial === undefined) this.#overLimit(session, caller, agents, check.ticketId)
   }
 
-  /** Too many dials of one ticket: said by the agent too, outside the gate. */
-  #overLimit(session: Session, caller: Caller, agents: readonly string[]): void {
+  /** Too many dials of one ticket: said by the agent too, to as many as it can take without harm to others. */
+  #overLimit(session: Session, caller: Caller, agents: readonly string[], ticketId: string): void {
+    session.dial = this.#gate.refuse(ticketId)
+    if (session.dial === undefined) {
+      this.#sessions.delete(session.number)
+      return farewell(caller.handle, alert(ALERTS.internalError))
+    }
     this.#start(session, caller, agents, {
       kind: 'limit',
       reason: 'too many connections of one login are being opened at once',

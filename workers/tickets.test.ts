@@ -32,6 +32,16 @@ describe('TicketGate', () => {
     assert.notEqual(dials.at(-2), undefined)
   })
 
+  it('lets few be told that they are refused, and forgets them when they were', () => {
+    const gate = new TicketGate(new FakeClock())
+    const told = Array.from({ length: 9 }, () => gate.refuse('t'))
+    assert.equal(told.filter((dial) => dial !== undefined).length, 8)
+    assert.notEqual(gate.refuse('other'), undefined)
+    told[0]?.leave()
+    told[0]?.leave()
+    assert.deepEqual([gate.refuse('t'), gate.refuse('t')].map(Boolean), [true, false])
+  })
+
   it('refuses beyond the rate and lets in again as time goes by', () => {
     const clock = new FakeClock()
     const gate = new TicketGate(clock)

@@ -1,6 +1,6 @@
 // The turnstile behind a good routing ticket (design section 5): a ticket may be replayed by whoever saw it, so what it can
-// cost is bounded here. Per ticket: 8 dials that no agent accepted yet, up to 512 more that wait, and a rate. It grants
-// nothing: the agent ignores tickets.
+// cost is bounded here. Per ticket: 8 dials that no agent accepted yet, up to 512 more that wait, 8 refusals, and a rate. It
+// grants nothing: the agent ignores tickets.
 
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
@@ -12,6 +12,8 @@ export interface Dial {
 
 interface Ticket {
   unaccepted: number
+  /** Refusals that an agent has not taken yet. */
+  refusals: number
   readonly waiting: Set<Waiting>
   /** Token bucket: dials left now, and when it was last filled. */
   left: number
@@ -54,6 +56,21 @@ export class TicketGate {
     return { leave: once(() => this.#leave(ticketId, ticket)) }
   }
 
+  /**
+   * A dial that was not let in may be told so by an agent, which costs a spare and a handshake: as many at once as dials. Undefined:
+   * the caller is turned away without words.
+   */
+  refuse(ticketId: string): Dial | undefined {
+    const ticket = this.#ticket(ticketId)
+    if (ticket.refusals >= max('ticketRefusalsUnacceptedMax')) return undefined
+    ticket.refusals++
+    const leave = (): void => {
+      ticket.refusals--
+      this.#forget(ticketId, ticket)
+    }
+    return { leave: once(leave) }
+  }
+
   /** Drops buckets that are full again and have nothing in flight. Called by the owner's minute timer. */
   sweep(): void {
     for (const [id, ticket] of this.#tickets) this.#forget(id, ticket)
@@ -83,6 +100,7 @@ export class TicketGate {
     if (known !== undefined) return known
     const ticket: Ticket = {
       unaccepted: 0,
+      refusals: 0,
       waiting: new Set(),
       left: max('ticketDialsPerMinuteMax'),
       filledAtMs: this.#clock.monotonic(),
@@ -109,7 +127,7 @@ export class TicketGate {
   }
 
   #forget(ticketId: string, ticket: Ticket): void {
-    if (ticket.unaccepted > 0 || ticket.waiting.size > 0) return
+    if (ticket.unaccepted > 0 || ticket.refusals > 0 || ticket.waiting.size > 0) return
     this.#fill(ticket)
     if (ticket.left >= max('ticketDialsPerMinuteMax')) this.#tickets.delete(ticketId)
   }
