@@ -3,13 +3,15 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
 import { before, describe, it } from 'node:test'
 
 import type { PostgresClient } from '../../cli/postgres-client.ts'
+import { securePostgres } from '../../cli/postgres-tls.ts'
 import { max } from '../../core/limits.ts'
 import { type Cluster, type DatabaseAccess, startCluster } from '../fixtures/cluster.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
-import { helloFor } from '../fixtures/knock.ts'
+import { helloFor, startup } from '../fixtures/knock.ts'
 import { Diagnostics } from '../fixtures/metrics.ts'
 import { openSession } from '../fixtures/session.ts'
 import { until } from '../fixtures/sockets.ts'
@@ -21,6 +23,8 @@ const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex')
 const GSS_REQUEST = Buffer.from('0000000804d21630', 'hex')
 // TLS record: alert, fatal, unrecognized_name(112)
 const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112])
+
+const lives = (socket: Socket): boolean => !socket.closed && !socket.readableEnded
 
 describe('A public port among strangers', () => {
   const cleanup = suiteCleanup()
@@ -91,8 +95,8 @@ describe('A public port among strangers', () => {
       const sockets = await crowd(cleanup, port, { count: 1_000, sources: 1, bytes })
       for (const socket of sockets) socket.resume()
       const share = max('unfinishedPerSourceMax')
-      await until(() => sockets.filter(({ closed }) => !closed).length <= share, 'the oldest go')
-      assert.ok(sockets.slice(-share).every(({ closed }) => !closed))
+      await until(() => sockets.filter(lives).length <= share, 'the oldest go')
+      assert.ok(sockets.slice(-share).every(lives))
       await served(alice)
       leave(sockets)
       await quiet()
@@ -216,6 +220,66 @@ describe('A public port among strangers', () => {
     assert.deepEqual(result?.rows, [['', 'whole']])
     session.close()
   })
+
+  it('ends a session at a second start-up and at messages of 2 GB, in words, without memory for them', async () => {
+    const head = (type: string, length: string): Buffer =>
+      Buffer.concat([Buffer.from(type), Buffer.from(length, 'hex'), Buffer.alloc(64, 0x20)])
+    const bad: Readonly<Record<string, readonly [Buffer, RegExp]>> = {
+      'a second start-up': [startup('app', 'postgres'), /0x00 is not allowed here/],
+      'a request for TLS inside TLS': [SSL_REQUEST, /0x00 is not allowed here/],
+      'a query of 2 GB': [head('Q', '7fffffff'), /0x51 has a bad length/],
+      'a query of 4 GB': [head('Q', 'ffffffff'), /0x51 has a bad length/],
+      'a query of no length': [head('Q', '00000000'), /0x51 has a bad length/],
+      'a row of 2 GB': [head('d', '7fffffff'), /0x64 has a bad length/],
+      'a password nobody asked for': [head('p', '00000008'), /0x70 is not allowed here/],
+    }
+    const agent = cluster.pid('agent')
+    const before = residentBytes(agent)
+    for (const [what, [bytes, says]] of Object.entries(bad)) {
+      const heard = await saidInSession(bytes)
+      assert.match(heard, says, what)
+      assert.match(heard, /C08P01/, what)
+    }
+    assert.ok(residentBytes(agent) - before < 100 * MB, 'memory was made for what was announced')
+    await served(alice)
+  })
+
+  it('refuses a start-up of 2 GB inside TLS, without memory for it', async () => {
+    const agent = cluster.pid('agent')
+    const before = residentBytes(agent)
+    for (const length of ['7fffffff', 'ffffffff', '00002711', '00000000'])
+      assert.match(
+        await saidAtOnce(
+          Buffer.concat([Buffer.from(`${length}00030000`, 'hex'), Buffer.alloc(99)]),
+        ),
+        /the start-up message has a bad length/,
+        length,
+      )
+    assert.ok(residentBytes(agent) - before < 100 * MB, 'memory was made for what was announced')
+  })
+
+  /** Everything the other end says to these bytes, sent as the first inside TLS. */
+  async function saidAtOnce(bytes: Buffer): Promise<string> {
+    const { reply, key } = alice
+    const secure = await securePostgres({
+      addresses: [{ host: '127.0.0.1', port }],
+      serverName: reply.serverName,
+      ca: reply.targetCas,
+      certificate: reply.certificate,
+      key,
+    })
+    const heard: Buffer[] = []
+    const over = new Promise<void>((resolve) => secure.once('close', () => resolve()))
+    secure.on('data', (chunk: Buffer) => heard.push(chunk)).on('error', () => {})
+    secure.write(bytes)
+    await over
+    return Buffer.concat(heard).toString('latin1')
+  }
+
+  /** The same behind a good start-up: they wait at the agent until the session is relayed. */
+  function saidInSession(bytes: Buffer): Promise<string> {
+    return saidAtOnce(Buffer.concat([startup('app', 'postgres'), bytes]))
+  }
 
   it('lets a replayed ticket keep nobody else out', async () => {
     const hello = await helloFor(alice.reply.serverName)

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 
+import { message } from '../fake/postgres-bytes.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
 import { query } from './client-script.ts'
 import { Differential, MODES, type Mode } from './differential.ts'
@@ -33,6 +34,23 @@ for (const mode of Object.keys(MODES) as Mode[])
     it('says the same bytes to any script', async () => {
       const runs = await differential.fuzz(BUDGET_MS, SEED)
       assert.ok(runs > 10, `only ${runs} scripts`)
+    })
+
+    it('says the same bytes to messages cut at every byte', async () => {
+      const bytes = Buffer.concat([
+        query('SELECT 1/0; SELECT 2'),
+        message('P', "a\0SELECT 'whole', $1::text\0\0\0"),
+        message('B', '\0a\0\0\0\0\x01\0\0\0\x02xy\0\0'),
+        message('D', 'P\0'),
+        message('E', '\0\0\0\0\0'),
+        message('S'),
+      ])
+      const cuts = Array.from({ length: bytes.length }, (_, at) => at)
+      // Two ends in ReadyForQuery: the second is waited for by a query of its own.
+      await differential.compare([
+        { bytes, cuts },
+        { bytes: query('SELECT 3'), cuts: [] },
+      ])
     })
 
     it('would be found out by one byte', async () => {
