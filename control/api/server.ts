@@ -154,7 +154,11 @@ export class ApiServer {
   async #serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     let match: Match | undefined
     try {
-      const url = new URL(request.url ?? '/', 'http://control')
+      const url = URL.parse(request.url ?? '/', 'http://control')
+      if (url === null)
+        throw new ProxyError('resource.invalid', 'The request’s target is no path.', {
+          side: 'client',
+        })
       match = matchRoute(request.method ?? '', url.pathname)
       const connection = this.#connection(request)
       const caller = this.#admit(match, connection)

@@ -27,6 +27,21 @@ describe('Passwords', () => {
     assert.equal(await new Passwords({ jobsMax: 1, cost }).matches('', undefined), false)
   })
 
+  it('does the same work for a user who is not there', async () => {
+    const passwords = new Passwords({ jobsMax: 1, cost: { memoryKb: 8 * 1024, passes: 3 } })
+    const stored = await passwords.hash('correct horse')
+    const work = async (known: string | undefined): Promise<number> => {
+      const before = process.cpuUsage()
+      for (let i = 0; i < 10; i++) await passwords.matches('wrong password', known)
+      const { user, system } = process.cpuUsage(before)
+      return user + system
+    }
+    await work(undefined)
+    // CPU time, not the clock's: other processes do not count. Leaving the hash out would be a hundredth.
+    const [there, missing] = [await work(stored), await work(undefined)]
+    assert.ok(missing > there / 2 && missing < there * 2, `${missing} µs and ${there} µs`)
+  })
+
   it('keeps working with the cost a hash was made with', async () => {
     const stored = await new Passwords({ jobsMax: 1, cost }).hash('correct horse')
     const dearer = new Passwords({ jobsMax: 1, cost: { memoryKb: 128, passes: 2 } })
