@@ -133,10 +133,11 @@ describe('the API, below JSON', () => {
       assert.match(refusal(await say(head(`GET ${target}`))), /^(400|404)/, target)
     for (const line of ['CONNECT elsewhere.example:443', 'BREW /v1/ping', 'PRI *'])
       assert.match(refusal(await say(head(line))), /^(4\d\d|closed)/, line)
-    assert.match(refusal(await say(head('GET /v1/ping', `x: ${'y'.repeat(100_000)}`))), /^(4\d\d|closed)/)
-    assert.match(refusal(await say(`GET /v1/ping HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n`)), NO_HTTP)
+    assert.match(
+      refusal(await say(head('GET /v1/ping', `x: ${'y'.repeat(100_000)}`))),
+      /^(4\d\d|closed)/,
+    )
     assert.match(refusal(await say(head('GET /v1/ping', 'upgrade: websocket'))), /^(200|4\d\d)/)
-    assert.match(refusal(await say('GET /v1/ping\r\n\r\n')), /^(4\d\d|closed)/)
     assert.equal(refusal(await say(head('GET /v1/ping'))), '200')
   })
 

@@ -199,7 +199,7 @@ describe('A public port among strangers', () => {
     for (const [what, header] of Object.entries(headers))
       assert.equal((await ask(cleanup, port, Buffer.concat([header, hello]))).length, 0, what)
     const spoofed = (await cluster.events('session.relay')).filter((event) =>
-      String(event['addr.remote']).startsWith('192.0.2.'),
+      JSON.stringify(event).includes('192.0.2.'),
     )
     assert.deepEqual(spoofed, [])
   })
