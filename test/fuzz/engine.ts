@@ -59,6 +59,8 @@ export interface FuzzOptions {
   readonly seed: number
   /** Told of each input whose word is new. */
   readonly onNew?: (finding: Finding) => void
+  /** Told of each input that failed; the last is the shortest. */
+  readonly onFailure?: (found: Case) => void
 }
 
 export interface FuzzResult {
@@ -75,7 +77,7 @@ export function fuzz(codec: Codec, options: FuzzOptions): FuzzResult {
   let runs = 0
   const property = fc.property(cases(seeds), (found) => {
     runs++
-    const word = attempt(codec, found)
+    const word = watched(codec, found, options.onFailure)
     if (words.has(word)) return
     words.add(word)
     options.onNew?.({ word, found })
@@ -89,13 +91,31 @@ export function fuzz(codec: Codec, options: FuzzOptions): FuzzResult {
   return { runs, words }
 }
 
+function watched(codec: Codec, found: Case, onFailure: FuzzOptions['onFailure']): string {
+  try {
+    return attempt(codec, found)
+  } catch (error) {
+    onFailure?.(found)
+    throw error
+  }
+}
+
 /** Numbers that lengths, counts and times go wrong at. */
 const NUMBERS = [
   0, 1, 3, 4, 5, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
 ]
 
 interface Change {
-  readonly kind: 'set' | 'flip' | 'number' | 'insert' | 'remove' | 'repeat' | 'cut' | 'splice'
+  readonly kind:
+    | 'set'
+    | 'flip'
+    | 'number'
+    | 'insert'
+    | 'remove'
+    | 'repeat'
+    | 'cut'
+    | 'splice'
+    | 'pad'
   readonly at: number
   readonly count: number
   readonly value: number
@@ -104,7 +124,17 @@ interface Change {
 
 function cases(seeds: readonly Uint8Array[]): fc.Arbitrary<Case> {
   const change: fc.Arbitrary<Change> = fc.record({
-    kind: fc.constantFrom('set', 'flip', 'number', 'insert', 'remove', 'repeat', 'cut', 'splice'),
+    kind: fc.constantFrom(
+      'set',
+      'flip',
+      'number',
+      'insert',
+      'remove',
+      'repeat',
+      'cut',
+      'splice',
+      'pad',
+    ),
     at: fc.nat(),
     count: fc.integer({ min: 1, max: 40 }),
     value: fc.constantFrom(...NUMBERS),
@@ -147,6 +177,8 @@ function changed(bytes: Uint8Array, change: Change, other: Uint8Array): Uint8Arr
       return Buffer.concat([head, tail.subarray(0, change.count), tail])
     case 'cut':
       return head
+    case 'pad':
+      return Buffer.concat([head, Buffer.alloc(64 * change.count, change.value & 0xff), tail])
     case 'splice':
       return Buffer.concat([head, other.subarray(change.count % (other.length + 1))])
   }

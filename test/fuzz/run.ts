@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { CODECS } from './codecs.ts'
 import type { Cleanup } from '../fixtures/files.ts'
 import { Differential, MODES, type Mode } from './differential.ts'
-import { attempt, type Case, type Codec, FAILED, fuzz, keep } from './engine.ts'
+import { type Case, type Codec, FAILED, fuzz, keep } from './engine.ts'
 
 const { values } = parseArgs({
   options: {
@@ -61,34 +61,17 @@ async function differ(budgetMs: number): Promise<number> {
 
 function once(codec: Codec, seed: number): void {
   let kept = 0
-  let last: Case | undefined
-  const watched: Codec = {
-    name: codec.name,
-    seeds: () => codec.seeds(),
-    check(bytes, cuts) {
-      last = { bytes, cuts }
-      return codec.check(bytes, cuts)
-    },
-  }
+  let shortest: Case | undefined
   const onNew = (finding: Parameters<typeof keep>[1]): void => {
     if (keep(codec.name, finding)) kept++
   }
+  const onFailure = (found: Case): void => void (shortest = found)
   try {
-    const { runs, words } = fuzz(watched, { budgetMs: ROUND_MS, seed, onNew })
+    const { runs, words } = fuzz(codec, { budgetMs: ROUND_MS, seed, onNew, onFailure })
     console.log(`${codec.name}: seed ${seed}, ${runs} tries, ${words.size} outcomes, ${kept} kept`)
   } catch (error) {
     failed++
     console.error(`${codec.name}: seed ${seed} FAILED\n${String(error)}`)
-    // The last failing try is the shortest: fast-check stops when it finds no shorter one, after tries that pass.
-    if (last !== undefined && fails(codec, last)) keep(codec.name, { word: FAILED, found: last })
-  }
-}
-
-function fails(codec: Codec, found: Case): boolean {
-  try {
-    attempt(codec, found)
-    return false
-  } catch {
-    return true
+    if (shortest !== undefined) keep(codec.name, { word: FAILED, found: shortest })
   }
 }

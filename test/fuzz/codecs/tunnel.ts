@@ -57,7 +57,9 @@ const DENY: OpenFrame = {
   mode: 'deny',
   denial: { kind: 'expired', reason: 'the ticket has expired', next: 'Run tsh db login.' },
 }
-const OPENS = [RELAY, { ...RELAY, mode: 'terminate' }, DENY] as const
+// A byte order mark is part of a name, not a remark about it.
+const MARKED: OpenFrame = { ...RELAY, target: { kind: 'db', name: '\ufefforders' } }
+const OPENS = [RELAY, MARKED, { ...RELAY, mode: 'terminate' }, DENY] as const
 const ANSWERS: readonly Answer[] = [
   { kind: 'accept' },
   { kind: 'refuse', reason: 'no-target', text: 'this agent does not serve it' },
