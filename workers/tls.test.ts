@@ -11,6 +11,7 @@ import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { CLUSTER, systemIdentity, testCa, userIdentity } from '../test/fixtures/certificates.ts'
 import { dial, listen } from '../test/fixtures/net.ts'
+import { until } from '../test/fixtures/sockets.ts'
 import {
   pemPair,
   serverPair,
@@ -316,6 +317,27 @@ suite('the handshake', () => {
     const codes = outcomes.map((outcome) => (outcome instanceof ProxyError ? outcome.code : ''))
     assert.equal(codes.filter((code) => code === 'limit.exceeded').length, 1)
     assert.equal(one.pending, 0)
+  })
+
+  test('a name that fills the bound makes room for others, and for nobody of its own', async (t) => {
+    const one = server('user')
+    const bound = max('unfinishedHandshakesPerWorkerMax')
+    const crowded = await serve(t, one, { serverName: 'crowded.test' })
+    const honest = await serve(t, one, { serverName: `t.orders.db.${CLUSTER}` })
+    const crowd: net.Socket[] = []
+    for (let i = 0; i < bound; i++) crowd.push(await dial(t, crowded.port))
+    await until(() => one.pending === bound, 'the bound is filled')
+    const client = tlsClient(t, honest.port, alice)
+    assert.equal((await secured(honest.next())).authorized, true)
+    client.destroy()
+    // It was the oldest that went, and the room is nobody's of the same name for long.
+    assert.equal(((await crowded.next()) as ProxyError).code, 'protocol.violation')
+    await dial(t, crowded.port)
+    const surplus = net.connect(crowded.port, '127.0.0.1')
+    surplus.on('error', () => undefined)
+    await gone(surplus)
+    assert.equal(one.pending, bound)
+    for (const socket of crowd) socket.destroy()
   })
 
   test('a client may close its half and still be answered', async (t) => {

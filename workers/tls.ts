@@ -106,7 +106,7 @@ export class TlsServer {
    * when there is no handshake in time, and destroys the socket then.
    */
   accept(raw: net.Socket, first: Uint8Array, options: AcceptOptions = {}): Promise<Secured> {
-    if (this.#pending.size >= max('unfinishedHandshakesPerWorkerMax')) {
+    if (!this.#hasRoom(options.serverName)) {
       raw.destroy()
       const text = 'Too many TLS handshakes at once (unfinishedHandshakesPerWorkerMax).'
       return Promise.reject(new ProxyError('limit.exceeded', text, { retry: true }))
@@ -134,6 +134,26 @@ export class TlsServer {
     )
     for (const socket of sockets) socket.destroy()
     await Promise.race([Promise.all(closed), pause(max('socketsCloseMs'))])
+  }
+
+  /**
+   * At the bound the name with the most handshakes gives up its oldest: a name is sent in clear, and whoever saw one and presents it
+   * ten thousand times must not keep the others out. Who comes with that name, or with none, is refused.
+   */
+  #hasRoom(name: string | undefined): boolean {
+    if (this.#pending.size < max('unfinishedHandshakesPerWorkerMax')) return true
+    const counts = new Map<string | undefined, number>()
+    for (const { options } of this.#pending.values())
+      counts.set(options.serverName, (counts.get(options.serverName) ?? 0) + 1)
+    const [crowded, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))
+    if (most <= (counts.get(name) ?? 0) + 1) return false
+    for (const [raw, { options }] of this.#pending) {
+      if (options.serverName !== crowded) continue
+      this.#reject(raw, 'too many handshakes of this name are unfinished')
+      raw.destroy()
+      return true
+    }
+    return false
   }
 
   #secured(socket: tls.TLSSocket): void {
