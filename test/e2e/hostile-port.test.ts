@@ -264,7 +264,7 @@ describe('A public port among strangers', () => {
     const secure = await securePostgres({
       addresses: [{ host: '127.0.0.1', port }],
       serverName: reply.serverName,
-      ca: reply.targetCas,
+      ca: reply.serverCas,
       certificate: reply.certificate,
       key,
     })

@@ -120,7 +120,7 @@ export class Differential {
     return securePostgres({
       addresses: [splitAddress(this.#cluster.proxy)],
       serverName: reply.serverName,
-      ca: reply.targetCas,
+      ca: reply.serverCas,
       certificate: reply.certificate,
       key,
     })

@@ -11,6 +11,7 @@ import { readPem, writePem } from '../../../core/cert/pem.ts'
 import { verifyPeer } from '../../../core/cert/verify.ts'
 import { isCanonical, readCertificate, readIssuer } from '../../../core/cert/x509.ts'
 import { max } from '../../../core/limits.ts'
+import { permitBody, readPermit, readPermitBody, writePermit } from '../../../core/permit.ts'
 import {
   CLUSTER,
   systemIdentity,
@@ -137,4 +138,25 @@ const pem: Codec = {
   },
 }
 
-export const certificateCodecs: readonly Codec[] = [der, x509, csr, identity, pem]
+const PERMIT = permitBody({
+  certificate: 'ab'.repeat(32),
+  target: { kind: 'db', name: 'Bestellungen – orders' },
+  proxyId: '0f8fad5b-d9cb-469f-a165-70867728950e',
+  expiresAtMs: NOW_MS,
+})
+
+/** What is read is written again as the same bytes, and nothing that control did not sign is a permit. */
+const permit: Codec = {
+  name: 'permit',
+  seeds: () => [PERMIT],
+  check(bytes) {
+    const sealed = [bytes, writePermit(bytes, new Uint8Array(64))]
+    for (const each of sealed) assert.equal(readPermit(each, [KEY.spki]).permit, undefined)
+    const read = readPermitBody(bytes)
+    if (read === undefined) return 'none'
+    assert.deepEqual(Buffer.from(permitBody(read)), Buffer.from(bytes))
+    return 'read'
+  },
+}
+
+export const certificateCodecs: readonly Codec[] = [der, x509, csr, identity, pem, permit]
