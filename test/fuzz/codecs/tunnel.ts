@@ -152,7 +152,14 @@ const signature = new Uint8Array(64)
 const FRAMES: readonly LinkFrame[] = [
   { type: 'hello', version: 1, agentId: 'a', software: '0', services: ['db'], nowMs: 1.25 },
   { type: 'welcome', proxyId: 'p', nowMs: 0 },
-  { type: 'heartbeat', sessions: 1, idleSpares: 2, snapshotRevision: 3, lockRevision: 2 ** 40 },
+  {
+    type: 'heartbeat',
+    unhealthy: ['orders'],
+    sessions: 1,
+    idleSpares: 2,
+    snapshotRevision: 3,
+    lockRevision: 2 ** 40,
+  },
   { type: 'ping', id: 1, sentMs: 2 },
   { type: 'want', spares: 2 },
   { type: 'tickets', tickets: [order, order] },
