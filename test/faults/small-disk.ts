@@ -1,0 +1,61 @@
+// A disk of a few megabytes over one folder, which a test fills up and frees again: the kernel itself says ENOSPC to whatever
+// writes there. It is a tmpfs, so it needs the right to mount. A test that cannot have one fails and says what is missing:
+// a fault that was not tried must not look like one that was survived.
+
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { atEnd, type Cleanup } from '../fixtures/files.ts'
+
+const PIECE = Buffer.alloc(64 * 1024, 0x2e)
+
+export class SmallDisk {
+  readonly folder: string
+  readonly #ballast: string
+
+  private constructor(folder: string) {
+    this.folder = folder
+    this.#ballast = join(folder, '.ballast')
+  }
+
+  /** Mounts it over the folder, which is made when it is absent; unmounted at the end. */
+  static mount(cleanup: Cleanup, folder: string, bytes: number): SmallDisk {
+    mkdirSync(folder, { recursive: true })
+    const options = `size=${bytes},mode=0700`
+    const done = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'sluice-test', folder])
+    if (done.status !== 0) throw new Error(cannotMount(String(done.error ?? done.stderr).trim()))
+    // Lazily: a program that was killed may not be quite gone.
+    atEnd(cleanup, () => void spawnSync('umount', ['--lazy', folder]))
+    return new SmallDisk(folder)
+  }
+
+  get freeBytes(): number {
+    const { bavail, bsize } = statfsSync(this.folder)
+    return bavail * bsize
+  }
+
+  /** Takes every free byte. */
+  fill(): void {
+    for (let piece = PIECE; piece.length > 0; )
+      try {
+        appendFileSync(this.#ballast, piece, { mode: 0o600 })
+      } catch (error) {
+        if (!isFull(error)) throw error
+        piece = piece.subarray(0, Math.floor(piece.length / 2))
+      }
+  }
+
+  free(): void {
+    rmSync(this.#ballast, { force: true })
+  }
+}
+
+function cannotMount(reason: string): string {
+  return `a full disk cannot be tried here: this process may not mount a small filesystem (mount said: ${reason}). \
+Run the tests as root with CAP_SYS_ADMIN; in a container: --cap-add SYS_ADMIN.`
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOSPC'
+}
