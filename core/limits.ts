@@ -408,6 +408,11 @@ export const LIMITS = {
     'count',
     'Targets in one inventory change; beyond that a new base holds a receiver’s event loop for less.',
   ) as Limit,
+  keptFileRetryMs: limit(
+    SECOND,
+    'ms',
+    'Pause before trust that a full disk did not take is written again; it is in force meanwhile.',
+  ) as Limit,
   snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 
   // Sessions

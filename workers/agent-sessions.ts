@@ -29,6 +29,7 @@ import {
   readOpen,
   writeAnswer,
 } from '../core/tunnel/open.ts'
+import { beaconAgeMs } from '../core/snapshot.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
 import { pause } from './pause.ts'
@@ -262,7 +263,8 @@ export class AgentSessions {
   #enforceStaleness(): void {
     const { trust, clock } = this.#options
     const { snapshot } = trust
-    if (snapshot === undefined || clock.now() - snapshot.beaconAtMs < max('stalenessMaxMs')) return
+    if (snapshot === undefined) return
+    if (beaconAgeMs(snapshot.beaconAtMs, clock.now()) < max('stalenessMaxMs')) return
     for (const session of this.#live)
       if (session.right?.grant.lockMode === 'strict')
         session.evict(
