@@ -49,25 +49,25 @@ export class Aftermath {
     await eventually(
       () => childrenOf(supervisor).length === ROLES.length,
       READY_MS,
-      `the supervisor has its four roles: ${childrenOf(supervisor).join(' ')}`,
+      () => `the supervisor has its four roles: ${childrenOf(supervisor).join(' ')}`,
     )
   }
 
   /** The log is whole, and nothing of `before` is missing. */
   async audited(before: ReadonlySet<string>): Promise<void> {
     const { ok, problem } = await this.#cluster.admin.call('audit-verify', {})
-    assert.ok(ok, problem)
+    assert.deepEqual({ ok, problem }, { ok: true, problem: undefined })
     const missing = new Set(before)
-    let cursor: string | undefined
-    do {
-      const page: Page = await this.#cluster.admin.call('audit-list', {
-        types: this.#types,
-        ...(cursor === undefined ? {} : { cursor }),
-      })
+    for (let page = await this.#page(); ; page = await this.#page(page.next)) {
       for (const event of page.items) missing.delete(uidOf(event))
-      cursor = page.next
-    } while (missing.size > 0 && cursor !== undefined)
+      if (missing.size === 0 || page.next === undefined) break
+    }
     assert.deepEqual([...missing], [])
+  }
+
+  #page(cursor?: string): Promise<Page> {
+    const more = cursor === undefined ? {} : { cursor }
+    return this.#cluster.admin.call('audit-list', { types: this.#types, ...more })
   }
 }
 

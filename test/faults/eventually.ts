@@ -8,11 +8,12 @@ const LOOK_MS = 25
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
   deadlineMs: number,
-  what: string,
+  what: string | (() => string),
 ): Promise<void> {
   const endMs = performance.now() + deadlineMs
   while (!(await condition())) {
-    assert.ok(performance.now() < endMs, `${deadlineMs} ms passed: ${what}`)
+    if (performance.now() >= endMs)
+      assert.fail(`${deadlineMs} ms passed: ${typeof what === 'string' ? what : what()}`)
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
 }

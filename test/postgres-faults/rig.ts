@@ -4,12 +4,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 
-import { ROLES } from '../../cli/supervisor/messages.ts'
+import { type Role, ROLES } from '../../cli/supervisor/messages.ts'
+import { pause } from '../../workers/pause.ts'
 import { Aftermath } from '../faults/aftermath.ts'
 import { eventually, within } from '../faults/eventually.ts'
 import { FaultProxy } from '../faults/fault-proxy.ts'
 import { ForeignClock } from '../faults/foreign-clock.ts'
-import type { Cell, Part } from '../faults/matrix.ts'
+import type { Cell, Fault, Part } from '../faults/matrix.ts'
 import { SmallDisk } from '../faults/small-disk.ts'
 import { type Struck, strike } from '../faults/strike.ts'
 import { type Cluster, conninfoOf, type DatabaseAccess, startCluster } from '../fixtures/cluster.ts'
@@ -19,7 +20,9 @@ import { freePort } from '../fixtures/net.ts'
 import type { TestPostgres } from '../fixtures/postgres.ts'
 import { psql } from '../fixtures/psql.ts'
 import { PostgresTarget } from './postgres-target.ts'
-import { begin, type Outcome, PREPARATION, type Scenario } from './scenarios.ts'
+import { Locks } from './locks.ts'
+import { begin, type Held, type Outcome, PREPARATION, type Scenario } from './scenarios.ts'
+import { NEWCOMERS } from './table.ts'
 
 /** Which recording mode of the cluster sends sessions this way (docs/decisions, record 5). */
 const RECORDING = { relay: 'node', terminate: 'proxy' } as const
@@ -27,6 +30,9 @@ export type Mode = keyof typeof RECORDING
 
 const MB = 1024 * 1024
 const DATABASE = 'orders'
+const RIGHTS = { db_users: ['app'], db_names: ['*'] }
+/** The second user of the cluster. */
+const LOCKED = 'user2'
 const POSTGRES_BIN = '/usr/lib/postgresql/15/bin'
 /** A stopped process, or a lasting fault that the session waits out, is taken back after this. */
 const HOLD_MS = 1500
@@ -35,8 +41,16 @@ const FINISH_MS = 40_000
 const PROBE_MS = 45_000
 const AGAIN_MS = 30_000
 const EVENTS = 'db.session.start,db.session.end'
-/** Faults during which somebody new is let in or told why not: both in time. */
-const PROBED: readonly string[] = ['disk full', 'clock jump']
+const LOG_CHARS = 6000
+/** How long a fault lasts: over at once, taken back after a while, or as long as the session and the newcomer need. */
+const LASTING = {
+  'kill -9': 'at once',
+  SIGSTOP: 'for a while',
+  cut: 'at once',
+  'half-close': 'at once',
+  'disk full': 'until told',
+  'clock jump': 'until told',
+} as const satisfies Record<Fault, string>
 
 export class PostgresFaults {
   readonly cluster: Cluster
@@ -44,17 +58,22 @@ export class PostgresFaults {
   readonly #server: TestPostgres
   readonly #aftermath: Aftermath
   readonly #conninfo: string
+  readonly #locks: Locks
 
-  private constructor(struck: Struck, access: DatabaseAccess, diagnostics: Diagnostics, server: TestPostgres) {
+  private constructor(
+    struck: Struck,
+    [access, other]: readonly [DatabaseAccess, DatabaseAccess],
+    diagnostics: Diagnostics,
+    server: TestPostgres,
+  ) {
     this.cluster = struck.cluster
     this.#struck = struck
     this.#server = server
     this.#aftermath = new Aftermath(struck.cluster, diagnostics, EVENTS)
-    this.#conninfo = conninfoOf({
-      ...access.settings,
-      port: String(struck.network.proxy.port),
-      connect_timeout: '30',
-    })
+    const { port } = struck.network.proxy
+    this.#conninfo = conninfoOf({ ...access.settings, port: String(port) })
+    const locked = conninfoOf({ ...other.settings, port: String(port) })
+    this.#locks = new Locks(struck.cluster, LOCKED, () => this.#newcomer(locked))
   }
 
   static async start(cleanup: Cleanup, mode: Mode): Promise<PostgresFaults> {
@@ -96,65 +115,111 @@ export class PostgresFaults {
     const server = cluster.postgres.get(DATABASE)
     assert.ok(server !== undefined)
     await server.sql(PREPARATION.join(';'))
-    const user = await cluster.user(['access'], { db_users: ['app'], db_names: ['*'] })
-    const access = await user.database(DATABASE)
+    const users = [await cluster.user(['access'], RIGHTS), await cluster.user(['access'], RIGHTS)]
+    const [access, other] = [await users[0]?.database(DATABASE), await users[1]?.database(DATABASE)]
+    assert.ok(access && other)
     const target = new PostgresTarget(server, clock)
     const struck = { cleanup, cluster, network, disks: complete(disks), target }
-    const rig = new PostgresFaults(struck, access, diagnostics, server)
+    const rig = new PostgresFaults(struck, [access, other], diagnostics, server)
     await rig.#recovered()
     return rig
   }
 
   /** One cell: a session in the middle of its scenario, a fault, the end of both, and everything as before. */
   async run(cell: Cell<Scenario>): Promise<void> {
-    const { cluster } = this.#struck
     const before = await this.#aftermath.acknowledged()
     const scope = scopeOf()
-    const held = await begin(cell.scenario, { cleanup: scope, conninfo: this.#conninfo, server: this.#server })
+    const stage = { cleanup: scope, conninfo: this.#conninfo, server: this.#server }
+    const held = await begin(cell.scenario, stage)
     const heal = await strike({ ...this.#struck, cleanup: scope }, cell)
     try {
-      const finished = within(held.finish(), FINISH_MS, 'psql has ended')
-      // A failure waits for its turn below, and is none of nobody's.
-      finished.catch(() => {})
-      if (cell.fault === 'SIGSTOP') await within(finished, HOLD_MS, 'it is stopped').catch(() => {})
-      else await this.#probe(cell, finished)
-      heal()
-      this.#judge(cell, await finished)
+      await this.#endure(cell, held, heal)
       await this.#recovered()
       await this.#aftermath.audited(before)
     } catch (error) {
-      const log = cluster.program.output().slice(-6000)
-      throw new Error(`${error instanceof Error ? error.message : String(error)}\n${log}`, { cause: error })
+      const log = this.cluster.program.output().slice(-LOG_CHARS)
+      const message = error instanceof Error ? error.message : String(error)
+      throw new Error(`${message}\n${log}`, { cause: error })
     } finally {
       heal()
       await scope.close()
     }
   }
 
-  #judge({ expected }: Cell<Scenario>, { exact, said }: Outcome): void {
-    if (expected === 'goes on') assert.ok(exact, `the session ended: ${said}`)
-    if (expected === 'ends') assert.ok(!exact, 'the session went on')
+  /** Both the session of before and a newcomer come to an end in time, and each as the table says. */
+  async #endure(cell: Cell<Scenario>, held: Held, heal: () => void): Promise<void> {
+    const finished = within(held.finish(), FINISH_MS, 'psql has ended')
+    const newcomer = this.#newcomer(this.#conninfo)
+    // A failure waits for its turn below, and is none of nobody's.
+    finished.catch(() => {})
+    newcomer.catch(() => {})
+    await this.#whileItLasts(cell, finished)
+    if (LASTING[cell.fault] === 'until told') await newcomer
+    heal()
+    const { exact, said } = await finished
+    if (cell.expected === 'goes on') assert.ok(exact, `the session ended: ${said}`)
+    if (cell.expected === 'ends') assert.ok(!exact, 'the session went on')
+    const wanted = NEWCOMERS[cell.fault][cell.part]
+    const { served, words } = await newcomer
+    if (wanted !== 'either') assert.equal(served, wanted === 'served', `a newcomer: ${words}`)
+    if (process.env['SLUICE_FAULTS_TOLD'] === '1')
+      console.log(`  session ${exact ? 'exact' : said}\n  newcomer ${served ? 'served' : words}`)
   }
 
-  /** While the fault lasts: the session of before comes to its end, and a new one is let in or refused, neither hangs. */
-  async #probe(cell: Cell<Scenario>, finished: Promise<Outcome>): Promise<void> {
-    await finished
-    if (!PROBED.includes(cell.fault)) return
-    const probe = await psql(this.#conninfo, ['-c', 'SELECT 42'], { timeoutMs: PROBE_MS })
-    assert.notEqual(probe.code, null, `a new session hangs: ${probe.stderr}`)
-    if (probe.code === 0) assert.equal(probe.stdout, '42\n')
-    else assert.match(probe.stderr, /error|FATAL|closed/)
+  async #whileItLasts({ fault, part }: Cell<Scenario>, finished: Promise<Outcome>): Promise<void> {
+    switch (LASTING[fault]) {
+      case 'at once':
+        return
+      case 'for a while':
+        await within(finished, HOLD_MS, 'it is stopped').catch(() => {})
+        return
+      case 'until told':
+        await finished
+        if (fault === 'disk full' && part !== 'target') await this.#fullDisk(part)
+        else await pause(HOLD_MS)
+    }
   }
 
-  /** A new session works, and everything is given back. */
+  /** The disk is full indeed, which its owner says, and a lock is obeyed all the same by whoever need not write to obey. */
+  async #fullDisk(part: Role): Promise<void> {
+    assert.equal(this.#struck.disks[part].freeBytes, 0)
+    if (part !== 'control') return await this.#locks.obeyed()
+    const full = async (): Promise<boolean> =>
+      this.#locks.set().then(
+        () => false,
+        (error: unknown) => /could not be written|full|cannot/.test(String(error)),
+      )
+    await eventually(full, AGAIN_MS, 'control refuses to change what it cannot keep')
+    await this.#locks.lift().catch(() => {})
+  }
+
+  async #newcomer(conninfo: string): Promise<Newcomer> {
+    const { code, stdout, stderr } = await psql(conninfo, ['-c', 'SELECT 42'], {
+      timeoutMs: PROBE_MS,
+    })
+    assert.notEqual(code, null, `a new session hangs: ${stderr}`)
+    if (code === 0) assert.equal(stdout, '42\n')
+    else assert.match(stderr, /error|FATAL|closed|refused/)
+    return { served: code === 0, words: stderr }
+  }
+
+  /** A new session works, a lock is obeyed, and everything is given back. */
   async #recovered(): Promise<void> {
-    await eventually(
-      async () => (await psql(this.#conninfo, ['-c', 'SELECT 42'], { timeoutMs: PROBE_MS })).stdout === '42\n',
-      AGAIN_MS,
-      'a new session works again',
-    )
+    let words = ''
+    const works = async (): Promise<boolean> => {
+      const newcomer = await this.#newcomer(this.#conninfo)
+      words = newcomer.words
+      return newcomer.served
+    }
+    await eventually(works, AGAIN_MS, () => `a new session works again: ${words}`)
+    await this.#locks.obeyed()
     await this.#aftermath.settled()
   }
+}
+
+interface Newcomer {
+  readonly served: boolean
+  readonly words: string
 }
 
 /** A cleanup that ends with its cell. */

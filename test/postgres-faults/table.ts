@@ -1,6 +1,6 @@
 // What a PostgreSQL session does in each cell of the fault matrix. docs/faults.md holds the same table; a test compares them.
 
-import type { Table } from '../faults/matrix.ts'
+import type { Fault, Part, Table } from '../faults/matrix.ts'
 import type { Scenario } from './scenarios.ts'
 
 const UNIX_SOCKET =
@@ -49,4 +49,16 @@ export const TABLE: Table<Scenario> = {
     agent: 'goes on',
     target: 'goes on',
   },
+}
+
+/** Whoever connects while the fault lasts. Refused means: told so in time. `either`: which of the two is a matter of moments. */
+export const NEWCOMERS: Readonly<
+  Record<Fault, Readonly<Record<Part, 'served' | 'refused' | 'either'>>>
+> = {
+  'kill -9': { control: 'served', signer: 'served', proxy: 'either', agent: 'either', target: 'either' },
+  SIGSTOP: { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
+  cut: { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
+  'half-close': { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
+  'disk full': { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
+  'clock jump': { control: 'either', signer: 'either', proxy: 'either', agent: 'either', target: 'either' },
 }
