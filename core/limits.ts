@@ -373,6 +373,11 @@ export const LIMITS = {
     'ms',
     'An opened spare that says nothing is given up and the hello repeated.',
   ) as Limit,
+  spareTriesMax: limit(
+    16,
+    'count',
+    'Spares one session tries; an agent that loses each at once must not be dialled without end.',
+  ) as Limit,
   spareTicketsRememberedMax: limit(
     200_000,
     'count',

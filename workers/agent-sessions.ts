@@ -117,6 +117,12 @@ export class AgentSessions {
       const reading = readOpen(held, opened)
       if (reading.verdict === 'more') return
       if (reading.verdict === 'bad') return give(reading.code)
+      if (reading.verdict === 'late') {
+        leave()
+        // Said, not closed: the proxy would try one spare after the other, and each would be late.
+        const to = { spareId: message.spareId, sessionId: reading.frame.sessionId }
+        return this.#answerNo(spare, message, to, 'expired')
+      }
       const first = Uint8Array.from(held.subarray(reading.end))
       spare.pause()
       leave()

@@ -12,6 +12,11 @@ import { childrenOf } from './processes.ts'
 
 const READY_MS = 30_000
 
+export interface Gaps {
+  readonly proxy: number
+  readonly agent: number
+}
+
 export class Aftermath {
   readonly #cluster: Cluster
   readonly #diagnostics: Diagnostics
@@ -22,6 +27,21 @@ export class Aftermath {
     this.#cluster = cluster
     this.#diagnostics = diagnostics
     this.#types = types
+  }
+
+  /** Control answers calls again. */
+  async answered(): Promise<void> {
+    const answers = (): Promise<boolean> =>
+      this.#cluster.admin.call('ping', {}).then(
+        () => true,
+        () => false,
+      )
+    await eventually(answers, READY_MS, 'control answers')
+  }
+
+  /** Spares that the proxy has accepted since it started: a storm of them is a fault of its own. */
+  async sparesDialled(): Promise<number> {
+    return (await this.#diagnostics.read('proxy'))?.['listener_spare'] ?? 0
   }
 
   /** The newest events that control has acknowledged: they may never go again. */
@@ -51,6 +71,18 @@ export class Aftermath {
       READY_MS,
       () => `the supervisor has its four roles: ${childrenOf(supervisor).join(' ')}`,
     )
+  }
+
+  /** Lost events that the log tells of, by who lost them. */
+  async gaps(): Promise<Gaps> {
+    const lost = { proxy: 0, agent: 0 }
+    for (const event of await this.#cluster.events('audit.gap')) {
+      const emitter = event['emitter']
+      if (typeof emitter !== 'object' || emitter === null) continue
+      const { role }: Readonly<Record<string, unknown>> = { ...emitter }
+      if (role === 'proxy' || role === 'agent') lost[role] += Number(event['lost'] ?? 0)
+    }
+    return lost
   }
 
   /** The log is whole, and nothing of `before` is missing. */

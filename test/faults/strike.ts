@@ -2,6 +2,7 @@
 // their clocks. What is protocol's own (the target) comes in as an argument. Each strike returns how to take it back.
 
 import type { Role } from '../../cli/supervisor/messages.ts'
+import { pause } from '../../workers/pause.ts'
 import type { Cluster } from '../fixtures/cluster.ts'
 import type { Cleanup } from '../fixtures/files.ts'
 import { eventually } from './eventually.ts'
@@ -11,7 +12,7 @@ import { freeze } from './processes.ts'
 import type { SmallDisk } from './small-disk.ts'
 
 /** Takes the fault back; what cannot be taken back (a kill, a cut) returns one that does nothing. */
-export type Heal = () => void
+export type Heal = () => void | Promise<void>
 
 /** The program at the far end of a session, which is not ours. */
 export interface StruckTarget {
@@ -19,7 +20,8 @@ export interface StruckTarget {
   kill(): Promise<void>
   /** Everything that serves. */
   pids(): Promise<readonly number[]>
-  jump(offsetMs: number): void
+  /** Resolves when it has seen its new time. */
+  jump(offsetMs: number): Promise<void>
 }
 
 export interface Struck {
@@ -32,6 +34,8 @@ export interface Struck {
 }
 
 const RESTART_MS = 30_000
+/** Several looks of every thread of a role at its offset; nothing of ours tells a stranger its time. */
+const CLOCK_SEEN_MS = 200
 /** Beyond the life of a login certificate, and of everything that lives for minutes. */
 export const JUMP_MS: number = 13 * 60 * 60 * 1000
 
@@ -57,7 +61,7 @@ export async function strike(
       struck.disks[part].fill()
       return () => struck.disks[part].free()
     case 'clock jump':
-      jump(struck, part, variant === 'forward' ? JUMP_MS : -JUMP_MS)
+      await jump(struck, part, variant === 'forward' ? JUMP_MS : -JUMP_MS)
       return () => jump(struck, part, 0)
   }
 }
@@ -80,7 +84,12 @@ function networkOf({ network }: Struck, part: Part): FaultProxy {
   return network[part]
 }
 
-function jump({ cluster, target }: Struck, part: Role | 'target', offsetMs: number): void {
-  if (part === 'target') target.jump(offsetMs)
-  else cluster.clocks.jump(part, offsetMs)
+async function jump(
+  { cluster, target }: Struck,
+  part: Role | 'target',
+  offsetMs: number,
+): Promise<void> {
+  if (part === 'target') return await target.jump(offsetMs)
+  cluster.clocks.jump(part, offsetMs)
+  await pause(CLOCK_SEEN_MS)
 }

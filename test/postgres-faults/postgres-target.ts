@@ -8,6 +8,7 @@ import type { StruckTarget } from '../faults/strike.ts'
 import type { TestPostgres } from '../fixtures/postgres.ts'
 
 const RESTART_MS = 20_000
+const SEEN_MS = 60_000
 
 export class PostgresTarget implements StruckTarget {
   readonly #server: TestPostgres
@@ -36,8 +37,13 @@ export class PostgresTarget implements StruckTarget {
     return [this.#server.pid, ...(await this.#backends())]
   }
 
-  jump(offsetMs: number): void {
+  async jump(offsetMs: number): Promise<void> {
     this.#clock.jump(offsetMs)
+    const seen = async (): Promise<boolean> => {
+      const now = Number(await this.#server.sql('SELECT extract(epoch FROM now()) * 1000'))
+      return Math.abs(now - Date.now() - offsetMs) < SEEN_MS
+    }
+    await eventually(seen, RESTART_MS, 'PostgreSQL sees its new time')
   }
 
   async #backends(): Promise<readonly number[]> {

@@ -6,19 +6,20 @@ import { join } from 'node:path'
 
 import { type Role, ROLES } from '../../cli/supervisor/messages.ts'
 import { pause } from '../../workers/pause.ts'
-import { Aftermath } from '../faults/aftermath.ts'
+import { Aftermath, type Gaps } from '../faults/aftermath.ts'
 import { eventually, within } from '../faults/eventually.ts'
 import { FaultProxy } from '../faults/fault-proxy.ts'
 import { ForeignClock } from '../faults/foreign-clock.ts'
 import type { Cell, Fault, Part } from '../faults/matrix.ts'
 import { SmallDisk } from '../faults/small-disk.ts'
-import { type Struck, strike } from '../faults/strike.ts'
+import { type Heal, type Struck, strike } from '../faults/strike.ts'
 import { type Cluster, conninfoOf, type DatabaseAccess, startCluster } from '../fixtures/cluster.ts'
 import { type Cleanup, openFolder } from '../fixtures/files.ts'
 import { Diagnostics } from '../fixtures/metrics.ts'
 import { freePort } from '../fixtures/net.ts'
 import type { TestPostgres } from '../fixtures/postgres.ts'
 import { psql } from '../fixtures/psql.ts'
+import { shortSessions } from '../fixtures/session.ts'
 import { PostgresTarget } from './postgres-target.ts'
 import { Locks } from './locks.ts'
 import { begin, type Held, type Outcome, PREPARATION, type Scenario } from './scenarios.ts'
@@ -41,6 +42,10 @@ const FINISH_MS = 40_000
 const PROBE_MS = 45_000
 const AGAIN_MS = 30_000
 const EVENTS = 'db.session.start,db.session.end'
+/** Sessions whose events fill the last page of a disk. */
+const PRESSURE = 10
+/** A few sessions, and a pool that is filled again a few times. */
+const SPARES_MAX = 1000
 const LOG_CHARS = 6000
 /** How long a fault lasts: over at once, taken back after a while, or as long as the session and the newcomer need. */
 const LASTING = {
@@ -57,6 +62,8 @@ export class PostgresFaults {
   readonly #struck: Struck
   readonly #server: TestPostgres
   readonly #aftermath: Aftermath
+  readonly #access: DatabaseAccess
+  readonly #through: string
   readonly #conninfo: string
   readonly #locks: Locks
 
@@ -71,6 +78,8 @@ export class PostgresFaults {
     this.#server = server
     this.#aftermath = new Aftermath(struck.cluster, diagnostics, EVENTS)
     const { port } = struck.network.proxy
+    this.#access = access
+    this.#through = `127.0.0.1:${port}`
     this.#conninfo = conninfoOf({ ...access.settings, port: String(port) })
     const locked = conninfoOf({ ...other.settings, port: String(port) })
     this.#locks = new Locks(struck.cluster, LOCKED, () => this.#newcomer(locked))
@@ -127,7 +136,11 @@ export class PostgresFaults {
 
   /** One cell: a session in the middle of its scenario, a fault, the end of both, and everything as before. */
   async run(cell: Cell<Scenario>): Promise<void> {
-    const before = await this.#aftermath.acknowledged()
+    const before = {
+      events: await this.#aftermath.acknowledged(),
+      gaps: await this.#aftermath.gaps(),
+      spares: await this.#aftermath.sparesDialled(),
+    }
     const scope = scopeOf()
     const stage = { cleanup: scope, conninfo: this.#conninfo, server: this.#server }
     const held = await begin(cell.scenario, stage)
@@ -135,19 +148,22 @@ export class PostgresFaults {
     try {
       await this.#endure(cell, held, heal)
       await this.#recovered()
-      await this.#aftermath.audited(before)
+      if (cell.fault === 'disk full') await this.#gapsTold(cell.part, before.gaps)
+      await this.#aftermath.audited(before.events)
+      const spares = (await this.#aftermath.sparesDialled()) - before.spares
+      assert.ok(spares < SPARES_MAX, `${spares} spares were dialled`)
     } catch (error) {
       const log = this.cluster.program.output().slice(-LOG_CHARS)
       const message = error instanceof Error ? error.message : String(error)
       throw new Error(`${message}\n${log}`, { cause: error })
     } finally {
-      heal()
+      await heal()
       await scope.close()
     }
   }
 
   /** Both the session of before and a newcomer come to an end in time, and each as the table says. */
-  async #endure(cell: Cell<Scenario>, held: Held, heal: () => void): Promise<void> {
+  async #endure(cell: Cell<Scenario>, held: Held, heal: Heal): Promise<void> {
     const finished = within(held.finish(), FINISH_MS, 'psql has ended')
     const newcomer = this.#newcomer(this.#conninfo)
     // A failure waits for its turn below, and is none of nobody's.
@@ -155,7 +171,7 @@ export class PostgresFaults {
     newcomer.catch(() => {})
     await this.#whileItLasts(cell, finished)
     if (LASTING[cell.fault] === 'until told') await newcomer
-    heal()
+    await heal()
     const { exact, said } = await finished
     if (cell.expected === 'goes on') assert.ok(exact, `the session ended: ${said}`)
     if (cell.expected === 'ends') assert.ok(!exact, 'the session went on')
@@ -180,9 +196,20 @@ export class PostgresFaults {
     }
   }
 
+  /** What a full spool lost is counted in the log, by whoever lost it; nobody else lost anything. */
+  async #gapsTold(part: Part, before: Gaps): Promise<void> {
+    const after = await this.#aftermath.gaps()
+    for (const role of ['proxy', 'agent'] as const) {
+      const more = after[role] - before[role]
+      if (role === part) assert.ok(more > 0, `the ${role} lost events and does not say so`)
+      else assert.equal(more, 0, `the ${role} tells of ${more} lost events`)
+    }
+  }
+
   /** The disk is full indeed, which its owner says, and a lock is obeyed all the same by whoever need not write to obey. */
   async #fullDisk(part: Role): Promise<void> {
     assert.equal(this.#struck.disks[part].freeBytes, 0)
+    await shortSessions(this.#through, this.#access, PRESSURE)
     if (part !== 'control') return await this.#locks.obeyed()
     const full = async (): Promise<boolean> =>
       this.#locks.set().then(
@@ -205,6 +232,7 @@ export class PostgresFaults {
 
   /** A new session works, a lock is obeyed, and everything is given back. */
   async #recovered(): Promise<void> {
+    await this.#aftermath.answered()
     let words = ''
     const works = async (): Promise<boolean> => {
       const newcomer = await this.#newcomer(this.#conninfo)

@@ -60,5 +60,5 @@ export const NEWCOMERS: Readonly<
   cut: { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
   'half-close': { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
   'disk full': { control: 'served', signer: 'served', proxy: 'served', agent: 'served', target: 'served' },
-  'clock jump': { control: 'either', signer: 'either', proxy: 'either', agent: 'either', target: 'either' },
+  'clock jump': { control: 'served', signer: 'served', proxy: 'refused', agent: 'refused', target: 'either' },
 }
