@@ -221,6 +221,11 @@ export const LIMITS = {
     'ms',
     'TCP keep-alive of accepted connections; a peer that lost power is noticed.',
   ) as Limit,
+  lockFarewellMs: limit(
+    SECOND / 2,
+    'ms',
+    'A proxy leaves a locked session to its agent, which can say why, for this long; then it cuts it.',
+  ) as Limit,
   farewellMs: limit(
     SECOND,
     'ms',
