@@ -18,7 +18,13 @@ import {
   decodeSnapshot,
   type SignedMessage,
 } from './snapshot-codec.ts'
-import { type Beacon, beaconAgeMs, type LightSnapshot, type LockSet, type SnapshotClass } from './snapshot.ts'
+import {
+  type Beacon,
+  beaconAgeMs,
+  type LightSnapshot,
+  type LockSet,
+  type SnapshotClass,
+} from './snapshot.ts'
 
 interface SavedMessage {
   readonly body: string

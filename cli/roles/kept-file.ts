@@ -45,10 +45,13 @@ export class KeptFile {
       if (!first) this.#log.info('a file is kept again', { file })
     } catch (error) {
       if (first)
-        this.#log.error('a file could not be written; what it should hold is in force all the same', {
-          file,
-          error: String(error),
-        })
+        this.#log.error(
+          'a file could not be written; what it should hold is in force all the same',
+          {
+            file,
+            error: String(error),
+          },
+        )
       this.#timer = setTimeout(() => this.#try(false), max('keptFileRetryMs'))
       this.#timer.unref()
     }

@@ -14,9 +14,11 @@ const CHOSEN: Readonly<Record<(typeof FAULTS)[number], readonly [Part, Scenario]
   'kill -9': ['proxy', 'COPY out'],
   SIGSTOP: ['control', 'query'],
   cut: ['target', 'COPY in'],
-  'half-close': ['agent', 'query'],
+  'half-close towards the client': ['agent', 'query'],
+  'half-close towards the target': ['proxy', 'COPY out'],
   'disk full': ['agent', 'COPY in'],
-  'clock jump': ['agent', 'idle'],
+  'clock forward': ['agent', 'idle'],
+  'clock back': ['proxy', 'query'],
 }
 
 describe('Under a fault of each kind, a PostgreSQL session in relay mode', () => {

@@ -53,8 +53,18 @@ export class Aftermath {
   async settled(): Promise<void> {
     await this.#diagnostics.until(
       'proxy',
-      ({ spares = 0, links, relayed_sessions: sessions, unfinished_connections: unfinished, audit_spool: spool }) =>
-        links === 1 && spares >= max('sparesIdle') && sessions === 0 && unfinished === 0 && spool === 0,
+      ({
+        spares = 0,
+        links,
+        relayed_sessions: sessions,
+        unfinished_connections: unfinished,
+        audit_spool: spool,
+      }) =>
+        links === 1 &&
+        spares >= max('sparesIdle') &&
+        sessions === 0 &&
+        unfinished === 0 &&
+        spool === 0,
       READY_MS,
       'the proxy has its link, a full pool, no session and nothing to upload',
     )
@@ -77,9 +87,7 @@ export class Aftermath {
   async gaps(): Promise<Gaps> {
     const lost = { proxy: 0, agent: 0 }
     for (const event of await this.#cluster.events('audit.gap')) {
-      const emitter = event['emitter']
-      if (typeof emitter !== 'object' || emitter === null) continue
-      const { role }: Readonly<Record<string, unknown>> = { ...emitter }
+      const role: unknown = Object.getOwnPropertyDescriptor(Object(event['emitter']), 'role')?.value
       if (role === 'proxy' || role === 'agent') lost[role] += Number(event['lost'] ?? 0)
     }
     return lost

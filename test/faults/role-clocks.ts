@@ -1,5 +1,5 @@
 // Wall clocks of a test's role processes, one each, moved while they run. Production has no such door: a test's own program
-// (clocked-sluice.ts) starts the supervisor and gives each role a preload (role-clock.mjs), which no release contains.
+// (clocked-sluice.ts) starts the supervisor and gives each role a preload (role-clock.ts), which no release contains.
 
 import { copyFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ export class RoleClocks {
     this.#folder = folder
     for (const role of ROLES) {
       this.jump(role, 0)
-      copyFileSync(join(import.meta.dirname, 'role-clock.mjs'), fileOf(folder, role))
+      copyFileSync(join(import.meta.dirname, 'role-clock.ts'), fileOf(folder, role))
     }
   }
 
@@ -37,5 +37,5 @@ export function clockFlags(folder: string, role: Role): readonly string[] {
 }
 
 function fileOf(folder: string, role: Role): string {
-  return join(folder, `clock-${role}.mjs`)
+  return join(folder, `clock-${role}.ts`)
 }

@@ -23,10 +23,10 @@ export class SmallDisk {
   static mount(cleanup: Cleanup, folder: string, bytes: number): SmallDisk {
     mkdirSync(folder, { recursive: true })
     const options = `size=${bytes},mode=0700`
-    const done = spawnSync('mount', ['-t', 'tmpfs', '-o', options, 'sluice-test', folder])
+    const done = spawnSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', options, 'sluice-test', folder])
     if (done.status !== 0) throw new Error(cannotMount(String(done.error ?? done.stderr).trim()))
     // Lazily: a program that was killed may not be quite gone.
-    atEnd(cleanup, () => void spawnSync('umount', ['--lazy', folder]))
+    atEnd(cleanup, () => void spawnSync('/usr/bin/umount', ['--lazy', folder]))
     return new SmallDisk(folder)
   }
 

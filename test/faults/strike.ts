@@ -41,7 +41,7 @@ export const JUMP_MS: number = 13 * 60 * 60 * 1000
 
 export async function strike(
   struck: Struck,
-  { fault, variant, part }: Omit<Cell<string>, 'scenario' | 'expected'>,
+  { fault, part }: Pick<Cell<string>, 'fault' | 'part'>,
 ): Promise<Heal> {
   switch (fault) {
     case 'kill -9':
@@ -52,16 +52,20 @@ export async function strike(
     case 'cut':
       networkOf(struck, part).inflict({ kind: 'cut' })
       return nothing
-    case 'half-close': {
-      const way = variant === 'towards the client' ? 'to-near' : 'to-far'
+    case 'half-close towards the client':
+    case 'half-close towards the target': {
+      const towardsClient = fault === 'half-close towards the client'
+      // An agent dials the proxy: its near end is the one next to the target.
+      const way = towardsClient === (part === 'agent') ? 'to-far' : 'to-near'
       networkOf(struck, part).inflict({ kind: 'half-close', way })
       return nothing
     }
     case 'disk full':
       struck.disks[part].fill()
       return () => struck.disks[part].free()
-    case 'clock jump':
-      await jump(struck, part, variant === 'forward' ? JUMP_MS : -JUMP_MS)
+    case 'clock forward':
+    case 'clock back':
+      await jump(struck, part, fault === 'clock forward' ? JUMP_MS : -JUMP_MS)
       return () => jump(struck, part, 0)
   }
 }

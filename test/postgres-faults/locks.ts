@@ -53,11 +53,19 @@ export class Locks {
       return tried.served === wanted
     }
     try {
-      await eventually(() => becomes(false), REACHED_MS, () => `the lock is obeyed: ${words}`)
+      await eventually(
+        () => becomes(false),
+        REACHED_MS,
+        () => `the lock is obeyed: ${words}`,
+      )
       assert.match(words, /lock/)
     } finally {
       await this.lift()
     }
-    await eventually(() => becomes(true), REACHED_MS, () => `the lifted lock is forgotten: ${words}`)
+    await eventually(
+      () => becomes(true),
+      REACHED_MS,
+      () => `the lifted lock is forgotten: ${words}`,
+    )
   }
 }

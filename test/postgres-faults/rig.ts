@@ -52,9 +52,11 @@ const LASTING = {
   'kill -9': 'at once',
   SIGSTOP: 'for a while',
   cut: 'at once',
-  'half-close': 'at once',
+  'half-close towards the client': 'at once',
+  'half-close towards the target': 'at once',
   'disk full': 'until told',
-  'clock jump': 'until told',
+  'clock forward': 'until told',
+  'clock back': 'until told',
 } as const satisfies Record<Fault, string>
 
 export class PostgresFaults {
@@ -118,7 +120,8 @@ export class PostgresFaults {
       apiPort: ports.api,
       movableClocks: true,
       prepareData: (folder) => {
-        for (const role of ROLES) disks[role] = SmallDisk.mount(cleanup, join(folder, role), 16 * MB)
+        for (const role of ROLES)
+          disks[role] = SmallDisk.mount(cleanup, join(folder, role), 16 * MB)
       },
     })
     const server = cluster.postgres.get(DATABASE)

@@ -127,7 +127,10 @@ async function copyOut({ cleanup, conninfo }: Stage): Promise<Held> {
 /** What psql said against what it should have said: all of it and success, or a beginning of it and a clear error. */
 function outcome({ code, stderr }: Ended, said: Buffer, expected: Buffer): Outcome {
   if (code === 0) {
-    assert.ok(said.equals(expected), `psql is content with ${said.length} of ${expected.length} bytes`)
+    assert.ok(
+      said.equals(expected),
+      `psql is content with ${said.length} of ${expected.length} bytes`,
+    )
     return { exact: true, said: stderr }
   }
   const begun = said.equals(expected.subarray(0, said.length))
