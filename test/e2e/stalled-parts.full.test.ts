@@ -57,6 +57,9 @@ describe('A cluster of which a part stands still', () => {
   })
 
   it('serves on while the audit sink stands still, keeps every event within bounds, and loses none', async () => {
+    const empty = (what: string): Promise<unknown> =>
+      diagnostics.until('agent', (each) => each['audit_spool'] === 0, UPLOADED_MS, what)
+    await empty('nothing waits for the sink')
     const seen = await starts()
     const rss = (await diagnostics.read('agent'))?.['rss_bytes'] ?? 0
     const thaw = freeze(cleanup, cluster.pid('control'))
@@ -65,8 +68,7 @@ describe('A cluster of which a part stands still', () => {
     assert.ok((stalled?.['audit_spool'] ?? 0) >= SESSIONS, JSON.stringify(stalled))
     assert.ok((stalled?.['rss_bytes'] ?? 0) - rss < GROWTH_BYTES_MAX, JSON.stringify(stalled))
     thaw()
-    const empty = 'every event of that time is uploaded'
-    await diagnostics.until('agent', (each) => each['audit_spool'] === 0, UPLOADED_MS, empty)
+    await empty('every event of that time is uploaded')
     assert.equal((await starts()) - seen, SESSIONS)
     const { ok, problem } = await cluster.admin.call('audit-verify', {})
     assert.deepEqual({ ok, problem }, { ok: true, problem: undefined })
