@@ -3,6 +3,7 @@
 
 import { before, describe, it } from 'node:test'
 
+import { ROLES } from '../../cli/supervisor/messages.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
 import { absencesOf, cellsOf, titleOf } from '../faults/matrix.ts'
 import { type Mode, PostgresFaults } from '../postgres-faults/rig.ts'
@@ -22,6 +23,10 @@ for (const mode of MODES)
     before(async () => {
       rig = await PostgresFaults.start(cleanup, mode)
     })
+
+    for (const role of ROLES)
+      it(`works again when the ${role} had to start on a full disk`, () =>
+        rig.restartOnFullDisk(role))
 
     for (const cell of cellsOf(TABLE, SCENARIOS)) it(titleOf(cell), () => rig.run(cell))
   })

@@ -156,13 +156,35 @@ export class PostgresFaults {
       const spares = (await this.#aftermath.sparesDialled()) - before.spares
       assert.ok(spares < SPARES_MAX, `${spares} spares were dialled`)
     } catch (error) {
-      const log = this.cluster.program.output().slice(-LOG_CHARS)
-      const message = error instanceof Error ? error.message : String(error)
-      throw new Error(`${message}\n${log}`, { cause: error })
+      throw this.#told(error)
     } finally {
       await heal()
       await scope.close()
     }
+  }
+
+  /** A role that has to start while its disk is full: it may fail to, again and again, and is there once there is room. */
+  async restartOnFullDisk(role: Role): Promise<void> {
+    const disk = this.#struck.disks[role]
+    disk.fill()
+    try {
+      await strike(this.#struck, { fault: 'kill -9', part: role })
+      await pause(HOLD_MS)
+    } finally {
+      disk.free()
+    }
+    try {
+      await this.#recovered()
+    } catch (error) {
+      throw this.#told(error)
+    }
+  }
+
+  /** The failure, with what the cluster said before. */
+  #told(error: unknown): Error {
+    const log = this.cluster.program.output().slice(-LOG_CHARS)
+    const message = error instanceof Error ? error.message : String(error)
+    return new Error(`${message}\n${log}`, { cause: error })
   }
 
   /** Both the session of before and a newcomer come to an end in time, and each as the table says. */
