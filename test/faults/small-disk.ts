@@ -3,11 +3,14 @@
 // a fault that was not tried must not look like one that was survived.
 
 import { spawnSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { atEnd, type Cleanup } from '../fixtures/files.ts'
+import { alive } from '../fixtures/processes.ts'
 
+/** With the pid behind it, the source of a mount. */
+const SOURCE = 'sluice-test-'
 const PIECE = Buffer.alloc(64 * 1024, 0x2e)
 
 export class SmallDisk {
@@ -22,11 +25,19 @@ export class SmallDisk {
   /** Mounts it over the folder, which is made when it is absent; unmounted at the end. */
   static mount(cleanup: Cleanup, folder: string, bytes: number): SmallDisk {
     mkdirSync(folder, { recursive: true })
+    unmountLeftOvers()
     const options = `size=${bytes},mode=0700`
-    const done = spawnSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', options, 'sluice-test', folder])
+    const done = spawnSync('/usr/bin/mount', [
+      '-t',
+      'tmpfs',
+      '-o',
+      options,
+      `${SOURCE}${process.pid}`,
+      folder,
+    ])
     if (done.status !== 0) throw new Error(cannotMount(String(done.error ?? done.stderr).trim()))
     // Lazily: a program that was killed may not be quite gone.
-    atEnd(cleanup, () => void spawnSync('/usr/bin/umount', ['--lazy', folder]))
+    atEnd(cleanup, () => unmount(folder))
     return new SmallDisk(folder)
   }
 
@@ -49,6 +60,19 @@ export class SmallDisk {
   free(): void {
     rmSync(this.#ballast, { force: true })
   }
+}
+
+/** What test processes left that were killed: a disk's source names the process that mounted it. */
+function unmountLeftOvers(): void {
+  for (const line of readFileSync('/proc/mounts', 'utf8').split('\n')) {
+    const [source = '', folder = ''] = line.split(' ')
+    const pid = Number(source.startsWith(SOURCE) ? source.slice(SOURCE.length) : process.pid)
+    if (pid > 0 && !alive(pid)) unmount(folder)
+  }
+}
+
+function unmount(folder: string): void {
+  spawnSync('/usr/bin/umount', ['--lazy', folder])
 }
 
 function cannotMount(reason: string): string {
