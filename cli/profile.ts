@@ -159,12 +159,17 @@ export class ProfileStore {
   }
 }
 
-/** Writes a file under a temporary name and renames it: a reader sees the old or the new text, never half. */
+/** Writes a file under a temporary name and renames it: a reader sees the old or the new text, never half. Leaves nothing when it fails. */
 export function writeWhole(file: string, text: string, mode: number = 0o600): void {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
   const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  writeFileSync(temporary, text, { mode, flag: 'wx' })
-  renameSync(temporary, file)
+  try {
+    writeFileSync(temporary, text, { mode, flag: 'wx', flush: true })
+    renameSync(temporary, file)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw error
+  }
 }
 
 /** The text of a file, or undefined when there is none. Other errors are the caller's to see. */

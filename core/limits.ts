@@ -221,6 +221,11 @@ export const LIMITS = {
     'ms',
     'TCP keep-alive of accepted connections; a peer that lost power is noticed.',
   ) as Limit,
+  lockFarewellMs: limit(
+    SECOND / 2,
+    'ms',
+    'A proxy leaves a locked session to its agent, which can say why, for this long; then it cuts it.',
+  ) as Limit,
   farewellMs: limit(
     SECOND,
     'ms',
@@ -378,6 +383,11 @@ export const LIMITS = {
     'ms',
     'An opened spare that says nothing is given up and the hello repeated.',
   ) as Limit,
+  spareTriesMax: limit(
+    16,
+    'count',
+    'Spares one session tries; an agent that loses each at once must not be dialled without end.',
+  ) as Limit,
   spareTicketsRememberedMax: limit(
     200_000,
     'count',
@@ -412,6 +422,11 @@ export const LIMITS = {
     100,
     'count',
     'Targets in one inventory change; beyond that a new base holds a receiver’s event loop for less.',
+  ) as Limit,
+  keptFileRetryMs: limit(
+    SECOND,
+    'ms',
+    'Pause before trust that a full disk did not take is written again; it is in force meanwhile.',
   ) as Limit,
   snapshotBytesMax: limit(64 * MB, 'bytes', 'A snapshot base as received.') as Limit,
 

@@ -246,6 +246,13 @@ describe('authorize', () => {
       refused(peer(), { beaconAtMs, config: { lockingMode: 'strict' } }).kind,
       'unavailable',
     )
+    // A clock that was put back proves nothing about the age of what it knows.
+    const ahead = { beaconAtMs: NOW + 3_600_000 }
+    right(peer(), ahead)
+    assert.equal(
+      refused(peer(), { ...ahead, config: { lockingMode: 'strict' } }).kind,
+      'unavailable',
+    )
     const strict: Role = { ...ACCESS_ROLE, name: 'strict', options: { lock: 'strict' } }
     const roles = [ACCESS_ROLE, strict]
     assert.equal(

@@ -19,7 +19,7 @@ import type { MergedOptions } from './policy/options.ts'
 import { lockModeOf, withCluster } from './policy/options.ts'
 import { policyRefusal } from './policy/refusal.ts'
 import type { Access, Grant, Peer, Refusal } from './protocol.ts'
-import type { ClusterConfig, Snapshot, Target } from './snapshot.ts'
+import { beaconAgeMs, type ClusterConfig, type Snapshot, type Target } from './snapshot.ts'
 
 /** What this process knows besides the peer. */
 export interface LoginContext {
@@ -255,7 +255,7 @@ function checkLocks(wish: Wish): CheckFailed | undefined {
 
 function checkFresh(wish: Wish): CheckFailed | undefined {
   const { snapshot, context } = wish
-  const ageMs = context.nowMs - snapshot.beaconAtMs
+  const ageMs = beaconAgeMs(snapshot.beaconAtMs, context.nowMs)
   if (ageMs <= context.stalenessMaxMs) return undefined
   const ofRoles = lockModeOf(wish.peer.identity, compileRoles(snapshot.roles))
   if (ofRoles !== 'strict' && snapshot.config.lockingMode !== 'strict') return undefined

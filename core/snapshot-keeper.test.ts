@@ -194,6 +194,43 @@ describe('SnapshotKeeper', () => {
     assert.equal(kept.staleMs(), 400_000)
   })
 
+  it('does not believe a beacon of the future, and believes the next one when the clocks agree again', () => {
+    const key = newKey()
+    const { keeper: kept, clock } = keeper(key)
+    const beacon = (timeMs: number): Kept =>
+      kept.accept(
+        key.seal('beacon', encodeBeacon({ snapshotRevision: 0, lockRevision: 0, timeMs })),
+      )
+    beacon(clock.now())
+    clock.advance(1000)
+    const ahead = beacon(clock.now() + 13 * 3_600_000)
+    assert.equal(ahead.kind === 'beacon' && ahead.fresh, false)
+    assert.equal(ahead.kind === 'beacon' && ahead.skewMs, -13 * 3_600_000)
+    assert.equal(kept.staleMs(), 1000)
+    clock.advance(1000)
+    const again = beacon(clock.now())
+    assert.equal(again.kind === 'beacon' && again.fresh, true)
+    assert.equal(kept.staleMs(), 0)
+  })
+
+  it('is as stale as can be while its clock is put back, and fresh when it is set right', () => {
+    const key = newKey()
+    const { keeper: kept, clock } = keeper(key)
+    const beacon = (): Kept =>
+      kept.accept(
+        key.seal(
+          'beacon',
+          encodeBeacon({ snapshotRevision: 0, lockRevision: 0, timeMs: clock.now() }),
+        ),
+      )
+    beacon()
+    clock.jump(-13 * 3_600_000)
+    assert.equal(kept.staleMs(), Number.POSITIVE_INFINITY)
+    clock.jump(13 * 3_600_000 + 1000)
+    beacon()
+    assert.equal(kept.staleMs(), 0)
+  })
+
   it('says how far its clock is from control’s', () => {
     const key = newKey()
     const { keeper: kept, clock } = keeper(key)

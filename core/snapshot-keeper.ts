@@ -18,7 +18,13 @@ import {
   decodeSnapshot,
   type SignedMessage,
 } from './snapshot-codec.ts'
-import type { Beacon, LightSnapshot, LockSet, SnapshotClass } from './snapshot.ts'
+import {
+  type Beacon,
+  beaconAgeMs,
+  type LightSnapshot,
+  type LockSet,
+  type SnapshotClass,
+} from './snapshot.ts'
 
 interface SavedMessage {
   readonly body: string
@@ -60,7 +66,7 @@ export interface KeeperOptions {
   readonly class: SnapshotClass
   readonly saved: SavedTrust
   readonly clock: Clock
-  /** Called before a newer snapshot or lock set is used; must be durable when it returns. */
+  /** Called before a newer snapshot or lock set is used; durable when it returns, or as soon as a full disk takes it. Must not throw. */
   readonly save: (saved: SavedTrust) => void
 }
 
@@ -100,7 +106,7 @@ export class SnapshotKeeper {
   staleMs(): number {
     return this.#freshAtMs === 0
       ? Infinity
-      : Math.max(0, this.#options.clock.now() - this.#freshAtMs)
+      : beaconAgeMs(this.#freshAtMs, this.#options.clock.now())
   }
 
   /** Control's time of the newest fresh beacon; 0 before the first. */
@@ -166,11 +172,14 @@ export class SnapshotKeeper {
   }
 
   #beacon(beacon: Beacon): Kept {
+    const skewMs = this.#options.clock.now() - beacon.timeMs
+    // Of the future: one of the two clocks is wrong. Kept, it would pass for news until that time has come.
+    if (skewMs < -max('clockSkewRefuseMs')) return { kind: 'beacon', beacon, fresh: false, skewMs }
     // A repeated beacon is no news: staleness counts from the time it was signed.
     if (this.#newest !== undefined && beacon.timeMs <= this.#newest.timeMs) return { kind: 'other' }
     this.#newest = beacon
     const fresh = this.#freshen()
-    return { kind: 'beacon', beacon, fresh, skewMs: this.#options.clock.now() - beacon.timeMs }
+    return { kind: 'beacon', beacon, fresh, skewMs }
   }
 
   #inventory({ body, payload }: SignedMessage): Kept {

@@ -3,6 +3,7 @@
 // base read in place plus deltas (core/inventory.ts). Users, tokens, secrets, ticket keys and heartbeats are never in it.
 
 import type { TargetRef } from './identity.ts'
+import { max } from './limits.ts'
 import type { Lock, Role } from './policy/role.ts'
 
 /** `agent`: rules, locks, CAs, configuration. `proxy`: plus the inventory. */
@@ -91,4 +92,10 @@ export interface Snapshot extends LightSnapshot {
   readonly lockSet: LockSet
   /** Milliseconds since the epoch of the newest beacon, by control's clock; 0 before the first. */
   readonly beaconAtMs: number
+}
+
+/** How old what this machine knows is. When its clock was put back beyond the newest beacon nobody can tell: as old as can be. */
+export function beaconAgeMs(beaconAtMs: number, nowMs: number): number {
+  const ageMs = nowMs - beaconAtMs
+  return ageMs < -max('clockSkewRefuseMs') ? Number.POSITIVE_INFINITY : Math.max(0, ageMs)
 }

@@ -11,6 +11,8 @@ const TESTS = {
   'postgresql-client-15': [`${POSTGRES}/psql`],
   openssl: ['/usr/bin/openssl'],
   'util-linux': ['/usr/bin/setpriv'],
+  faketime: ['/usr/bin/faketime'],
+  mount: ['/usr/bin/mount', '/usr/bin/umount'],
 }
 
 /** What `npm run bench` compares with, besides. */

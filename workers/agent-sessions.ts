@@ -29,6 +29,7 @@ import {
   readOpen,
   writeAnswer,
 } from '../core/tunnel/open.ts'
+import { beaconAgeMs } from '../core/snapshot.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
 import { pause } from './pause.ts'
@@ -116,6 +117,12 @@ export class AgentSessions {
       const reading = readOpen(held, opened)
       if (reading.verdict === 'more') return
       if (reading.verdict === 'bad') return give(reading.code)
+      if (reading.verdict === 'late') {
+        leave()
+        // Said, not closed: the proxy would try one spare after the other, and each would be late.
+        const to = { spareId: message.spareId, sessionId: reading.frame.sessionId }
+        return this.#answerNo(spare, message, to, 'expired')
+      }
       const first = Uint8Array.from(held.subarray(reading.end))
       spare.pause()
       leave()
@@ -262,7 +269,8 @@ export class AgentSessions {
   #enforceStaleness(): void {
     const { trust, clock } = this.#options
     const { snapshot } = trust
-    if (snapshot === undefined || clock.now() - snapshot.beaconAtMs < max('stalenessMaxMs')) return
+    if (snapshot === undefined) return
+    if (beaconAgeMs(snapshot.beaconAtMs, clock.now()) < max('stalenessMaxMs')) return
     for (const session of this.#live)
       if (session.right?.grant.lockMode === 'strict')
         session.evict(

@@ -314,15 +314,33 @@ describe('a session', () => {
     assert.deepEqual(audited, [])
   })
 
-  it('of a person who is locked now is cut, and no other', async (context) => {
+  it('of a person who is locked now is cut, and no other, once the agent had a moment to say why', async (context) => {
     const rig = start(context)
     const { sessions, clock, call, thread } = rig
     for (const user of ['alice', 'mallory']) await call(named(clock, 'orders', HOUR_MS, user))
     rig.locks = [userLock('mallory')]
     rig.lockRevision++
+    context.mock.timers.enable({ apis: ['setTimeout'] })
     sessions.enforceLocks()
+    context.mock.timers.tick(max('lockFarewellMs') - 1)
+    assert.deepEqual(thread.of('cut-sessions'), [])
+    context.mock.timers.tick(1)
     const cut = thread.of('cut-sessions').flatMap((message) => message.sessions)
     assert.deepEqual(cut, [thread.of('relay')[1]?.session])
+  })
+
+  it('is not cut when the lock was lifted in that moment', async (context) => {
+    const rig = start(context)
+    const { sessions, clock, call, thread } = rig
+    await call(named(clock, 'orders', HOUR_MS, 'mallory'))
+    rig.locks = [userLock('mallory')]
+    rig.lockRevision++
+    context.mock.timers.enable({ apis: ['setTimeout'] })
+    sessions.enforceLocks()
+    rig.locks = []
+    rig.lockRevision++
+    context.mock.timers.tick(max('lockFarewellMs'))
+    assert.deepEqual(thread.of('cut-sessions'), [])
   })
 
   it('ends with its worker thread', async (context) => {

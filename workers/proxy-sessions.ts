@@ -80,6 +80,7 @@ export class ProxySessions {
   readonly #gate: TicketGate
   readonly #sessions = new Map<number, Session>()
   readonly #sweep: NodeJS.Timeout
+  readonly #farewells = new Set<NodeJS.Timeout>()
   #numbers = 0
   #lockedTags: { revision: number; keys: number; tags: ReadonlySet<string> } | undefined
   /** Strangers: no good ticket, or no such target. Counted alike. */
@@ -164,21 +165,37 @@ export class ProxySessions {
       if (session.thread === thread) this.ended(session.number, 'worker thread ended', nothing)
   }
 
-  /** Ends the relayed sessions of people who are locked now. Every other kind of lock acts at the agent. */
+  /**
+   * Ends the relayed sessions of people who are locked now, a moment later: the agent ends them too and can say why, which a cut
+   * would overtake. Every other kind of lock acts at the agent.
+   */
   enforceLocks(): void {
     const tags = this.#locked()
+    const locked = [...this.#sessions.values()].filter(({ subjectTag }) => tags.has(subjectTag))
+    if (locked.length === 0) return
+    const timer = setTimeout(() => {
+      this.#farewells.delete(timer)
+      this.#cutLocked(locked)
+    }, max('lockFarewellMs'))
+    this.#farewells.add(timer)
+  }
+
+  #cutLocked(sessions: readonly Session[]): void {
+    const tags = this.#locked()
     const byThread = new Map<PoolThread<ToProxyWorker>, number[]>()
-    for (const session of this.#sessions.values()) {
+    for (const session of sessions) {
+      if (this.#sessions.get(session.number) !== session) continue
       if (session.thread === undefined || !tags.has(session.subjectTag)) continue
       const numbers = byThread.get(session.thread) ?? []
       byThread.set(session.thread, [...numbers, session.number])
     }
-    for (const [thread, sessions] of byThread)
-      thread.post({ kind: 'cut-sessions', sessions, reason: 'lock' })
+    for (const [thread, numbers] of byThread)
+      thread.post({ kind: 'cut-sessions', sessions: numbers, reason: 'lock' })
   }
 
   close(): void {
     clearInterval(this.#sweep)
+    for (const timer of this.#farewells) clearTimeout(timer)
   }
 
   #admit(

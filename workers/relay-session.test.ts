@@ -9,6 +9,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { systemClock } from '../core/clock.ts'
 import { silentLogger } from '../core/log.ts'
 import type { OpenRequest } from '../core/messages.ts'
+import { max } from '../core/limits.ts'
 import { type AgentRefusal, readOpen, writeAnswer } from '../core/tunnel/open.ts'
 import { pair } from '../test/fixtures/sockets.ts'
 import { release } from './handover.ts'
@@ -169,6 +170,19 @@ describe('RelaySession', () => {
     second.answer('accept')
     second.socket.write('served')
     assert.equal(await read(to.client), 'served')
+  })
+
+  it('gives up with an alert when every spare it tries dies at once', async (context) => {
+    const to = await rig(context)
+    for (let tried = 1; tried <= max('spareTriesMax'); tried++) {
+      const spare = await give(context, to, `s${tried}`)
+      await spare.opened()
+      const next = tried < max('spareTriesMax') ? to.needed() : to.ended
+      spare.socket.resetAndDestroy()
+      await next
+    }
+    assert.match(await to.ended, /^16 spares were lost, the last: reset$/)
+    assert.equal((await read(to.client)).charCodeAt(0), 0x15)
   })
 
   it('treats a forged answer as a dead spare', async (context) => {

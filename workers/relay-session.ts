@@ -142,7 +142,8 @@ export class RelaySession {
     if (this.#phase !== 'opening') return
     this.#phase = 'waiting'
     this.#options.log.debug('spare lost before accept', { how, tried: this.#tried })
-    this.#options.needSpare(refused)
+    if (this.#tried < max('spareTriesMax')) return this.#options.needSpare(refused)
+    return this.#refuse(ALERTS.internalError, `${this.#tried} spares were lost, the last: ${how}`)
   }
 
   #relayFrom(spare: net.Socket, leftover: Uint8Array): void {

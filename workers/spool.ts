@@ -124,7 +124,9 @@ export class Spool {
     try {
       await this.#chain.journal.append(events)
     } catch (error) {
-      this.#logger.error('audit: the spool could not be written', { error: String(error) })
+      // Once for all that are lost in a row: a full disk must not fill the next one with log lines.
+      if (told === undefined && this.#lost === undefined)
+        this.#logger.error('audit: the spool could not be written', { error: String(error) })
       if (told !== undefined) this.#countLost(told.count, told.sinceMs)
       return this.#notKept(rule)
     }

@@ -10,15 +10,15 @@ import { CommandError, EXIT } from '../exit.ts'
 import { createLogger } from '../logger.ts'
 import { drainMs, logOptions } from '../roles/settings.ts'
 import { planRoles } from '../supervisor/plan.ts'
-import { Supervisor } from '../supervisor/supervisor.ts'
+import { type RoleFlags, Supervisor } from '../supervisor/supervisor.ts'
 
-/** Resolves when the supervisor has stopped. */
-export async function start(file: string): Promise<void> {
+/** Resolves when the supervisor has stopped. `roleFlags`: Node flags of roles, from tests that move clocks; no command line sets them. */
+export async function start(file: string, roleFlags?: RoleFlags): Promise<void> {
   const configFile = path.resolve(file)
   const text = readConfigFile(configFile)
   const config = loadConfig(text, configFile)
   const log = createLogger(logOptions(config, 'supervisor'))
-  const supervisor = supervise(config, text, configFile, log)
+  const supervisor = supervise(config, text, configFile, log, roleFlags)
   const stopped = stopOnSignal(supervisor, log)
   process.on('SIGHUP', () => reload(supervisor, configFile, log))
   try {
@@ -37,6 +37,7 @@ export function supervise(
   text: string,
   configFile: string,
   log: Logger,
+  roleFlags?: RoleFlags,
 ): Supervisor {
   const plans = planRoles(config, process.getuid?.() === 0)
   if (plans.length === 0)
@@ -53,6 +54,7 @@ export function supervise(
     configFile,
     dataDir: config.sluice.data_dir,
     drainMs: drainMs(config),
+    ...(roleFlags === undefined ? {} : { roleFlags }),
     log,
   })
 }

@@ -16,7 +16,6 @@ import { openSpool, type Spool } from '../../workers/spool.ts'
 import path from 'node:path'
 
 import { type Connect } from '../connect.ts'
-import { readText, writeWhole } from '../profile.ts'
 import {
   carriesHost,
   hostCas,
@@ -27,6 +26,7 @@ import {
   renew,
   renewAtMs,
 } from './identity.ts'
+import { KeptFile } from './kept-file.ts'
 
 export interface MemberOptions {
   readonly folder: string
@@ -41,6 +41,8 @@ export class Member {
   readonly spool: Spool
   readonly #options: MemberOptions
   readonly #file: IdentityFile
+  readonly #trust: KeptFile
+  readonly #anchor: KeptFile
   readonly #stopping = new AbortController()
   #identity: HostIdentity
   #renewal: NodeJS.Timeout | undefined
@@ -58,6 +60,9 @@ export class Member {
     this.#options = options
     this.#file = file
     this.#identity = identity
+    const { folder, log } = options
+    this.#trust = new KeptFile(path.join(folder, 'trust.json'), log)
+    this.#anchor = new KeptFile(path.join(folder, 'anchor.json'), log)
     this.spool = spool
     this.#named = joined
     this.client = connectControl({
@@ -97,22 +102,21 @@ export class Member {
 
   /** What was believed before the restart; at first only the signers named by the join. */
   savedTrust(): SavedTrust {
-    const text = readText(this.#trustFile())
+    const text = this.#trust.read()
     if (text !== undefined) return JSON.parse(text) as SavedTrust
     return { signers: this.#identity.signers, revision: 0, lockRevision: 0 }
   }
 
   saveTrust(saved: SavedTrust): void {
-    writeWhole(this.#trustFile(), JSON.stringify(saved))
+    this.#trust.write(JSON.stringify(saved))
   }
 
   /** The newest audit checkpoint heard, kept beside the trust. */
   anchor(): Anchor {
-    const file = path.join(this.#options.folder, 'anchor.json')
-    const text = readText(file)
+    const text = this.#anchor.read()
     return new Anchor({
       saved: text === undefined ? undefined : (JSON.parse(text) as AuditCheckpoint),
-      save: (checkpoint) => writeWhole(file, JSON.stringify(checkpoint)),
+      save: (checkpoint) => this.#anchor.write(JSON.stringify(checkpoint)),
       onFork: (reason, kept, next) =>
         this.audit('audit.fork', 'SLA003E', {
           writer: next.writer,
@@ -137,11 +141,9 @@ export class Member {
     this.#stopping.abort()
     clearTimeout(this.#renewal)
     this.client.close()
+    this.#trust.close()
+    this.#anchor.close()
     await this.spool.close()
-  }
-
-  #trustFile(): string {
-    return path.join(this.#options.folder, 'trust.json')
   }
 
   async #upload(): Promise<void> {
@@ -187,11 +189,13 @@ export class Member {
     const { log } = this.#options
     try {
       if (this.#isDue()) {
-        this.#identity = await renew(this.client, this.#identity, this.#options.join.address)
+        const renewed = await renew(this.client, this.#identity, this.#options.join.address)
+        // Kept before it is used: a restart with an older one than control has seen is taken for a copy.
+        this.#file.write(renewed)
+        this.#identity = renewed
         this.#named = true
-        this.#file.write(this.#identity)
         this.client.reset()
-        this.#onRenewed(this.#identity)
+        this.#onRenewed(renewed)
         log.info('identity renewed', { id: this.#identity.id })
       }
     } catch (error) {

@@ -23,6 +23,9 @@ export interface RolePlan {
   readonly joinsLocally: boolean
 }
 
+/** Further Node flags of a role's process. */
+export type RoleFlags = (role: Role) => readonly string[]
+
 export interface SupervisorOptions {
   readonly plans: readonly RolePlan[]
   readonly config: string
@@ -30,6 +33,7 @@ export interface SupervisorOptions {
   readonly dataDir: string
   readonly drainMs: number
   readonly passphrase?: Uint8Array
+  readonly roleFlags?: RoleFlags
   readonly log: Logger
 }
 
@@ -93,7 +97,7 @@ export class Supervisor {
     listeners: Readonly<Record<string, BoundHandle>>,
     runtime: Runtime,
   ): Promise<Readonly<Record<string, string>>> {
-    const { config, configFile, log } = this.#options
+    const { config, configFile, roleFlags, log } = this.#options
     const child = new Child({
       role: plan.role,
       runtime,
@@ -101,6 +105,7 @@ export class Supervisor {
       configFile,
       listeners,
       log,
+      ...(roleFlags === undefined ? {} : { flags: roleFlags(plan.role) }),
       ...this.#needsPassphrase(plan.role),
       ...(plan.uid === undefined ? {} : { uid: plan.uid }),
       ...(plan.gid === undefined ? {} : { gid: plan.gid }),

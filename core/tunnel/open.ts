@@ -56,6 +56,11 @@ export type FrameReading<T> =
   | { readonly verdict: 'bad'; readonly code: ErrorCode }
   | { readonly verdict: 'frame'; readonly frame: T; readonly end: number }
 
+/** `late`: from the proxy, and past its moment. The clocks differ, or it was held back on the way. */
+export type OpenReading =
+  | FrameReading<OpenFrame>
+  | { readonly verdict: 'late'; readonly frame: OpenFrame }
+
 /** What the agent knows of the spare it dialled. */
 export interface SpareOpened {
   readonly key: Uint8Array
@@ -96,13 +101,13 @@ export function writeOpen(key: Uint8Array, frame: OpenFrame): Uint8Array {
 }
 
 /** The agent's first look at an opened spare. `end` is where the client's own bytes begin. */
-export function readOpen(first: Uint8Array, spare: SpareOpened): FrameReading<OpenFrame> {
+export function readOpen(first: Uint8Array, spare: SpareOpened): OpenReading {
   const reading = unseal(first, [KIND.open], spare.key, spare.spareId, max('openFrameBytesMax'))
   if (reading.verdict !== 'frame') return reading
   const frame = parseOpen(reading.frame.body)
   if (frame === undefined) return { verdict: 'bad', code: 'frame.malformed' }
-  if (frame.spareId !== spare.spareId || frame.expiresAtMs < spare.nowMs)
-    return { verdict: 'bad', code: 'frame.replayed' }
+  if (frame.spareId !== spare.spareId) return { verdict: 'bad', code: 'frame.replayed' }
+  if (frame.expiresAtMs < spare.nowMs) return { verdict: 'late', frame }
   return { verdict: 'frame', frame, end: reading.end }
 }
 

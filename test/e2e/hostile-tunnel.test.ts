@@ -105,11 +105,6 @@ describe('A hostile proxy', () => {
       'frame.bad-mac',
       () => opening({ spareId: '3e4f0a6e-0000-4000-8000-000000000000' }),
     ],
-    [
-      'that is over',
-      'frame.replayed',
-      (spare) => opening(spare, { expiresAtMs: Date.now() - 1000 }),
-    ],
     ['of another version', 'frame.malformed', (spare) => flipped(opening(spare), 4)],
     ['longer than the limit', 'frame.malformed', (spare) => flipped(opening(spare), 6, 0x80)],
     [
@@ -125,6 +120,15 @@ describe('A hostile proxy', () => {
       assert.equal(heard.length, 0)
       await audited(spareId, reason)
     })
+
+  it('an open frame that is over is answered with a refusal, opens nothing, and is audited', async () => {
+    const late = { expiresAtMs: Date.now() - 1000 }
+    const { spareId, heard } = await say((spare) => opening(spare, late))
+    const reading = readAnswer(heard, key, { ...OPEN, spareId })
+    assert.ok(reading.verdict === 'frame' && reading.end === heard.length)
+    assert.deepEqual(reading.frame, { kind: 'refuse', reason: 'expired', text: '' })
+    await audited(spareId, 'expired')
+  })
 
   it('an open frame cut anywhere ends with the spare, and is audited', async () => {
     const whole = opening({ spareId: 'x' }).length
