@@ -175,6 +175,8 @@ export interface FramedSession {
 export interface Observation {
   readonly code: string
   readonly fields: AuditFields
+  /** When it was asked, on the clock of the notes. */
+  readonly askedAtMs: number
 }
 
 /**
@@ -184,8 +186,8 @@ export interface Observation {
 export interface Observer {
   /**
    * The arguments of `Out.note`, and the monotonic time (milliseconds, fractions count). False: as many statements are without
-   * an answer as the protocol's limit allows, or one cannot be attributed: nothing was taken, and it may be offered again once
-   * the target has answered. Notes of the target's are always taken.
+   * an answer as the protocol's limit allows: nothing was taken, and it may be offered again once the target has answered.
+   * Notes of the target's are always taken.
    */
   note(
     code: number,
@@ -195,6 +197,8 @@ export interface Observer {
     rest: number,
     atMs: number,
   ): boolean
+  /** Why an answer cannot be attributed to what was asked. It was reported, and the session must end: nothing more is taken. */
+  readonly fault: string | undefined
   /** The session is over: reports what was never answered. */
   end(atMs: number): void
 }
@@ -260,8 +264,9 @@ export interface Host {
 
 /** Recording and statement log of one session: bounded, copies what it takes. */
 export interface Tap {
-  /** False when full: await `ready()` in sync mode, or count the loss as the mode says. `rest` as in `Out.note`. */
+  /** False: nothing was taken; offer it again once `ready()` has resolved. `rest` as in `Out.note`. */
   put(code: number, bytes: Uint8Array, from: number, to: number, rest: number): boolean
+  /** Resolves when something changed that may let the last refused `put` in. */
   ready(): Promise<void>
   seal(reason: string): Promise<void>
 }
