@@ -26,7 +26,8 @@ const CREDENTIAL_OBJECTS: ReadonlySet<string> = new Set([
   'system',
 ])
 /** Behind these words every literal of such a statement is a secret. */
-const SECRET_WORDS = /^(?:(?:ssl)?password|passphrase|connection|primary_conninfo|ssl_passphrase_command)$/
+const SECRET_WORDS =
+  /^(?:(?:ssl)?password|passphrase|connection|primary_conninfo|ssl_passphrase_command)$/
 /** SQL or a connection string inside a literal. */
 const NESTED = [
   /passw(?:or)?d[^]*[='$]/i,

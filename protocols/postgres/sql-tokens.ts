@@ -159,16 +159,21 @@ function commentAt(text: string, from: number): Token {
 }
 
 function unescaped(value: string): string {
-  return value.replace(ESCAPE, (_, x?: string, u?: string, long?: string, octal?: string, one?: string) => {
-    const hex = x ?? u ?? long
-    if (hex !== undefined) return point(Number.parseInt(hex, 16))
-    return octal === undefined ? (one ?? '') : point(Number.parseInt(octal, 8))
-  })
+  return value.replace(
+    ESCAPE,
+    (_, x?: string, u?: string, long?: string, octal?: string, one?: string) => {
+      const hex = x ?? u ?? long
+      if (hex !== undefined) return point(Number.parseInt(hex, 16))
+      return octal === undefined ? (one ?? '') : point(Number.parseInt(octal, 8))
+    },
+  )
 }
 
 function unicode(value: string): string {
   return value.replace(UNICODE, (_, long?: string, short?: string) =>
-    long === undefined && short === undefined ? '\\' : point(Number.parseInt(long ?? short ?? '', 16)),
+    long === undefined && short === undefined
+      ? '\\'
+      : point(Number.parseInt(long ?? short ?? '', 16)),
   )
 }
 
