@@ -37,6 +37,8 @@ export interface Grant {
   /** 0: no limit on the user's sessions of all kinds. */
   readonly connectionsMax: number
   readonly lockMode: 'strict' | 'best_effort'
+  /** What becomes of the session when its statements cannot be kept: it ends, or the loss is counted. */
+  readonly recordingMode: 'strict' | 'best_effort'
 }
 
 /** A denial. `reason` and `next` are shown to the person; neither tells whether something they may not see exists. */

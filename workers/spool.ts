@@ -115,21 +115,32 @@ export class Spool {
     fields: EventFields,
     rule: SpoolRule = 'best_effort',
   ): Promise<Emitted> {
-    const event = this.#event(name, code, fields)
+    return this.keep([canonicalJson(this.#event(name, code, fields))], rule)
+  }
+
+  /** Keeps events of this host that are canonical JSON already, all of them or none. */
+  async keep(bodies: readonly string[], rule: SpoolRule): Promise<Emitted> {
     while (this.#gate !== undefined) await this.#gate
-    const events = this.#lost === undefined ? [event] : [this.#gapEvent(this.#lost), event]
-    if (!this.#fits(events)) return this.#notKept(rule)
     const told = this.#lost
+    const all = told === undefined ? bodies : [this.#gapBody(told), ...bodies]
+    if (!this.#fits(all)) return this.#notKept(rule, bodies.length)
     this.#lost = undefined
     try {
-      await this.#chain.journal.append(events)
+      await this.#chain.journal.appendBodies(all)
     } catch (error) {
       this.#logger.error('audit: the spool could not be written', { error: String(error) })
       if (told !== undefined) this.#countLost(told.count, told.sinceMs)
-      return this.#notKept(rule)
+      return this.#notKept(rule, bodies.length)
     }
     for (const wake of this.#wake.splice(0)) wake()
     return 'kept'
+  }
+
+  /** Events that never came here: the log says so with the next one that is kept. */
+  lost(count: number, sinceMs: number): void {
+    const first = this.#lost === undefined
+    this.#countLost(count, sinceMs)
+    if (first) this.#sayThatEventsAreLost()
   }
 
   /**
@@ -237,8 +248,8 @@ export class Spool {
     return auditEvent(name, code, { ...fields, server_id: id }, origin)
   }
 
-  #fits(events: readonly AuditEvent[]): boolean {
-    const bytes = events.reduce((sum, event) => sum + bytesOf(event), 0)
+  #fits(bodies: readonly string[]): boolean {
+    const bytes = bodies.reduce((sum, body) => sum + bytesOf(body), 0)
     return this.#used() + bytes <= this.#bytesMax
   }
 
@@ -246,11 +257,9 @@ export class Spool {
     return this.#chain.segments.bytes + this.#chain.journal.pendingBytes
   }
 
-  #notKept(rule: SpoolRule): Emitted {
+  #notKept(rule: SpoolRule, count: number): Emitted {
     if (rule === 'strict') return 'refused'
-    const first = this.#lost === undefined
-    this.#countLost(1, this.#options.clock.now())
-    if (first) this.#sayThatEventsAreLost()
+    this.lost(count, this.#options.clock.now())
     return 'lost'
   }
 
@@ -264,27 +273,28 @@ export class Spool {
   /** At once and beyond the bound: the count in memory would not outlive a crash. */
   #sayThatEventsAreLost(): void {
     const reason = 'The spool is full; events are being lost from here on.'
-    const event = this.#event('audit.gap', 'SLA002W', { reason })
-    if (this.#used() + bytesOf(event) > this.#bytesMax + RESERVE_BYTES) return
-    this.#chain.journal.append([event]).catch((error: unknown) => {
+    const body = canonicalJson(this.#event('audit.gap', 'SLA002W', { reason }))
+    if (this.#used() + bytesOf(body) > this.#bytesMax + RESERVE_BYTES) return
+    this.#chain.journal.appendBodies([body]).catch((error: unknown) => {
       this.#logger.error('audit: events are lost and the log cannot say so', {
         error: String(error),
       })
     })
   }
 
-  #gapEvent(lost: { readonly count: number; readonly sinceMs: number }): AuditEvent {
-    return this.#event('audit.gap', 'SLA002W', {
+  #gapBody(lost: { readonly count: number; readonly sinceMs: number }): string {
+    const event = this.#event('audit.gap', 'SLA002W', {
       reason: 'Events were lost: the spool was full or could not be written.',
       lost: lost.count,
       since: new Date(lost.sinceMs),
     })
+    return canonicalJson(event)
   }
 }
 
-/** What a record of the event takes on disk, generously. */
-function bytesOf(event: AuditEvent): number {
-  return Buffer.byteLength(canonicalJson(event)) + 400
+/** What the record of an event takes on disk, generously. */
+function bytesOf(body: string): number {
+  return Buffer.byteLength(body) + 400
 }
 
 function unavailable(message: string): ProxyError {

@@ -21,9 +21,36 @@ const ALL: readonly SystemRole[] = ['agent', 'control', 'proxy']
 const PERSON = ['user', 'user_kind', 'user_roles'] as const
 const CHANGE = [...PERSON, 'name', 'expires', 'updated_by', 'addr.remote'] as const
 const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'] as const
-const SESSION = [...PERSON, ...DATABASE, 'sid', 'server_id', 'addr.remote', 'addr.trusted'] as const
-const CHANGED = [...CHANGE, 'changed'] as const
-const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
+const SESSION = [
+  ...PERSON,
+  ...DATABASE,
+  'sid',
+  'server_id',
+  'server_hostname',
+  'proxy_id',
+  'addr.remote',
+  'addr.trusted',
+] as const
+/** What was asked. `uncertain`: SQL may have changed what the name stood for. */
+const STATEMENT = [
+  'db_query',
+  'db_query_cut',
+  'db_query_parameters',
+  'null_parameters',
+  'parameters_count',
+  'statement_name',
+  'redacted',
+  'uncertain',
+] as const
+/** What came of it. `unanswered`: the session ended first. */
+const RESULT = [
+  'command',
+  'commands',
+  'commands_count',
+  'rows',
+  'duration_us',
+  'unanswered',
+] as const
 const DECISION = ['decision_id', 'decision'] as const
 
 function row(
@@ -216,7 +243,6 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'success',
     'with_mfa',
     'certificate_serial',
-    'proxy_id',
   ]),
   TDB00W: row(AGENT, 'db.session.start', 'A database session was denied or failed to begin.', [
     ...SESSION,
@@ -224,7 +250,6 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'success',
     'error',
     'message',
-    'proxy_id',
   ]),
   TDB01I: row(AGENT, 'db.session.end', 'A database session ended.', [
     ...SESSION,
@@ -235,20 +260,61 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'bytes_from_target',
     'statements',
   ]),
-  TDB02I: row(AGENT, 'db.session.query', 'A statement was sent to a database.', [
+  TDB02I: row(EDGE, 'db.session.query', 'A query ran in a database, or was sent to it.', [
     ...SESSION,
-    'db_query',
-    'db_query_parameters',
+    ...STATEMENT,
+    ...RESULT,
   ]),
-  TDB02W: row(AGENT, 'db.session.query.failed', 'A statement failed in the database.', [
+  TDB02W: row(
+    EDGE,
+    'db.session.query.failed',
+    'A statement failed in the database or was passed over by it.',
+    [
+      ...SESSION,
+      ...STATEMENT,
+      ...RESULT,
+      'portal_name',
+      'function_oid',
+      'error',
+      'sqlstate',
+      'skipped',
+    ],
+  ),
+  TPG00I: row(EDGE, 'db.session.postgres.statements.parse', 'A named statement was prepared.', [
     ...SESSION,
-    'db_query',
-    'error',
+    ...STATEMENT,
+    'duration_us',
   ]),
-  TDB06I: row(AGENT, 'db.session.malformed_packet', 'A client sent bytes outside the protocol.', [
+  TPG01I: row(
+    EDGE,
+    'db.session.postgres.statements.bind',
+    'A statement was bound and never executed.',
+    [...SESSION, ...STATEMENT, 'portal_name'],
+  ),
+  TPG02I: row(
+    EDGE,
+    'db.session.postgres.statements.execute',
+    'A prepared statement ran, or was sent to run.',
+    [...SESSION, ...STATEMENT, ...RESULT, 'portal_name', 'suspended'],
+  ),
+  TPG03I: row(
+    EDGE,
+    'db.session.postgres.statements.close',
+    'A named statement or portal was closed.',
+    [...SESSION, 'statement_name', 'portal_name'],
+  ),
+  TPG04I: row(EDGE, 'db.session.postgres.function', 'A function was called by its number.', [
     ...SESSION,
-    'payload',
+    ...STATEMENT,
+    'function_oid',
+    ...RESULT,
   ]),
+  TDB06I: row(
+    EDGE,
+    'db.session.malformed_packet',
+    'A client or a database sent what the protocol does not allow there.',
+    [...SESSION, 'payload'],
+  ),
   T3006I: row(ALL, 'client.disconnect', 'A session was ended: lock, expiry, idle time or drain.', [
     ...SESSION,
     'reason',

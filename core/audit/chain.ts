@@ -4,7 +4,7 @@
 //   P = H of the record before; for N = 1 the SHA-256 of "sluice-audit-1\n" W, so that the beginning names its writer.
 // There is one text per record: a line that is not exactly what its fields encode to is not a record.
 
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { type Canonical, canonicalJson } from '../cert/canonical.ts'
 import { max } from '../limits.ts'
 import type { AuditEvent } from './event.ts'
@@ -116,5 +116,5 @@ function isEvent(value: Record<string, unknown>): value is AuditEvent {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return digest('sha256', text, 'hex')
 }
