@@ -779,6 +779,31 @@ export const LIMITS = {
     'ms',
     'Events of agents and proxies are gathered this long before an upload; they are on disk already.',
   ) as Limit,
+  auditQueueBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'Statements of one thread that the disk does not hold yet; its sessions wait beyond it. All threads together stay below auditPendingBytesMax.',
+  ) as Limit,
+  auditQueueMs: limit(
+    20,
+    'ms',
+    'Statements gather this long in their thread; a crash of it loses no more.',
+  ) as Limit,
+  auditQueueBatchBytesMax: limit(
+    64 * KB,
+    'bytes',
+    'Statements that go to the spool at once, without waiting.',
+  ) as Limit,
+  auditStallMs: limit(
+    5 * SECOND,
+    'ms',
+    'A full queue whose disk does nothing for so long is broken, not slow: what record_session says applies.',
+  ) as Limit,
+  auditRetryMs: limit(
+    SECOND,
+    'ms',
+    'Before events of a sync mode are offered to a full or broken spool again.',
+  ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 

@@ -64,6 +64,7 @@ class Performer implements Session {
   #peer: Peer | undefined
   #right: Authorized | undefined
   #tap: Tap | undefined
+  #tapWaits = false
   #notes = 0
   #activeMs = 0
   #reason = ''
@@ -286,7 +287,8 @@ class Performer implements Session {
     this.#activeMs = this.#services.clock.monotonic()
     watchRight(right, this.#services.clock, this.#deadlines, {
       activeMs: () => this.#activeMs,
-      evict: (kind, reason, next) => this.#evictFor(kind, reason, next),
+      evict: (kind, reason, next) =>
+        this.evict({ decisionId: this.#services.newDecisionId(), kind, reason, next }),
     })
     const { target } = this.#sides
     target.hold(reached.first)
@@ -302,7 +304,12 @@ class Performer implements Session {
       this.#notes++
       return true
     }
-    this.#await(tap.ready(), 'the recording failed', () => this.#tell({ kind: 'tap-ready' }))
+    if (this.#tapWaits) return false
+    this.#tapWaits = true
+    this.#await(tap.ready(), 'the recording failed', () => {
+      this.#tapWaits = false
+      this.#tell({ kind: 'tap-ready' })
+    })
     return false
   }
 
@@ -318,12 +325,6 @@ class Performer implements Session {
 
   #refuse(kind: Refusal['kind'], reason: string, next: string): void {
     this.#say({ decisionId: this.#services.newDecisionId(), kind, reason, next })
-  }
-
-  #evictFor(kind: Refusal['kind'], reason: string, next: string): void {
-    if (this.#over()) return
-    this.#services.audit('T3006I', { reason }, this.#right)
-    this.evict({ decisionId: this.#services.newDecisionId(), kind, reason, next })
   }
 
   /** Refused before it was connected. The session may have to wait until the client can hear it; the deadline goes on. */

@@ -36,6 +36,7 @@ export class PostgresObserver implements Observer {
   readonly #client = new Pieces(BODY_BYTES_MAX)
   readonly #target = new Pieces(BODY_BYTES_MAX)
   #fault: string | undefined
+  #nowMs = 0
   /** The server passes over everything up to the next Sync. */
   #skipping: Skipped | undefined
   /** A COPY reads from the client: it passes over Syncs. */
@@ -61,6 +62,7 @@ export class PostgresObserver implements Observer {
     atMs: number,
   ): boolean {
     if (this.#fault !== undefined) return false
+    this.#nowMs = atMs
     const ofTarget = code >= NOTE_TARGET
     const pieces = ofTarget ? this.#target : this.#client
     if (!ofTarget && !pieces.open && this.#asked.full) return false
@@ -280,7 +282,7 @@ export class PostgresObserver implements Observer {
   #unasked(code: number): void {
     const type = `0x${code.toString(16)}`
     this.#fault = `the target sent a message of type ${type} that nothing asked for`
-    this.#report({ code: 'TDB06I', fields: { payload: this.#fault }, askedAtMs: 0 })
+    this.#report({ code: 'TDB06I', fields: { payload: this.#fault }, askedAtMs: this.#nowMs })
   }
 }
 
