@@ -21,6 +21,13 @@ interface Segment {
   bytes: number
 }
 
+/** A record as it stands in the spool, with its place. */
+export interface SpooledLine {
+  readonly text: string
+  readonly seq: number
+  readonly hash: string
+}
+
 /** What opening cut off: a torn write, or worse when whole segments had to go. */
 export interface SpoolDamage {
   readonly file: string
@@ -87,24 +94,29 @@ export class SpoolSegments implements JournalSink {
 
   /** The records behind `seq`, in order, as many as fit one upload. */
   async read(seq: number): Promise<readonly ChainRecord[]> {
-    const records: ChainRecord[] = []
+    const lines = await this.readLines(seq)
+    return lines.flatMap(({ text }) => readLine(text) ?? [])
+  }
+
+  /** The same as lines. They were written by this class or verified when it opened: only their places are read here. */
+  async readLines(seq: number): Promise<readonly SpooledLine[]> {
+    const lines: SpooledLine[] = []
     let bytes = 0
-    // A quarter is left for the request around the records.
-    const bytesMax = (max('apiBodyBytesMax') / 4) * 3
+    const bytesMax = max('apiBodyBytesMax')
     for (const [index, segment] of this.#segments.entries()) {
       const next = this.#segments[index + 1]
       if (next !== undefined && next.first <= seq + 1) continue
       const from = this.#cursor.first === segment.first && this.#cursor.seq <= seq
       for await (const line of readLines(segment, from ? this.#cursor.offset : 0)) {
-        const record = readLine(line.text ?? '')
-        if (record === undefined || record.seq <= seq) continue
+        const spooled = spooledLine(line.text ?? '')
+        if (spooled === undefined || spooled.seq <= seq) continue
         bytes += line.end - line.offset
-        if (bytes > bytesMax || records.length === max('auditBatchMax')) return records
-        records.push(record)
-        this.#cursor = { first: segment.first, offset: line.end, seq: record.seq }
+        if (bytes > bytesMax || lines.length === max('auditBatchMax')) return lines
+        lines.push(spooled)
+        this.#cursor = { first: segment.first, offset: line.end, seq: spooled.seq }
       }
     }
-    return records
+    return lines
   }
 
   /** Deletes segments that hold nothing behind `seq`. The last one stays: it is being written. */
@@ -183,6 +195,15 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+const PLACE = /^\{"seq":(\d{1,16}),"writer":"/
+const HASH = /"hash":"([0-9a-f]{64})"\}$/
+
+function spooledLine(text: string): SpooledLine | undefined {
+  const seq = PLACE.exec(text)?.[1]
+  const hash = HASH.exec(text.slice(-75))?.[1]
+  return seq === undefined || hash === undefined ? undefined : { text, seq: Number(seq), hash }
 }
 
 /** What the first record says stood before it; without a readable one, what was acknowledged. */

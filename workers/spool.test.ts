@@ -15,12 +15,12 @@ import {
   genesis,
   isIntact,
   positionOf,
-  readRecord,
+  readLine,
 } from '../core/audit/chain.ts'
 import { FakeClock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
-import { openSpool, type Spool, type SpooledRecord, type Upload } from './spool.ts'
+import { openSpool, type Spool, type Upload } from './spool.ts'
 
 const folders: string[] = []
 const spools: Spool[] = []
@@ -55,16 +55,16 @@ async function emitMany(spool: Spool, count: number, word = 'u'): Promise<void> 
 
 /** Control's side: takes what follows what it has, as its intake does. */
 class FakeControl {
-  readonly records: SpooledRecord[] = []
+  readonly records: Readonly<Record<string, unknown>>[] = []
   readonly batches: number[] = []
   position: ChainPosition | undefined
   /** Called before each batch is taken. */
   before: () => void | Promise<void> = () => {}
 
-  readonly upload: Upload = async (records) => {
+  readonly upload: Upload = async (lines) => {
     await this.before()
-    this.batches.push(records.length)
-    for (const item of records) this.#take(item)
+    this.batches.push(lines.length)
+    for (const line of lines) this.#take(line)
     return this.position?.seq ?? 0
   }
 
@@ -72,15 +72,15 @@ class FakeControl {
     return this.records.filter((item) => 'user' in item).map((item) => item['user'])
   }
 
-  #take(item: SpooledRecord): void {
-    const record = readRecord(item)
+  #take(line: string): void {
+    const record = readLine(line)
     assert.ok(record !== undefined && isIntact(record))
     const known = this.position?.writer === record.writer ? this.position : genesis(record.writer)
     if (record.seq < known.seq) return
     if (record.seq === known.seq && record.hash === known.hash) return
     if (!follows(known, record)) throw new ProxyError('audit.chain-broken', 'forked')
     this.position = positionOf(record)
-    this.records.push(item)
+    this.records.push(record.event)
   }
 }
 

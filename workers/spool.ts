@@ -5,21 +5,15 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  type ChainPosition,
-  type ChainRecord,
-  genesis,
-  positionOf,
-  recordObject,
-} from '../core/audit/chain.ts'
+import { type ChainPosition, genesis } from '../core/audit/chain.ts'
 import { auditEvent, type AuditEvent, type EventFields } from '../core/audit/event.ts'
 import { Journal } from '../core/audit/journal.ts'
-import { type Canonical, canonicalJson } from '../core/cert/canonical.ts'
+import { canonicalJson } from '../core/cert/canonical.ts'
 import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { type Logger, silentLogger } from '../core/log.ts'
-import { SpoolSegments } from './spool-segments.ts'
+import { type SpooledLine, SpoolSegments } from './spool-segments.ts'
 import { adoptState, loadState, saveState, type SpoolState, writerOf } from './spool-state.ts'
 
 export interface SpoolOptions {
@@ -40,10 +34,8 @@ export type SpoolRule = 'strict' | 'best_effort'
 /** `kept`: durable. `refused`: full or broken, and the rule is strict. `lost`: counted; the log will say so. */
 export type Emitted = 'kept' | 'refused' | 'lost'
 
-export type SpooledRecord = Readonly<Record<string, Canonical>>
-
-/** Sends records to control; resolves with the highest number it holds durably. */
-export type Upload = (records: readonly SpooledRecord[]) => Promise<number>
+/** Sends records to control, as the lines that stand in the spool; resolves with the highest number it holds durably. */
+export type Upload = (lines: readonly string[]) => Promise<number>
 
 interface Chain {
   readonly epoch: number
@@ -160,9 +152,9 @@ export class Spool {
 
   async #drain(upload: Upload): Promise<void> {
     for (let anew = false; ; ) {
-      const records = await this.#chain.segments.read(this.#acknowledged.seq)
-      if (records.length === 0) return
-      const reached = await this.#send(records, upload)
+      const lines = await this.#chain.segments.readLines(this.#acknowledged.seq)
+      if (lines.length === 0) return
+      const reached = await this.#send(lines, upload)
       if (reached !== 'another history') {
         await this.#acknowledge(reached)
         continue
@@ -175,22 +167,23 @@ export class Spool {
   }
 
   async #send(
-    records: readonly ChainRecord[],
+    lines: readonly SpooledLine[],
     upload: Upload,
   ): Promise<ChainPosition | 'another history'> {
     let seq: number
     try {
-      seq = await upload(records.map(recordObject))
+      seq = await upload(lines.map(({ text }) => text))
     } catch (error) {
       if (errorCode(error) === 'audit.chain-broken') return 'another history'
       throw error
     }
-    const record = records.find((candidate) => candidate.seq === seq)
-    if (record !== undefined) return positionOf(record)
+    const { writer } = this.#chain.journal.position
+    const line = lines.find((candidate) => candidate.seq === seq)
+    if (line !== undefined) return { writer, seq, hash: line.hash }
     if (seq > this.#chain.journal.position.seq) return 'another history'
-    const last = records.at(-1)
+    const last = lines.at(-1)
     // Control has these already and more of the same chain: the answer to an earlier upload was lost.
-    if (last !== undefined && seq > last.seq) return positionOf(last)
+    if (last !== undefined && seq > last.seq) return { writer, seq: last.seq, hash: last.hash }
     throw unavailable('Control acknowledged nothing of an upload.')
   }
 

@@ -156,7 +156,7 @@ class HttpClient implements ControlClient {
     signal: AbortSignal | undefined,
   ): Promise<http.IncomingMessage> {
     const { method, path, body } = encode(name, request)
-    const ended = new AbortController()
+    const type = ROUTES[name].lines === true ? 'application/x-ndjson' : 'application/json'
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const outgoing = http.request(
         {
@@ -166,7 +166,7 @@ class HttpClient implements ControlClient {
           host: 'control',
           ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }),
           ...(signal === undefined ? {} : { signal }),
-          headers: body === undefined ? {} : { 'content-type': 'application/json' },
+          headers: body === undefined ? {} : { 'content-type': type },
         },
         resolve,
       )
@@ -201,12 +201,18 @@ function encode<N extends CallName>(
     rest.delete(field)
     return encodeURIComponent(typeof value === 'string' ? value : '')
   })
+  if (row.lines === true) return { method: row.method, path, body: linesOf(rest.get('lines')) }
   if (row.method === 'POST' || row.method === 'PUT')
     return { method: row.method, path, body: JSON.stringify(Object.fromEntries(rest)) }
   const query = new URLSearchParams()
   for (const [key, value] of rest) if (value !== undefined) query.set(key, queryText(value))
   const search = query.toString()
   return { method: row.method, path: search === '' ? path : `${path}?${search}`, body: undefined }
+}
+
+/** Text as it is: what was written once is not parsed to be written again. */
+function linesOf(value: unknown): string {
+  return Array.isArray(value) ? value.join('\n') : ''
 }
 
 function queryText(value: unknown): string {

@@ -20,6 +20,8 @@ export interface Row<N extends CallName> {
   readonly mfa: 'none' | 'login'
   /** NDJSON: the reply is a stream of items. */
   readonly stream?: true
+  /** NDJSON: the body is the request's `lines`, which the handler reads and checks itself. */
+  readonly lines?: true
   readonly request: z.ZodType<Calls[N]['request']>
   readonly reply: z.ZodType<Calls[N]['reply']>
 }
@@ -84,10 +86,13 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   permit: system('proxy', 'POST', '/v1/permits', 'permit.create'),
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
   watch: { ...system('system', 'GET', '/v1/watch', QUIET), stream: true },
-  'audit-upload': system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
-  'lease-take': system('system', 'POST', '/v1/leases', QUIET),
-  'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
-  'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),
+  'audit-upload': {
+    ...system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
+    lines: true,
+  },
+  'lease-take': system('agent', 'POST', '/v1/leases', QUIET),
+  'lease-keep': system('agent', 'PUT', '/v1/leases/:id', QUIET),
+  'lease-release': system('agent', 'DELETE', '/v1/leases/:id', QUIET),
 
   'resource-list': admin('GET', '/v1/resources/:kind', { kind: ':kind', verb: 'list' }, NONE),
   'resource-get': admin('GET', '/v1/resources/:kind/:name', { kind: ':kind', verb: 'read' }, NONE),
