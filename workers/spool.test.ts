@@ -61,10 +61,10 @@ class FakeControl {
   /** Called before each batch is taken. */
   before: () => void | Promise<void> = () => {}
 
-  readonly upload: Upload = async (lines) => {
+  readonly upload: Upload = async (lines, count) => {
     await this.before()
-    this.batches.push(lines.length)
-    for (const line of lines) this.#take(line)
+    this.batches.push(count)
+    for (const line of Buffer.from(lines).toString().split('\n')) this.#take(line)
     return this.position?.seq ?? 0
   }
 
@@ -104,12 +104,27 @@ describe('the spool', () => {
     const error = 'x'.repeat(60_000)
     for (let index = 0; index < 30; index += 1) await spool.emit('auth', 'T3007W', { error })
     const control = new FakeControl()
-    await spool.drain(async (records) => {
-      assert.ok(Buffer.byteLength(JSON.stringify({ records })) < max('apiBodyBytesMax'))
-      return control.upload(records)
+    await spool.drain((lines, count) => {
+      assert.ok(lines.length <= max('apiBodyBytesMax'))
+      return control.upload(lines, count)
     })
     assert.equal(control.records.length, 30)
     assert.ok(control.batches.length > 1)
+  })
+
+  it('goes on behind the record that control stopped at', async () => {
+    const spool = await open(await newFolder())
+    await emitMany(spool, 10)
+    const control = new FakeControl()
+    const firsts: number[] = []
+    await spool.drain(async (lines, count) => {
+      const [first = ''] = Buffer.from(lines).toString().split('\n')
+      firsts.push(readLine(first)?.seq ?? 0)
+      const reached = await control.upload(lines, count)
+      return firsts.length === 1 ? 4 : reached
+    })
+    assert.deepEqual(firsts, [1, 5])
+    assert.equal(spool.pending, 0)
   })
 
   it('sends again what was not acknowledged, over failures and restarts', async () => {
@@ -141,8 +156,8 @@ describe('the spool', () => {
     const spool = await open(folder)
     await emitMany(spool, 20)
     const control = new FakeControl()
-    const lossy: Upload = async (records) => {
-      await control.upload(records)
+    const lossy: Upload = async (lines, count) => {
+      await control.upload(lines, count)
       throw new Error('cut off')
     }
     await assert.rejects(spool.drain(lossy), /cut off/)
@@ -294,8 +309,8 @@ describe('a spool whose disk or history is not what it was', () => {
     await emitMany(spool, 3)
     const control = new FakeControl()
     let first = true
-    await spool.drain(async (records) => {
-      if (!first) return control.upload(records)
+    await spool.drain(async (lines, count) => {
+      if (!first) return control.upload(lines, count)
       first = false
       return 50
     })

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { type ChainPosition, genesis } from '../core/audit/chain.ts'
+import { type ChainPosition, type ChainRecord, genesis, positionOf } from '../core/audit/chain.ts'
 import { auditEvent, type AuditEvent, type EventFields } from '../core/audit/event.ts'
 import { Journal } from '../core/audit/journal.ts'
 import { canonicalJson } from '../core/cert/canonical.ts'
@@ -13,7 +13,7 @@ import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { type Logger, silentLogger } from '../core/log.ts'
-import { type SpooledLine, SpoolSegments } from './spool-segments.ts'
+import { type SpooledBatch, SpoolSegments } from './spool-segments.ts'
 import { adoptState, loadState, saveState, type SpoolState, writerOf } from './spool-state.ts'
 
 export interface SpoolOptions {
@@ -35,7 +35,7 @@ export type SpoolRule = 'strict' | 'best_effort'
 export type Emitted = 'kept' | 'refused' | 'lost'
 
 /** Sends records to control, as the lines that stand in the spool; resolves with the highest number it holds durably. */
-export type Upload = (lines: readonly string[]) => Promise<number>
+export type Upload = (lines: Uint8Array, count: number) => Promise<number>
 
 interface Chain {
   readonly epoch: number
@@ -152,9 +152,9 @@ export class Spool {
 
   async #drain(upload: Upload): Promise<void> {
     for (let anew = false; ; ) {
-      const lines = await this.#chain.segments.readLines(this.#acknowledged.seq)
-      if (lines.length === 0) return
-      const reached = await this.#send(lines, upload)
+      const batch = await this.#chain.segments.readBatch(this.#acknowledged.seq)
+      if (batch === undefined) return
+      const reached = await this.#send(batch, upload)
       if (reached !== 'another history') {
         await this.#acknowledge(reached)
         continue
@@ -166,25 +166,28 @@ export class Spool {
     }
   }
 
-  async #send(
-    lines: readonly SpooledLine[],
-    upload: Upload,
-  ): Promise<ChainPosition | 'another history'> {
+  async #send(batch: SpooledBatch, upload: Upload): Promise<ChainPosition | 'another history'> {
     let seq: number
     try {
-      seq = await upload(lines.map(({ text }) => text))
+      seq = await upload(batch.bytes, batch.count)
     } catch (error) {
       if (errorCode(error) === 'audit.chain-broken') return 'another history'
       throw error
     }
     const { writer } = this.#chain.journal.position
-    const line = lines.find((candidate) => candidate.seq === seq)
-    if (line !== undefined) return { writer, seq, hash: line.hash }
+    if (seq === batch.seq) return { writer, seq, hash: batch.hash }
+    const within = await this.#within(seq)
+    if (within !== undefined) return positionOf(within)
     if (seq > this.#chain.journal.position.seq) return 'another history'
-    const last = lines.at(-1)
     // Control has these already and more of the same chain: the answer to an earlier upload was lost.
-    if (last !== undefined && seq > last.seq) return { writer, seq: last.seq, hash: last.hash }
+    if (seq > batch.seq) return { writer, seq: batch.seq, hash: batch.hash }
     throw unavailable('Control acknowledged nothing of an upload.')
+  }
+
+  /** Control acknowledged a part of a batch: the record where it stopped. */
+  async #within(seq: number): Promise<ChainRecord | undefined> {
+    const records = await this.#chain.segments.read(this.#acknowledged.seq)
+    return records.find((record) => record.seq === seq)
   }
 
   async #acknowledge(position: ChainPosition): Promise<void> {

@@ -149,10 +149,10 @@ export class Member {
     while (!signal.aborted) {
       await this.spool.waiting()
       try {
-        await this.spool.drain(async (lines) => {
+        await this.spool.drain(async (lines, count) => {
           // Meanwhile more gather: a request and two syncs for each event cost more than relaying the session it tells of.
-          if (lines.length < max('auditBatchMax')) await pause(max('auditGatherMs'), signal)
-          return (await this.client.call('audit-upload', { lines })).acknowledged
+          if (count < max('auditBatchMax')) await pause(max('auditGatherMs'), signal)
+          return (await this.client.call('audit-upload', { lines: [] }, { lines })).acknowledged
         })
         pauseMs = max('redialMinMs')
       } catch (error) {

@@ -17,6 +17,8 @@ import type { ControlTrust } from './trust.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal
+  /** The body of a call that takes lines, as it is: what was written once is not read to be written again. */
+  readonly lines?: Uint8Array
 }
 
 /** Calls that answer with NDJSON. */
@@ -113,7 +115,7 @@ class HttpClient implements ControlClient {
     const deadline = AbortSignal.timeout(max('apiDeadlineMs'))
     const signal =
       options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal])
-    const response = await this.#send(name, request, signal)
+    const response = await this.#send(name, request, signal, options.lines)
     const body = await readText(response, max('apiReplyBytesMax')).catch((cause: unknown) => {
       throw unavailable(cause)
     })
@@ -154,6 +156,7 @@ class HttpClient implements ControlClient {
     name: N,
     request: Request<N>,
     signal: AbortSignal | undefined,
+    lines?: Uint8Array,
   ): Promise<http.IncomingMessage> {
     const { method, path, body } = encode(name, request)
     const type = ROUTES[name].lines === true ? 'application/x-ndjson' : 'application/json'
@@ -173,17 +176,8 @@ class HttpClient implements ControlClient {
       outgoing.once('error', (cause) =>
         reject(cause instanceof ProxyError ? cause : unavailable(cause)),
       )
-      // A request that still waits for its connection does not hear of the signal by itself.
-      signal?.addEventListener(
-        'abort',
-        () => {
-          outgoing.destroy()
-          reject(unavailable(signal.reason))
-        },
-        { once: true, signal: ended.signal },
-      )
-      outgoing.end(body)
-    }).finally(() => ended.abort())
+      outgoing.end(lines ?? body)
+    })
     if (response.statusCode === 200) return response
     throw await refusalOf(response)
   }
@@ -210,7 +204,6 @@ function encode<N extends CallName>(
   return { method: row.method, path: search === '' ? path : `${path}?${search}`, body: undefined }
 }
 
-/** Text as it is: what was written once is not parsed to be written again. */
 function linesOf(value: unknown): string {
   return Array.isArray(value) ? value.join('\n') : ''
 }
