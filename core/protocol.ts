@@ -244,7 +244,7 @@ export interface FramedProtocol extends Common {
   /** Target side: from connect to `ready`. */
   agent(login: TargetLogin): FramedSession
   /** Statements of a session for audit and recording; absent: the protocol has none. */
-  observer?(report: (observation: Observation) => void): Observer
+  readonly observer?: (report: (observation: Observation) => void) => Observer
   /** Target side of a signal: from connect until the target was told `real`, then `ready`. Its `opening` is empty. */
   signal?(login: TargetLogin, real: Uint8Array): FramedSession
 }

@@ -124,7 +124,7 @@ export class AuditQueue {
 
   /** Sends what waits for another try, too. Nothing is watched afterwards. */
   close(): void {
-    for (const retry of [...this.#retries]) retry()
+    for (const retry of this.#retries) retry()
     this.flush()
     this.#cancelWatch?.()
     this.#cancelWatch = undefined

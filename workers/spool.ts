@@ -120,7 +120,9 @@ export class Spool {
     try {
       await this.#chain.journal.appendBodies(all)
     } catch (error) {
-      this.#logger.error('audit: the spool could not be written', { error: String(error) })
+      // Once, not for each batch that a broken disk refuses.
+      if (told === undefined && this.#lost === undefined)
+        this.#logger.error('audit: the spool could not be written', { error: String(error) })
       if (told !== undefined) this.#countLost(told.count, told.sinceMs)
       return this.#notKept(rule, bodies.length)
     }

@@ -38,7 +38,7 @@ function lineOf(item: unknown): string {
   const { seq, writer, prev, hash, ...event }: Record<string, unknown> = { ...item }
   const keys = Object.keys(event).sort()
   const members = keys.map((key) => `${JSON.stringify(key)}:${valueOf(event[key])}`)
-  return `{"seq":${seq},"writer":"${writer}","prev":"${prev}",${members.join()},"hash":"${hash}"}`
+  return `{"seq":${String(seq)},"writer":"${String(writer)}","prev":"${String(prev)}",${members.join()},"hash":"${String(hash)}"}`
 }
 
 /** An emitter's chain in memory. */

@@ -3,6 +3,7 @@
 // docs/audit-events.md equals this table (a test keeps it so). A code that was released is never used for anything else.
 
 import type { SystemRole } from '../identity.ts'
+import { statementRows } from './statement-rows.ts'
 
 export interface AuditRow {
   readonly name: string
@@ -30,26 +31,6 @@ const SESSION = [
   'proxy_id',
   'addr.remote',
   'addr.trusted',
-] as const
-/** What was asked. `uncertain`: SQL may have changed what the name stood for. */
-const STATEMENT = [
-  'db_query',
-  'db_query_cut',
-  'db_query_parameters',
-  'null_parameters',
-  'parameters_count',
-  'statement_name',
-  'redacted',
-  'uncertain',
-] as const
-/** What came of it. `unanswered`: the session ended first. */
-const RESULT = [
-  'command',
-  'commands',
-  'commands_count',
-  'rows',
-  'duration_us',
-  'unanswered',
 ] as const
 const DECISION = ['decision_id', 'decision'] as const
 
@@ -260,61 +241,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'bytes_from_target',
     'statements',
   ]),
-  TDB02I: row(EDGE, 'db.session.query', 'A query ran in a database, or was sent to it.', [
-    ...SESSION,
-    ...STATEMENT,
-    ...RESULT,
-  ]),
-  TDB02W: row(
-    EDGE,
-    'db.session.query.failed',
-    'A statement failed in the database or was passed over by it.',
-    [
-      ...SESSION,
-      ...STATEMENT,
-      ...RESULT,
-      'portal_name',
-      'function_oid',
-      'error',
-      'sqlstate',
-      'skipped',
-    ],
-  ),
-  TPG00I: row(EDGE, 'db.session.postgres.statements.parse', 'A named statement was prepared.', [
-    ...SESSION,
-    ...STATEMENT,
-    'duration_us',
-  ]),
-  TPG01I: row(
-    EDGE,
-    'db.session.postgres.statements.bind',
-    'A statement was bound and never executed.',
-    [...SESSION, ...STATEMENT, 'portal_name'],
-  ),
-  TPG02I: row(
-    EDGE,
-    'db.session.postgres.statements.execute',
-    'A prepared statement ran, or was sent to run.',
-    [...SESSION, ...STATEMENT, ...RESULT, 'portal_name', 'suspended'],
-  ),
-  TPG03I: row(
-    EDGE,
-    'db.session.postgres.statements.close',
-    'A named statement or portal was closed.',
-    [...SESSION, 'statement_name', 'portal_name'],
-  ),
-  TPG04I: row(EDGE, 'db.session.postgres.function', 'A function was called by its number.', [
-    ...SESSION,
-    ...STATEMENT,
-    'function_oid',
-    ...RESULT,
-  ]),
-  TDB06I: row(
-    EDGE,
-    'db.session.malformed_packet',
-    'A client or a database sent what the protocol does not allow there.',
-    [...SESSION, 'payload'],
-  ),
+  ...statementRows(SESSION),
   T3006I: row(ALL, 'client.disconnect', 'A session was ended: lock, expiry, idle time or drain.', [
     ...SESSION,
     'reason',

@@ -102,14 +102,10 @@ export class SessionEvents {
 }
 
 function rendered(value: string | number | boolean | readonly string[]): string {
-  switch (typeof value) {
-    case 'string':
-      return JSON.stringify(value.isWellFormed() ? value : value.toWellFormed())
-    case 'number':
-      return Number.isSafeInteger(value) && !Object.is(value, -0) ? String(value) : `"${value}"`
-    case 'boolean':
-      return String(value)
-    case 'object':
-      return `[${value.map(rendered).join(',')}]`
-  }
+  if (typeof value === 'string')
+    return JSON.stringify(value.isWellFormed() ? value : value.toWellFormed())
+  if (typeof value === 'boolean') return String(value)
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? String(value) : `"${value}"`
+  return `[${value.map(rendered).join(',')}]`
 }

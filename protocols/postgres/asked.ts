@@ -37,8 +37,9 @@ export class Body {
   #at: number
 
   constructor(bytes: Uint8Array, from: number, to: number) {
-    this.#bytes =
-      bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    this.#bytes = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
     this.#at = from
     this.#to = to
   }

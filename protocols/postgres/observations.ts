@@ -1,27 +1,28 @@
 // What the log is told of a statement: which event, which fields. Values only; when it is told is the observer's matter. A
 // statement that carries a secret is told without its parameters and without the server's words about it.
 
-import { max } from '../../core/limits.ts'
-import type { AuditFields, Observation } from '../../core/protocol.ts'
+import type { Observation } from '../../core/protocol.ts'
 import { NO_PARAMETERS, type Parameters, type Statement, withoutValues } from './asked.ts'
 import type { Portal } from './names.ts'
 import { REDACTED } from './redact.ts'
 
 /** What the server made of a message. */
 export type Outcome =
-  | { readonly kind: 'done'; readonly tags: readonly string[]; readonly rows: number }
+  | ({ readonly kind: 'done' } & Result)
   /** An Execute that was given as many rows as it asked for; there may be more. */
   | { readonly kind: 'suspended'; readonly rows: number }
-  | {
-      readonly kind: 'failed'
-      readonly failure: Failure
-      readonly tags: readonly string[]
-      readonly rows: number
-    }
+  | ({ readonly kind: 'failed'; readonly failure: Failure } & Result)
   /** Passed over by the server behind an error. */
   | { readonly kind: 'skipped' }
   /** The session ended first: nobody here knows whether it ran. */
-  | { readonly kind: 'unanswered'; readonly tags: readonly string[]; readonly rows: number }
+  | ({ readonly kind: 'unanswered' } & Result)
+
+/** What was completed: command tags, and how many when there are more than are kept. */
+export interface Result {
+  readonly tags: readonly string[]
+  readonly commands?: number
+  readonly rows: number
+}
 
 /** From an ErrorResponse. */
 export interface Failure {
@@ -35,15 +36,19 @@ interface Timed {
 }
 
 export function queryTold(statement: Statement, outcome: Outcome, timed: Timed): Observation {
-  return told('TDB02I', outcome, timed, statementFields(statement))
+  const fields: Fields = {}
+  addStatement(fields, statement, NO_PARAMETERS)
+  return told('TDB02I', fields, outcome, timed)
 }
 
 export function executionTold(portal: Portal, outcome: Outcome, timed: Timed): Observation {
-  return told('TPG02I', outcome, timed, portalFields(portal))
+  return told('TPG02I', portalFields(portal), outcome, timed)
 }
 
 export function prepareTold(statement: Statement, timed: Timed): Observation {
-  const fields = { ...statementFields(statement), ...duration(timed) }
+  const fields: Fields = {}
+  addStatement(fields, statement, NO_PARAMETERS)
+  addDuration(fields, timed)
   return { code: 'TPG00I', fields, askedAtMs: timed.askedAtMs }
 }
 
@@ -54,8 +59,9 @@ export function refusedTold(
   failure: Failure,
   timed: Timed,
 ): Observation {
-  const outcome = { kind: 'failed', failure, tags: [], rows: 0 } as const
-  return told('TDB02I', outcome, timed, statementFields(statement, parameters))
+  const fields: Fields = {}
+  addStatement(fields, statement, parameters)
+  return told('TDB02I', fields, { kind: 'failed', failure, tags: [], rows: 0 }, timed)
 }
 
 export function bindTold(portal: Portal): Observation {
@@ -78,103 +84,93 @@ export function functionTold(
   outcome: Outcome,
   timed: Timed,
 ): Observation {
-  return told('TPG04I', outcome, timed, { function_oid: oid, ...parameterFields(parameters) })
+  const fields: Fields = { function_oid: oid }
+  addParameters(fields, parameters)
+  return told('TPG04I', fields, outcome, timed)
 }
 
 /** The end of an implicit transaction can fail, too. */
 export function commitFailedTold(failure: Failure, timed: Timed): Observation {
-  return told('TDB02I', { kind: 'failed', failure, tags: [], rows: 0 }, timed, {
-    db_query: '',
-    command: 'SYNC',
-  })
+  const fields: Fields = { db_query: '', command: 'SYNC' }
+  return told('TDB02I', fields, { kind: 'failed', failure, tags: [], rows: 0 }, timed)
 }
 
-function told(code: string, outcome: Outcome, timed: Timed, asked: AuditFields): Observation {
+/** Filled field by field: an event costs one object. */
+type Fields = Record<string, string | number | boolean | readonly string[]>
+
+function told(code: string, fields: Fields, outcome: Outcome, timed: Timed): Observation {
   const { askedAtMs } = timed
   switch (outcome.kind) {
     case 'done':
-      return { code, fields: { ...asked, ...resultFields(outcome), ...duration(timed) }, askedAtMs }
-    case 'suspended': {
-      const { rows } = outcome
-      return { code, fields: { ...asked, rows, suspended: true, ...duration(timed) }, askedAtMs }
-    }
+      addResult(fields, outcome)
+      addDuration(fields, timed)
+      return { code, fields, askedAtMs }
+    case 'suspended':
+      fields['rows'] = outcome.rows
+      fields['suspended'] = true
+      addDuration(fields, timed)
+      return { code, fields, askedAtMs }
     case 'failed':
-      return {
-        code: 'TDB02W',
-        fields: {
-          ...asked,
-          ...resultFields(outcome),
-          ...failureFields(outcome.failure, asked),
-          ...duration(timed),
-        },
-        askedAtMs,
-      }
-    case 'skipped': {
-      const error = 'not run: a message before it failed'
-      return { code: 'TDB02W', fields: { ...asked, skipped: true, error }, askedAtMs }
-    }
+      addResult(fields, outcome)
+      // The server quotes what it did not understand.
+      fields['error'] = fields['redacted'] === true ? REDACTED : outcome.failure.message
+      fields['sqlstate'] = outcome.failure.sqlstate
+      addDuration(fields, timed)
+      return { code: 'TDB02W', fields, askedAtMs }
+    case 'skipped':
+      fields['skipped'] = true
+      fields['error'] = 'not run: a message before it failed'
+      return { code: 'TDB02W', fields, askedAtMs }
     case 'unanswered':
-      return { code, fields: { ...asked, ...resultFields(outcome), unanswered: true }, askedAtMs }
+      addResult(fields, outcome)
+      fields['unanswered'] = true
+      return { code, fields, askedAtMs }
   }
 }
 
-function portalFields({ name, statement, parameters, uncertain }: Portal): AuditFields {
-  return {
-    ...statementFields(statement, parameters),
-    portal_name: name === '' ? undefined : shown(name),
-    uncertain: uncertain || undefined,
-  }
+function portalFields({ name, statement, parameters, uncertain }: Portal): Fields {
+  const fields: Fields = {}
+  addStatement(fields, statement, parameters)
+  if (name !== '') fields['portal_name'] = shown(name)
+  if (uncertain) fields['uncertain'] = true
+  return fields
 }
 
-function statementFields(
+function addStatement(
+  fields: Fields,
   statement: Statement | undefined,
-  parameters: Parameters = NO_PARAMETERS,
-): AuditFields {
-  if (statement === undefined)
-    return { db_query: '', uncertain: true, ...parameterFields(parameters) }
-  const { name, text, cut, secret } = statement
-  return {
-    db_query: text,
-    statement_name: name === '' ? undefined : shown(name),
-    db_query_cut: cut || undefined,
-    redacted: secret || undefined,
-    ...parameterFields(secret ? withoutValues(parameters) : parameters),
+  parameters: Parameters,
+): void {
+  fields['db_query'] = statement?.text ?? ''
+  if (statement === undefined) fields['uncertain'] = true
+  else {
+    if (statement.name !== '') fields['statement_name'] = shown(statement.name)
+    if (statement.cut) fields['db_query_cut'] = true
+    if (statement.secret) fields['redacted'] = true
   }
+  addParameters(fields, statement?.secret === true ? withoutValues(parameters) : parameters)
 }
 
-function parameterFields(parameters: Parameters): AuditFields {
-  if (parameters.count === 0) return NO_FIELDS
-  const { values, nulls, count, cut } = parameters
-  return {
-    db_query_parameters: values,
-    null_parameters: nulls.length === 0 ? undefined : nulls,
-    parameters_count: cut ? count : undefined,
-  }
+function addParameters(fields: Fields, { values, nulls, count, cut }: Parameters): void {
+  if (count === 0) return
+  fields['db_query_parameters'] = values
+  if (nulls.length > 0) fields['null_parameters'] = nulls
+  if (cut) fields['parameters_count'] = count
 }
 
-const NO_FIELDS: AuditFields = {}
-
-function resultFields({
-  tags,
-  rows,
-}: {
-  readonly tags: readonly string[]
-  readonly rows: number
-}): AuditFields {
+function addResult(fields: Fields, { tags, rows, commands = tags.length }: Result): void {
   const [first] = tags
-  if (first === undefined) return NO_FIELDS
-  if (tags.length === 1) return { command: commandOf(first), rows }
-  const commands = tags.slice(0, max('pgCommandsMax'))
-  return { commands, commands_count: tags.length, rows }
+  if (first === undefined) return
+  fields['rows'] = rows
+  if (commands === 1) fields['command'] = commandOf(first)
+  else {
+    fields['commands'] = tags
+    fields['commands_count'] = commands
+  }
 }
 
-function failureFields({ sqlstate, message }: Failure, asked: AuditFields): AuditFields {
-  // The server quotes what it did not understand.
-  return { error: asked['redacted'] === true ? REDACTED : message, sqlstate }
-}
-
-function duration({ askedAtMs, atMs }: Timed): AuditFields {
-  return { duration_us: Math.max(0, Math.round((atMs - askedAtMs) * 1000)) }
+function addDuration(fields: Fields, { askedAtMs, atMs }: Timed): void {
+  fields['duration_us'] = Math.max(0, Math.round((atMs - askedAtMs) * 1000))
 }
 
 /** `INSERT 0 5` is INSERT, `CREATE TABLE` is itself. */

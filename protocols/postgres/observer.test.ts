@@ -136,6 +136,14 @@ test('several statements of one query are one event with all commands and their 
   )
 })
 
+test('of very many statements in one query the first tags are told, and how many there were', () => {
+  const many = 3 * max('pgCommandsMax')
+  const [event] = told([Q('…'), ...Array.from({ length: many }, () => C('INSERT 0 2')), Z()])
+  const { commands, ...rest } = event as { commands: string[] }
+  assert.equal(commands.length, max('pgCommandsMax'))
+  assert.deepEqual(rest, { code: 'TDB02I', db_query: '…', commands_count: many, rows: 2 * many })
+})
+
 test('an empty query is told', () => {
   assert.deepEqual(told([Q(''), s('I'), Z()]), [
     { code: 'TDB02I', db_query: '', command: '', rows: 0 },
@@ -473,21 +481,9 @@ test('an answer that nobody asked for is told, and nothing more is taken', () =>
 })
 
 test('passwords go out of text, parameters and the server’s words', () => {
-  const events = told([
-    Q("ALTER USER bob PASSWORD 's3cret'"),
-    fails('syntax error at or near "s3cret"'),
-    Z(),
-    ...[
-      P('SELECT dblink_connect($1)'),
-      B(['password=s3cret']),
-      E(),
-      S,
-      parsed,
-      bound,
-      C('SELECT 1'),
-      Z(),
-    ],
-  ])
+  const query = [Q("ALTER USER bob PASSWORD 's3cret'"), fails('at or near "s3cret"'), Z()]
+  const asked = [P('SELECT dblink_connect($1)'), B(['password=s3cret']), E(), S]
+  const events = told([...query, ...asked, parsed, bound, C('SELECT 1'), Z()])
   assert.doesNotMatch(JSON.stringify(events), /s3cret/)
   assert.deepEqual(
     events.map((event) => (event as { redacted: boolean }).redacted),

@@ -172,7 +172,8 @@ export class PostgresObserver implements Observer {
     }
     if (head?.kind !== 'query') return this.#unasked(code)
     this.#copying = false
-    if (head.tags.length <= max('pgCommandsMax')) head.tags.push(tag)
+    head.commands++
+    if (head.commands <= max('pgCommandsMax')) head.tags.push(tag)
     head.rows = Math.min(head.rows + rowsOf(tag), Number.MAX_SAFE_INTEGER)
     this.#names.ran(commandOf(tag), head.statement.text)
   }
@@ -244,7 +245,7 @@ export class PostgresObserver implements Observer {
 
   #ready(head: Pending | undefined, status: number, atMs: number): void {
     if (head?.kind === 'sync' || head?.kind === 'startup') this.#done()
-    else if (head?.kind === 'query' && (head.tags.length > 0 || head.failure !== undefined)) {
+    else if (head?.kind === 'query' && (head.commands > 0 || head.failure !== undefined)) {
       this.#queried(head, atMs)
     } else if (head?.kind === 'function' && (head.returned || head.failure !== undefined)) {
       this.#called(head, atMs)
@@ -259,9 +260,11 @@ export class PostgresObserver implements Observer {
   #queried(item: Query, atMs: number): void {
     this.#done()
     this.#copying = false
-    const { statement, tags, rows, failure } = item
+    const { statement, tags, commands, rows, failure } = item
     const outcome: Outcome =
-      failure === undefined ? { kind: 'done', tags, rows } : { kind: 'failed', failure, tags, rows }
+      failure === undefined
+        ? { kind: 'done', tags, commands, rows }
+        : { kind: 'failed', failure, tags, commands, rows }
     this.#report(queryTold(statement, outcome, { askedAtMs: item.atMs, atMs }))
   }
 

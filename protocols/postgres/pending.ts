@@ -57,6 +57,8 @@ export interface Query {
   readonly atMs: number
   /** Answers so far. */
   readonly tags: string[]
+  /** How many commands were completed; of many, not all tags are kept. */
+  commands: number
   rows: number
   failure: Failure | undefined
 }

@@ -2,7 +2,7 @@
 // something. Within limits, and lenient as asked.ts says.
 
 import { max } from '../../core/limits.ts'
-import { Body, readParameters, readStatement } from './asked.ts'
+import { type Body, readParameters, readStatement } from './asked.ts'
 import type { Pending, PendingQueue } from './pending.ts'
 import { FRONTEND } from './wire.ts'
 
@@ -17,7 +17,16 @@ export function readPending(
     case FRONTEND.query: {
       const statement = readStatement(body, '', queue.room(max('pgStatementBytesMax')))
       const { bytes } = statement
-      return { kind: 'query', statement, bytes, atMs, tags: [], rows: 0, failure: undefined }
+      return {
+        kind: 'query',
+        statement,
+        bytes,
+        atMs,
+        tags: [],
+        commands: 0,
+        rows: 0,
+        failure: undefined,
+      }
     }
     case FRONTEND.parse: {
       const name = body.name()

@@ -4,7 +4,14 @@
 import type { Observation } from '../../core/protocol.ts'
 import { NO_PARAMETERS } from './asked.ts'
 import { Names, type Portal } from './names.ts'
-import { executionTold, functionTold, type Outcome, queryTold } from './observations.ts'
+import {
+  executionTold,
+  type Failure,
+  functionTold,
+  type Outcome,
+  queryTold,
+  type Result,
+} from './observations.ts'
 import type { Pending, Query } from './pending.ts'
 
 export class Skipped {
@@ -32,7 +39,8 @@ export class Skipped {
   next(item: Pending): Observation | undefined {
     switch (item.kind) {
       case 'query': {
-        const outcome = item.failure === undefined ? this.#outcome(item) : failedOf(item)
+        const { failure } = item
+        const outcome = failure === undefined ? this.#outcome(item) : failedOf(item, failure)
         return queryTold(item.statement, outcome, timed(item))
       }
       case 'function': {
@@ -76,8 +84,10 @@ export class Skipped {
     return executionTold(portal, this.#outcome({ tags: [], rows: 0 }), timed(item))
   }
 
-  #outcome({ tags, rows }: { readonly tags: readonly string[]; readonly rows: number }): Outcome {
-    return this.#kind === 'skipped' ? { kind: 'skipped' } : { kind: 'unanswered', tags, rows }
+  #outcome({ tags, rows, commands = tags.length }: Result): Outcome {
+    return this.#kind === 'skipped'
+      ? { kind: 'skipped' }
+      : { kind: 'unanswered', tags, commands, rows }
   }
 }
 
@@ -95,11 +105,8 @@ export function unknownPortal(name: string, boundAtMs: number): Portal {
   }
 }
 
-function failedOf(item: Query): Outcome {
-  const { failure, tags, rows } = item
-  return failure === undefined
-    ? { kind: 'done', tags, rows }
-    : { kind: 'failed', failure, tags, rows }
+function failedOf({ tags, commands, rows }: Query, failure: Failure): Outcome {
+  return { kind: 'failed', failure, tags, commands, rows }
 }
 
 function timed({ atMs }: Pending): { askedAtMs: number; atMs: number } {
