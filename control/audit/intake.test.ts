@@ -222,22 +222,29 @@ describe('taking over an emitter’s chain', () => {
 
   it('takes the one text that a record has: other orders, white space and doubled keys are refused', async () => {
     const log = await newLog()
-    const line = lineOf(new Emitter().record({ user: 'alice', db_labels: { a: 'b', c: 'd' } }))
+    const origin = { uid: 'u', timeMs: 0, cluster: 'c' }
+    const fields = { user: 'alice', db_labels: { a: 'b', c: 'd' } }
+    const body = canonicalJson(auditEvent('auth', 'T3007W', fields, origin))
     const others = [
-      line.replace('"code":"TDB00I",', '').replace('"ei":0,', '"ei":0,"code":"TDB00I",'),
-      line.replace('{"a":"b","c":"d"}', '{"c":"d","a":"b"}'),
-      line.replace('"ei":0', '"ei":0.0'),
-      line.replace('"ei":0', '"ei": 0'),
-      line.replace('"ei":0', '"ei":0,"ei":0'),
-      line.replace('alice', '\\u0061lice'),
-      line.replace('alice', '\\ud800'),
-      `${line} `,
-      line.slice(0, -1),
+      body.replace('"code":"T3007W",', '').replace('"ei":0,', '"ei":0,"code":"T3007W",'),
+      body.replace('{"a":"b","c":"d"}', '{"c":"d","a":"b"}'),
+      body.replace('"ei":0', '"ei":0.0'),
+      body.replace('"ei":0', '"ei": 0'),
+      body.replace('"ei":0', '"ei":0,"ei":0'),
+      body.replace('alice', '\\u0061lice'),
+      body.replace('alice', '\\ud800'),
+      body.replace('"alice"', 'null'),
     ]
+    const start = genesis('agent-1/100')
     for (const other of others) {
-      assert.notEqual(other, line)
-      await assert.rejects(log.ingest(AGENT, [other]), { code: 'resource.invalid' }, other)
+      assert.notEqual(other, body)
+      // Chained as it stands: its hash is right.
+      const { line } = nextLine(start, other)
+      await assert.rejects(log.ingest(AGENT, [line]), { code: 'resource.invalid' }, other)
     }
+    const { line } = nextLine(start, body)
+    for (const other of [`${line} `, ` ${line}`, line.slice(0, -1)])
+      await assert.rejects(log.ingest(AGENT, [other]), { code: 'resource.invalid' }, other)
     assert.equal(await log.ingest(AGENT, [line]), 1)
   })
 
