@@ -4,6 +4,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import fc from 'fast-check'
+
+import { auditRow } from '../../core/audit/catalogue.ts'
 import { max } from '../../core/limits.ts'
 import type { Observation } from '../../core/protocol.ts'
 import { message, ready } from '../../test/fake/postgres-bytes.ts'
@@ -551,6 +554,32 @@ test('a client that asks and asks without an answer is heard in short from a bou
   assert.equal(last['db_query'], text.slice(0, max('pgShortBytesMax')))
   assert.equal(last['db_query_cut'], true)
   assert.ok(JSON.stringify(last['db_query_parameters']).length < 2 * max('pgShortBytesMax'))
+})
+
+test('property: any messages in any order and any pieces are heard without a throw', () => {
+  const code = fc.oneof(fc.constantFrom(...'QPBEDCSFcfX'), fc.constantFrom(...'123CnITsVGHWEZ'))
+  const said = fc.tuple(fc.boolean(), code, fc.uint8Array({ maxLength: 40 }))
+  fc.assert(
+    fc.property(
+      fc.array(said, { maxLength: 60 }),
+      fc.integer({ min: 1, max: 9 }),
+      (all, pieceBytes) => {
+        const messages = all.map(
+          ([client, type, body]): Said => (client ? c(type, body) : s(type, body)),
+        )
+        const { observer, events } = hear(messages, pieceBytes)
+        observer.end()
+        for (const { code: row, fields } of events) {
+          const known = new Set(auditRow(row)?.fields)
+          assert.deepEqual(
+            Object.keys(fields).filter((field) => !known.has(field)),
+            [],
+          )
+        }
+      },
+    ),
+    { numRuns: 500 },
+  )
 })
 
 test('names kept for a session are bounded, and what was forgotten is marked', () => {
