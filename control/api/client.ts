@@ -160,6 +160,7 @@ class HttpClient implements ControlClient {
   ): Promise<http.IncomingMessage> {
     const { method, path, body } = encode(name, request)
     const type = ROUTES[name].lines === true ? 'application/x-ndjson' : 'application/json'
+    const ended = new AbortController()
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const outgoing = http.request(
         {
@@ -176,8 +177,17 @@ class HttpClient implements ControlClient {
       outgoing.once('error', (cause) =>
         reject(cause instanceof ProxyError ? cause : unavailable(cause)),
       )
+      // A request that still waits for its connection does not hear of the signal by itself.
+      signal?.addEventListener(
+        'abort',
+        () => {
+          outgoing.destroy()
+          reject(unavailable(signal.reason))
+        },
+        { once: true, signal: ended.signal },
+      )
       outgoing.end(lines ?? body)
-    })
+    }).finally(() => ended.abort())
     if (response.statusCode === 200) return response
     throw await refusalOf(response)
   }

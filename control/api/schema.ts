@@ -90,9 +90,9 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     ...system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
     lines: true,
   },
-  'lease-take': system('agent', 'POST', '/v1/leases', QUIET),
-  'lease-keep': system('agent', 'PUT', '/v1/leases/:id', QUIET),
-  'lease-release': system('agent', 'DELETE', '/v1/leases/:id', QUIET),
+  'lease-take': system('system', 'POST', '/v1/leases', QUIET),
+  'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
+  'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),
 
   'resource-list': admin('GET', '/v1/resources/:kind', { kind: ':kind', verb: 'list' }, NONE),
   'resource-get': admin('GET', '/v1/resources/:kind/:name', { kind: ':kind', verb: 'read' }, NONE),

@@ -26,6 +26,8 @@ export type Intake =
       readonly verdict: 'take'
       /** Canonical JSON of the events, with the emitter's proof. */
       readonly bodies: readonly string[]
+      /** Those of the emitter's own that were taken over, as it sent them. */
+      readonly taken: readonly AuditEvent[]
       readonly position: ChainPosition
     }
   /** Nothing new. */
@@ -118,17 +120,22 @@ function take(
   gaps: readonly EventFields[],
   make: EventMaker,
 ): Intake {
+  const taken: AuditEvent[] = []
   const bodies = gaps.map((gap) => canonicalJson(make('audit.gap', 'SLA002W', gap)))
   for (const uploaded of records) {
     const { record } = uploaded
     const reason = refusalOf(emitter, uploaded)
     const proof = proofOf(emitter, record)
-    if (reason === undefined) bodies.push(withProof(uploaded, proof))
-    else bodies.push(canonicalJson({ ...refused(emitter, record, reason, make), emitter: proof }))
+    if (reason === undefined) {
+      taken.push(record.event)
+      bodies.push(withProof(uploaded, proof))
+    } else {
+      bodies.push(canonicalJson({ ...refused(emitter, record, reason, make), emitter: proof }))
+    }
   }
   const last = records.at(-1)
   if (last === undefined) return { verdict: 'known', seq: 0 }
-  return { verdict: 'take', bodies, position: positionOf(last.record) }
+  return { verdict: 'take', bodies, taken, position: positionOf(last.record) }
 }
 
 /** The event's text with the member `emitter` where it belongs: behind `ei`, when that place is beyond doubt. */

@@ -176,13 +176,12 @@ describe('a demand that nothing enforces', () => {
       /always needed/,
       'cluster-auth-preference',
     )
-    for (const mode of ['proxy', 'proxy-sync'])
-      refused(
-        'session_recording_config',
-        `{mode: ${mode}}`,
-        /not built/,
-        'session-recording-config',
-      )
+    refused(
+      'session_recording_config',
+      '{mode: somewhere}',
+      /one of node, node-sync/,
+      'session-recording-config',
+    )
   })
 
   it('is refused in a lock, as it would lock nobody', () => {

@@ -1,5 +1,6 @@
-// The resource `session_recording_config`. One of it. Sessions are audited, not recorded, so far; `node-sync` means that no answer
-// passes before the disk has what the log says of it. A recording by the proxy is refused.
+// The resource `session_recording_config`. One of it. Its mode says where sessions end for the client: at the agent (`node`,
+// `node-sync`, `off`), or at a proxy (`proxy`, `proxy-sync`). Sessions and statements are audited there; in the sync modes no answer
+// passes before the disk has what the log says of it. Recordings are not built yet.
 
 import { z } from 'zod'
 
@@ -10,7 +11,7 @@ import { envelope, singletonName, yesNo } from './field.ts'
 export const SESSION_RECORDING_NAME = 'session-recording-config'
 
 export interface SessionRecordingSpec {
-  readonly mode?: 'node' | 'node-sync' | 'off'
+  readonly mode?: RecordingMode
   readonly proxy_checks_host_keys?: boolean
 }
 
@@ -19,14 +20,7 @@ export type SessionRecordingResource = Envelope<'session_recording_config', Sess
 const MODES = ['node', 'node-sync', 'proxy', 'proxy-sync', 'off'] as const
 
 const spec: z.ZodType<SessionRecordingSpec> = z.strictObject({
-  mode: z.exactOptional(
-    z.enum(['node', 'node-sync', 'off'], {
-      error: ({ input }) =>
-        typeof input === 'string' && ['proxy', 'proxy-sync'].includes(input)
-          ? `the mode "${input}" is not built yet`
-          : 'expected node, node-sync or off',
-    }),
-  ),
+  mode: z.exactOptional(z.enum(MODES, { error: `expected one of ${MODES.join(', ')}` })),
   proxy_checks_host_keys: z.exactOptional(yesNo),
   encryption: z.exactOptional(
     z.strictObject({

@@ -32,6 +32,8 @@ const SESSION = [
   'addr.remote',
   'addr.trusted',
 ] as const
+const CHANGED = [...CHANGE, 'changed'] as const
+const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
 const DECISION = ['decision_id', 'decision'] as const
 
 function row(
