@@ -2,6 +2,7 @@
 // file named by date and parent commit. Figures of one file come from one machine; compare ratios, not seconds.
 
 import { accept } from './accept.bench.ts'
+import { audit } from './audit.bench.ts'
 import { firstQuery } from './first-query.bench.ts'
 import { handshake } from './handshake.bench.ts'
 import { idle } from './idle.bench.ts'
@@ -21,6 +22,7 @@ const SCENARIOS: readonly Scenario[] = [
   idle,
   policy,
   snapshot,
+  audit,
 ]
 
 const names = process.argv.slice(2)

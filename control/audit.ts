@@ -99,13 +99,13 @@ export class AuditLog {
   }
 
   /**
-   * Takes over a batch of an emitter's own chain. `emitter` comes from the certificate of the connection. Resolves with the
+   * Takes over a batch of an emitter's own chain, as the lines that stand in it. `emitter` comes from the certificate of the connection. Resolves with the
    * highest number of the emitter's that is durable here; a batch sent again changes nothing.
    * Throws `audit.chain-broken` when the emitter's history is not the one already acknowledged (it must begin a new chain).
    */
-  ingest(emitter: SystemIdentity, records: readonly unknown[]): Promise<number> {
+  ingest(emitter: SystemIdentity, lines: readonly string[]): Promise<number> {
     const before = this.#intakes.get(emitter.id) ?? Promise.resolve()
-    const intake = before.then(() => this.#ingest(emitter, records))
+    const intake = before.then(() => this.#ingest(emitter, lines))
     const settled = intake
       .catch(() => undefined)
       .finally(() => {
@@ -199,13 +199,13 @@ export class AuditLog {
     })
   }
 
-  async #ingest(emitter: SystemIdentity, records: readonly unknown[]): Promise<number> {
-    const intake = judgeBatch(emitter, this.#emitters.get(emitter.id), records, this.#make)
+  async #ingest(emitter: SystemIdentity, lines: readonly string[]): Promise<number> {
+    const intake = judgeBatch(emitter, this.#emitters.get(emitter.id), lines, this.#make)
     switch (intake.verdict) {
       case 'known':
         return intake.seq
       case 'take':
-        await this.#journal.append(intake.events, () => {
+        await this.#journal.appendBodies(intake.bodies, () => {
           this.#emitters.set(emitter.id, intake.position)
         })
         this.#onTaken(emitter, intake.taken)

@@ -167,8 +167,8 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
         throw new ProxyError('policy.denied', 'Only proxies get the inventory.', { side: 'client' })
       return snapshots.watch(request, context.signal)
     },
-    'audit-upload': async ({ records }, context) => ({
-      acknowledged: await audit.ingest(member(context).identity, records),
+    'audit-upload': async ({ lines }, context) => ({
+      acknowledged: await audit.ingest(member(context).identity, lines),
     }),
     'lease-take': async (request, context) => ({
       lease: leases.take({ ...request, owner: member(context).identity.id }),

@@ -799,6 +799,31 @@ export const LIMITS = {
     'ms',
     'Events of agents and proxies are gathered this long before an upload; they are on disk already.',
   ) as Limit,
+  auditQueueBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'Statements of one thread that the disk does not hold yet; its sessions wait beyond it. All threads together stay below auditPendingBytesMax.',
+  ) as Limit,
+  auditQueueMs: limit(
+    20,
+    'ms',
+    'Statements gather this long in their thread; a crash of it loses no more.',
+  ) as Limit,
+  auditQueueBatchBytesMax: limit(
+    64 * KB,
+    'bytes',
+    'Statements that go to the spool at once, without waiting.',
+  ) as Limit,
+  auditStallMs: limit(
+    5 * SECOND,
+    'ms',
+    'A full queue whose disk does nothing for so long is broken, not slow: what record_session says applies.',
+  ) as Limit,
+  auditRetryMs: limit(
+    SECOND,
+    'ms',
+    'Before events of a sync mode are offered to a full or broken spool again.',
+  ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 
@@ -823,6 +848,57 @@ export const LIMITS = {
     64 * KB,
     'bytes',
     'What a target may say before it has let us in; held until the client may see it.',
+  ) as Limit,
+  pgPendingMax: limit(
+    4096,
+    'count',
+    'Messages of a client without an answer. Their answers alone are over 8 KB, so that the server has flushed by then and none waits for the other.',
+  ) as Limit,
+  pgPendingBytesMax: limit(
+    512 * KB,
+    'bytes',
+    'Text and parameters kept of them; beyond it pgShortBytesMax of each, marked.',
+  ) as Limit,
+  pgStatementBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'Text kept of one statement; a longer one is cut and marked.',
+  ) as Limit,
+  pgShortBytesMax: limit(
+    512,
+    'bytes',
+    'Text or parameters kept of a statement that comes beyond pgPendingBytesMax.',
+  ) as Limit,
+  pgParametersMax: limit(
+    100,
+    'count',
+    'Parameters of a statement that are told; the rest are counted.',
+  ) as Limit,
+  pgParametersBytesMax: limit(
+    4 * KB,
+    'bytes',
+    'What is told of all parameters of a statement.',
+  ) as Limit,
+  pgPreparedMax: limit(
+    4096,
+    'count',
+    'Prepared statements of a session whose text is known; the oldest goes first.',
+  ) as Limit,
+  pgPreparedBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'Their texts; each was told when it was prepared.',
+  ) as Limit,
+  pgPortalsMax: limit(
+    256,
+    'count',
+    'Portals of a session that are known; the oldest goes first.',
+  ) as Limit,
+  pgCommandsMax: limit(64, 'count', 'Command tags told of one multi-statement query.') as Limit,
+  pgRedactDepthMax: limit(
+    4,
+    'depth',
+    'SQL inside dollar quotes that is looked through for secrets; deeper bodies are left out whole.',
   ) as Limit,
   pgErrorTextMax: limit(
     1 * KB,

@@ -118,6 +118,7 @@ describe('authorize', () => {
       idleMsMax: 60_000,
       connectionsMax: 0,
       lockMode: 'best_effort',
+      recordingMode: 'best_effort',
     })
     assert.equal(given.endsAtMs, 0)
     assert.equal(given.decisionId, CONTEXT.decisionId)

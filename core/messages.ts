@@ -206,6 +206,7 @@ export type AgentAnswer =
 
 export type ToAgentWorker =
   | TrustMessage
+  | ToAuditQueue
   /** The targets this agent owns, and its server certificate for their names (PEM chain and key). */
   | {
       readonly kind: 'targets'
@@ -224,9 +225,29 @@ export type ToAgentWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly answer: AgentAnswer }
   | { readonly kind: 'drain'; readonly deadlineMs: number }
 
+/** A thread's statements on their way to the spool (workers/audit-queue.ts); answered by one `statements-kept` with the same id. */
+export type FromAuditQueue =
+  | {
+      readonly kind: 'statements'
+      readonly id: number
+      /** Canonical JSON of events, one per line. */
+      readonly bodies: string
+      /** `strict`: what is not kept is offered again. `best_effort`: it is counted as lost. */
+      readonly rule: 'strict' | 'best_effort'
+    }
+  /** The spool did not answer for so long that these were given up. */
+  | { readonly kind: 'statements-lost'; readonly count: number; readonly sinceMs: number }
+
+export type ToAuditQueue = {
+  readonly kind: 'statements-kept'
+  readonly id: number
+  readonly outcome: 'kept' | 'refused' | 'lost'
+}
+
 export type AuditFieldsByName = Readonly<Record<string, unknown>>
 
 export type FromAgentWorker =
+  | FromAuditQueue
   | { readonly kind: 'ask'; readonly id: number; readonly question: AgentQuestion }
   | { readonly kind: 'release-lease'; readonly lease: string }
   | {

@@ -37,6 +37,8 @@ export interface Grant {
   /** 0: no limit on the user's sessions of all kinds. */
   readonly connectionsMax: number
   readonly lockMode: 'strict' | 'best_effort'
+  /** What becomes of the session when its statements cannot be kept: it ends, or the loss is counted. */
+  readonly recordingMode: 'strict' | 'best_effort'
 }
 
 /** A denial. `reason` and `next` are shown to the person; neither tells whether something they may not see exists. */
@@ -175,6 +177,8 @@ export interface FramedSession {
 export interface Observation {
   readonly code: string
   readonly fields: AuditFields
+  /** When it was asked, on the clock of the notes. */
+  readonly askedAtMs: number
 }
 
 /**
@@ -184,8 +188,8 @@ export interface Observation {
 export interface Observer {
   /**
    * The arguments of `Out.note`, and the monotonic time (milliseconds, fractions count). False: as many statements are without
-   * an answer as the protocol's limit allows, or one cannot be attributed: nothing was taken, and it may be offered again once
-   * the target has answered. Notes of the target's are always taken.
+   * an answer as the protocol's limit allows: nothing was taken, and it may be offered again once the target has answered.
+   * Notes of the target's are always taken.
    */
   note(
     code: number,
@@ -195,6 +199,8 @@ export interface Observer {
     rest: number,
     atMs: number,
   ): boolean
+  /** Why an answer cannot be attributed to what was asked. It was reported, and the session must end: nothing more is taken. */
+  readonly fault: string | undefined
   /** The session is over: reports what was never answered. */
   end(atMs: number): void
 }
@@ -238,7 +244,7 @@ export interface FramedProtocol extends Common {
   /** Target side: from connect to `ready`. */
   agent(login: TargetLogin): FramedSession
   /** Statements of a session for audit and recording; absent: the protocol has none. */
-  observer?(report: (observation: Observation) => void): Observer
+  readonly observer?: (report: (observation: Observation) => void) => Observer
   /** Target side of a signal: from connect until the target was told `real`, then `ready`. Its `opening` is empty. */
   signal?(login: TargetLogin, real: Uint8Array): FramedSession
 }
@@ -260,8 +266,9 @@ export interface Host {
 
 /** Recording and statement log of one session: bounded, copies what it takes. */
 export interface Tap {
-  /** False when full: await `ready()` in sync mode, or count the loss as the mode says. `rest` as in `Out.note`. */
+  /** False: nothing was taken; offer it again once `ready()` has resolved. `rest` as in `Out.note`. */
   put(code: number, bytes: Uint8Array, from: number, to: number, rest: number): boolean
+  /** Resolves when something changed that may let the last refused `put` in. */
   ready(): Promise<void>
   seal(reason: string): Promise<void>
 }

@@ -136,6 +136,7 @@ const OPTION_KEYS = {
   disconnectExpiredCert: 1,
   maxConnections: 1,
   lock: 1,
+  recordSession: 1,
 } satisfies Record<keyof Role['options'], 1>
 const SIDE_KEYS = { db: 1, rules: 1 } satisfies Record<keyof Role['allow'], 1>
 const DATABASE_KEYS = { labels: 1, users: 1, names: 1 } satisfies Record<

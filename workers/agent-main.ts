@@ -23,6 +23,7 @@ import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
+import { queueBytesMax, type StatementKeeper } from './audit-queue.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
@@ -62,11 +63,14 @@ export interface AgentOptions {
   readonly save: (saved: SavedTrust) => void
   readonly anchor: Anchor
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
+  /** Where statements of sessions are kept: the spool. */
+  readonly statements: StatementKeeper
   readonly clock: Clock
   readonly log: Logger
 }
 
 type Thread = PoolThread<ToAgentWorker>
+type Statements = Extract<FromAgentWorker, { kind: 'statements' }>
 
 export class Agent {
   readonly ledger: Ledger = new Ledger()
@@ -209,6 +213,11 @@ export class Agent {
         return
       case 'audit':
         return this.#options.audit(message.name, message.code, message.fields)
+      case 'statements':
+        void this.#keep(thread, message)
+        return
+      case 'statements-lost':
+        return this.#options.statements.lost(message.count, message.sinceMs)
       case 'session-opened':
         this.#sessions++
         return thread.enter()
@@ -219,6 +228,11 @@ export class Agent {
         return this.#leases.release(message.lease)
       case 'drained':
     }
+  }
+
+  async #keep(thread: Thread, { id, bodies, rule }: Statements): Promise<void> {
+    const outcome = await this.#options.statements.keep(bodies.split('\n'), rule)
+    thread.post({ kind: 'statements-kept', id, outcome })
   }
 
   async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
@@ -294,6 +308,7 @@ export class Agent {
       cluster,
       agentId,
       hostname,
+      auditBytesMax: queueBytesMax(this.#options.threads),
       trust: [
         { kind: 'host', ...this.#host },
         { kind: 'resumption-keys', purpose: 'user', keys: this.#resumption },

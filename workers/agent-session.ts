@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import type net from 'node:net'
 
+import { auditRow } from '../core/audit/catalogue.ts'
 import { auditedIdentity, verifyPeer } from '../core/cert/verify.ts'
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
@@ -13,11 +14,13 @@ import type { Authorized } from '../core/login.ts'
 import { authorize } from '../core/login.ts'
 import type { AgentAnswer, AgentQuestion, AgentTarget, FromAgentWorker } from '../core/messages.ts'
 import type { Explanation } from '../core/policy/explain.ts'
-import type { Access, AuditFields, Peer, Refusal, Tap } from '../core/protocol.ts'
+import type { Access, AuditFields, FramedProtocol, Peer, Refusal, Tap } from '../core/protocol.ts'
 import type { Snapshot, Target } from '../core/snapshot.ts'
 import type { OpenFrame } from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
+import type { AuditQueue } from './audit-queue.ts'
 import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from './session.ts'
+import { recordingRule, StatementTap } from './statement-tap.ts'
 import { CountingTap } from './tap.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Dialled } from './target-login.ts'
@@ -37,6 +40,8 @@ export interface AgentSessionOptions {
   readonly target: AgentTarget
   readonly proxyId: string
   readonly tls: TlsServer
+  readonly protocol: FramedProtocol
+  readonly queue: AuditQueue
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
 }
@@ -53,6 +58,7 @@ export class AgentSession implements PerformServices {
   #running: Session | undefined
   #userCertificate: Uint8Array = new Uint8Array(0)
   #lease: string | undefined
+  #tap: StatementTap | undefined
   #begun = false
   /** The log heard that it began, or was denied. */
   #told = false
@@ -146,12 +152,26 @@ export class AgentSession implements PerformServices {
     return { socket, login, ...(tls === undefined ? {} : { tls }) }
   }
 
-  tap(): Tap {
-    return new CountingTap()
+  tap(right: Authorized): Tap {
+    const { protocol, queue, cluster, trust, clock } = this.#options
+    const { observer } = protocol
+    if (observer === undefined) return new CountingTap()
+    const tap = new StatementTap({
+      observer,
+      fields: this.#sessionFields(right),
+      cluster,
+      clock,
+      queue,
+      rule: recordingRule(trust.snapshot?.config.recording ?? 'node-sync', right.grant),
+      end: (reason, next) =>
+        this.evict({ decisionId: right.decisionId, kind: 'unavailable', reason, next }),
+    })
+    this.#tap = tap
+    return tap
   }
 
   audit(code: string, fields: AuditFields, right: Authorized | undefined): void {
-    const name = EVENT_NAMES[code]
+    const name = auditRow(code)?.name
     if (name === undefined) this.log.error('a session names an audit event nobody knows', { code })
     else this.#audit(name, code, { ...this.#sessionFields(right), ...fields })
   }
@@ -174,7 +194,7 @@ export class AgentSession implements PerformServices {
       session_stop: new Date(this.clock.now()).toISOString(),
       bytes_from_client: counters?.fromClientBytes,
       bytes_from_target: counters?.fromTargetBytes,
-      statements: counters?.notes,
+      statements: this.#tap?.statements ?? counters?.notes,
     })
   }
 
@@ -334,14 +354,6 @@ export class AgentSession implements PerformServices {
 
 /** For the nonces of one login: a SCRAM nonce has 18. */
 const LOGIN_RANDOM_BYTES = 32
-
-/** Events that a protocol, or its performer, may report by code. */
-const EVENT_NAMES: Readonly<Record<string, string>> = {
-  T3006I: 'client.disconnect',
-  TDB02I: 'db.session.query',
-  TDB02W: 'db.session.query.failed',
-  TDB06I: 'db.session.malformed_packet',
-}
 
 function dialFailed(answer: AgentAnswer): ProxyError {
   const message =

@@ -8,6 +8,7 @@ import tls from 'node:tls'
 import { describe, it, type TestContext } from 'node:test'
 
 import { systemClock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
 import type { AgentAnswer, AgentTarget, FromAgentWorker } from '../core/messages.ts'
 import type { Lock } from '../core/policy/role.ts'
@@ -63,6 +64,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     trust,
     clock: systemClock,
     log: silentLogger,
+    auditBytesMax: max('auditQueueBytesMax'),
     ask: options.ask ?? (() => Promise.resolve({ what: 'db-client', certificate })),
     send: (message) => sent.push(message),
   })

@@ -13,6 +13,7 @@ import type {
   AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
+  ToAuditQueue,
 } from '../core/messages.ts'
 import {
   isGenerationStale,
@@ -32,9 +33,11 @@ import {
 import { beaconAgeMs } from '../core/snapshot.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
+import { AuditQueue } from './audit-queue.ts'
 import { pause } from './pause.ts'
 import { adopt, lastWord } from './handover.ts'
 import { runFramed } from './perform.ts'
+import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
 import type { HostKeys, Trust } from './trust.ts'
 
@@ -46,6 +49,8 @@ export interface AgentSessionsOptions {
   readonly trust: Trust
   readonly clock: Clock
   readonly log: Logger
+  /** What statements of this thread may take until the disk holds them. */
+  readonly auditBytesMax: number
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
 }
@@ -59,6 +64,7 @@ export class AgentSessions {
   readonly #options: AgentSessionsOptions
   readonly #live = new Set<AgentSession>()
   readonly #opening = new Set<net.Socket>()
+  readonly #queue: AuditQueue
   #targets: ReadonlyMap<string, AgentTarget> = new Map()
   #keys: HostKeys | undefined
   #server: TlsServer | undefined
@@ -66,11 +72,22 @@ export class AgentSessions {
 
   constructor(options: AgentSessionsOptions) {
     this.#options = options
+    this.#queue = new AuditQueue({
+      clock: options.clock,
+      timers: systemTimers,
+      send: (message) => options.send(message),
+      bytesMax: options.auditBytesMax,
+    })
     options.trust.onChange((what) => {
       if (what === 'locks') this.#enforceLocks()
       if (what === 'snapshot' || what === 'resumption-keys') this.#renewServer()
       if (what === 'beacon') this.#enforceStaleness()
     })
+  }
+
+  /** The spool's answer to statements of this thread. */
+  kept(message: ToAuditQueue): void {
+    this.#queue.answered(message)
   }
 
   get size(): number {
@@ -154,6 +171,7 @@ export class AgentSessions {
     while (this.#live.size > 0 && this.#options.clock.monotonic() < endMs)
       await pause(max('lastFramesMs') / 10)
     await this.#server?.destroyAll()
+    this.#queue.close()
   }
 
   #opened(spare: net.Socket, message: SpareMessage, frame: OpenFrame, first: Uint8Array): void {
@@ -215,6 +233,8 @@ export class AgentSessions {
       target,
       proxyId: message.proxyId,
       tls,
+      protocol,
+      queue: this.#queue,
     })
     this.#live.add(session)
     this.#options.send({ kind: 'session-opened' })

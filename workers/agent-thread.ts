@@ -22,6 +22,7 @@ export interface AgentThreadData {
   readonly cluster: string
   readonly agentId: string
   readonly hostname: string
+  readonly auditBytesMax: number
   readonly trust: readonly TrustMessage[]
   readonly targets: readonly AgentTarget[]
   /** Server certificate for the names of the targets, PEM; absent until control accepted one. */
@@ -42,6 +43,7 @@ const sessions = new AgentSessions({
   cluster: data.cluster,
   agentId: data.agentId,
   hostname: data.hostname,
+  auditBytesMax: data.auditBytesMax,
   protocols,
   trust,
   clock: systemClock,
@@ -59,6 +61,8 @@ port.onMessage((message) => {
       return sessions.serve(message.targets, { certificate: message.certificate, key: message.key })
     case 'spare':
       return sessions.take(message)
+    case 'statements-kept':
+      return sessions.kept(message)
     case 'answer':
       asked.get(message.id)?.(message.answer)
       asked.delete(message.id)

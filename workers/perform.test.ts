@@ -156,6 +156,32 @@ suite('the tap', () => {
     await finish(rig)
   })
 
+  test('both sides wait for one tap once: waking it does not multiply the waits', async (t) => {
+    const waits: (() => void)[] = []
+    const offered = new Set<number>()
+    const tap = {
+      ...openTap(),
+      put: (code: number) => {
+        offered.add(code)
+        return false
+      },
+      ready: () => new Promise<void>((resolve) => waits.push(resolve)),
+    }
+    const rig = await performRig(t, { services: { tap: () => tap } })
+    rig.client.write(HELLO)
+    const far = await rig.target
+    rig.client.write('one\n')
+    far.write('two\n')
+    await until(() => offered.size === 2, 'both sides have come to the tap')
+    for (let wakes = 1; wakes < 10; wakes++) {
+      assert.equal(waits.length, wakes)
+      waits.at(-1)?.()
+      await until(() => waits.length > wakes, 'it is asked again')
+    }
+    rig.session.evict(refusal('lock'))
+    await finish(rig)
+  })
+
   test('a recording that fails ends the session', async (t) => {
     const tap = {
       ...openTap(),

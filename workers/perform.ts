@@ -16,7 +16,6 @@ import type {
   Refusal,
   SessionEvent,
   Side,
-  Tap,
 } from '../core/protocol.ts'
 import { ChunkOut } from './chunk-out.ts'
 import { Flow } from './flow.ts'
@@ -26,6 +25,7 @@ import type { RightDeadline } from './right-deadlines.ts'
 import type { PerformServices, Session, SessionCounters, SessionStart } from './session.ts'
 import { securedEvent, startEvent } from './session-event.ts'
 import { SideStream } from './side.ts'
+import { TapGate } from './tap-gate.ts'
 import { reachTarget } from './target-login.ts'
 import { Deadlines } from './timers.ts'
 
@@ -51,6 +51,7 @@ class Performer implements Session {
   readonly #protocol: FramedProtocol
   readonly #services: PerformServices
   readonly #session: FramedSession
+  readonly #tap: TapGate
   readonly #out: ChunkOut
   readonly #sides: Readonly<Record<Side, SideStream>>
   readonly #deadlines: Deadlines<Deadline>
@@ -63,8 +64,6 @@ class Performer implements Session {
   #handshaking: net.Socket | undefined
   #peer: Peer | undefined
   #right: Authorized | undefined
-  #tap: Tap | undefined
-  #notes = 0
   #activeMs = 0
   #reason = ''
 
@@ -72,7 +71,11 @@ class Performer implements Session {
     this.#protocol = protocol
     this.#services = services
     this.#session = protocol.session()
-    this.#out = new ChunkOut((...note) => this.#note(...note))
+    this.#tap = new TapGate({
+      ready: () => this.#tell({ kind: 'tap-ready' }),
+      failed: (error) => this.#failed('the recording failed', error),
+    })
+    this.#out = new ChunkOut((...note) => this.#tap.note(...note))
     this.#sides = { client: this.#side('client'), target: this.#side('target') }
     this.#flow = new Flow(this.#sides)
     this.#deadlines = new Deadlines(services.clock, services.timers)
@@ -85,7 +88,7 @@ class Performer implements Session {
     return {
       fromClientBytes: this.#sides.client.receivedBytes,
       fromTargetBytes: this.#sides.target.receivedBytes,
-      notes: this.#notes,
+      notes: this.#tap.notes,
     }
   }
 
@@ -250,7 +253,7 @@ class Performer implements Session {
       if (this.#over() || this.#refused) return
       if ('refusal' in outcome) return this.#say(outcome.refusal)
       this.#right = outcome.right
-      this.#tap = this.#services.tap(outcome.right)
+      this.#tap.open(this.#services.tap(outcome.right))
       this.#tell({ kind: 'authorized', right: outcome.right })
     })
   }
@@ -295,23 +298,14 @@ class Performer implements Session {
     this.#tell({ kind: 'connected' })
   }
 
-  #note(code: number, chunk: Uint8Array, from: number, to: number, rest: number): boolean {
-    const tap = this.#tap
-    if (tap === undefined) return true
-    if (tap.put(code, chunk, from, to, rest)) {
-      this.#notes++
-      return true
-    }
-    this.#await(tap.ready(), 'the recording failed', () => this.#tell({ kind: 'tap-ready' }))
-    return false
-  }
-
   /** A promise of the thread's; when it fails, so does the session. */
   #await<T>(promise: Promise<T>, failure: string, use: (value: T) => void): void {
-    promise.then(use).catch((error: unknown) => {
-      this.#services.log.info(failure, { error: String(error) })
-      this.#cut(failure)
-    })
+    promise.then(use).catch((error: unknown) => this.#failed(failure, error))
+  }
+
+  #failed(failure: string, error: unknown): void {
+    this.#services.log.info(failure, { error: String(error) })
+    this.#cut(failure)
   }
 
   // Ends
@@ -387,8 +381,8 @@ class Performer implements Session {
     if (this.#phase === 'over') return
     this.#phase = 'over'
     this.#deadlines.clear()
-    const sealed = this.#tap?.seal(this.#reason) ?? Promise.resolve()
-    sealed
+    this.#tap
+      .seal(this.#reason)
       .catch((error: unknown) =>
         this.#services.log.error('a recording was not sealed', { error: String(error) }),
       )

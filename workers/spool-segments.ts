@@ -8,6 +8,7 @@ import { type ChainPosition, type ChainRecord, positionOf, readLine } from '../c
 import type { JournalSink } from '../core/audit/journal.ts'
 import { type Line, LineCutter } from '../core/audit/lines.ts'
 import { ChainVerifier } from '../core/audit/verify.ts'
+import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 
 const NAME = /^spool-(\d{16})\.jsonl$/
@@ -19,6 +20,14 @@ interface Segment {
   readonly first: number
   /** Durable bytes. */
   bytes: number
+}
+
+/** Records as they stand in the spool, one per line, and the place of the last. */
+export interface SpooledBatch {
+  readonly bytes: Buffer
+  readonly count: number
+  readonly seq: number
+  readonly hash: string
 }
 
 /** What opening cut off: a torn write, or worse when whole segments had to go. */
@@ -87,24 +96,51 @@ export class SpoolSegments implements JournalSink {
 
   /** The records behind `seq`, in order, as many as fit one upload. */
   async read(seq: number): Promise<readonly ChainRecord[]> {
-    const records: ChainRecord[] = []
-    let bytes = 0
-    // A quarter is left for the request around the records.
-    const bytesMax = (max('apiBodyBytesMax') / 4) * 3
+    const batch = await this.readBatch(seq)
+    const lines = batch === undefined ? [] : Buffer.from(batch.bytes).toString().split('\n')
+    return lines.flatMap((line) => readLine(line) ?? [])
+  }
+
+  /**
+   * The same as bytes. They were written by this class or verified when it opened, so that only the last record's place is read:
+   * an upload costs little more than reading the file.
+   */
+  async readBatch(seq: number): Promise<SpooledBatch | undefined> {
     for (const [index, segment] of this.#segments.entries()) {
       const next = this.#segments[index + 1]
       if (next !== undefined && next.first <= seq + 1) continue
-      const from = this.#cursor.first === segment.first && this.#cursor.seq <= seq
-      for await (const line of readLines(segment, from ? this.#cursor.offset : 0)) {
-        const record = readLine(line.text ?? '')
-        if (record === undefined || record.seq <= seq) continue
-        bytes += line.end - line.offset
-        if (bytes > bytesMax || records.length === max('auditBatchMax')) return records
-        records.push(record)
-        this.#cursor = { first: segment.first, offset: line.end, seq: record.seq }
-      }
+      const batch = await this.#readFrom(segment, await this.#offsetBehind(segment, seq))
+      if (batch !== undefined) return batch
     }
-    return records
+    return undefined
+  }
+
+  async #offsetBehind(segment: Segment, seq: number): Promise<number> {
+    if (seq < segment.first) return 0
+    if (this.#cursor.first === segment.first && this.#cursor.seq === seq) return this.#cursor.offset
+    for await (const { text, end } of readLines(segment, 0))
+      if (readLine(text ?? '')?.seq === seq) return end
+    return segment.bytes
+  }
+
+  async #readFrom(segment: Segment, offset: number): Promise<SpooledBatch | undefined> {
+    const room = Math.min(segment.bytes - offset, max('apiBodyBytesMax'))
+    if (room <= 0) return undefined
+    const whole = await readBytes(segment, offset, room)
+    let count = 0
+    let end = 0
+    for (let at = whole.indexOf(LINE_FEED); at >= 0 && count < max('auditBatchMax'); count++) {
+      end = at
+      at = whole.indexOf(LINE_FEED, at + 1)
+    }
+    const bytes = whole.subarray(0, end)
+    const place = placeOf(bytes.toString('utf8', bytes.lastIndexOf(LINE_FEED) + 1))
+    if (place === undefined) {
+      const message = 'The audit spool is damaged; a restart cuts off what cannot be read.'
+      throw new ProxyError('audit.unavailable', message, { detail: segment.path })
+    }
+    this.#cursor = { first: segment.first, offset: offset + end + 1, seq: place.seq }
+    return { bytes, count, ...place }
   }
 
   /** Deletes segments that hold nothing behind `seq`. The last one stays: it is being written. */
@@ -180,6 +216,32 @@ export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r')
   try {
     await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+const LINE_FEED = 0x0a
+const PLACE = /^\{"seq":(\d{1,16}),"writer":"/
+const HASH = /,"hash":"([0-9a-f]{64})"\}$/
+
+function placeOf(line: string): { readonly seq: number; readonly hash: string } | undefined {
+  const seq = PLACE.exec(line)?.[1]
+  const hash = HASH.exec(line.slice(-76))?.[1]
+  return seq === undefined || hash === undefined ? undefined : { seq: Number(seq), hash }
+}
+
+async function readBytes(segment: Segment, offset: number, length: number): Promise<Buffer> {
+  const handle = await open(segment.path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const bytes = Buffer.allocUnsafe(length)
+    let filled = 0
+    while (filled < length) {
+      const { bytesRead } = await handle.read(bytes, filled, length - filled, offset + filled)
+      if (bytesRead === 0) break
+      filled += bytesRead
+    }
+    return bytes.subarray(0, filled)
   } finally {
     await handle.close()
   }

@@ -15,12 +15,12 @@ import {
   genesis,
   isIntact,
   positionOf,
-  readRecord,
+  readLine,
 } from '../core/audit/chain.ts'
 import { FakeClock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
-import { openSpool, type Spool, type SpooledRecord, type Upload } from './spool.ts'
+import { openSpool, type Spool, type Upload } from './spool.ts'
 
 const folders: string[] = []
 const spools: Spool[] = []
@@ -55,16 +55,16 @@ async function emitMany(spool: Spool, count: number, word = 'u'): Promise<void> 
 
 /** Control's side: takes what follows what it has, as its intake does. */
 class FakeControl {
-  readonly records: SpooledRecord[] = []
+  readonly records: Readonly<Record<string, unknown>>[] = []
   readonly batches: number[] = []
   position: ChainPosition | undefined
   /** Called before each batch is taken. */
   before: () => void | Promise<void> = () => {}
 
-  readonly upload: Upload = async (records) => {
+  readonly upload: Upload = async (lines, count) => {
     await this.before()
-    this.batches.push(records.length)
-    for (const item of records) this.#take(item)
+    this.batches.push(count)
+    for (const line of Buffer.from(lines).toString().split('\n')) this.#take(line)
     return this.position?.seq ?? 0
   }
 
@@ -72,15 +72,15 @@ class FakeControl {
     return this.records.filter((item) => 'user' in item).map((item) => item['user'])
   }
 
-  #take(item: SpooledRecord): void {
-    const record = readRecord(item)
+  #take(line: string): void {
+    const record = readLine(line)
     assert.ok(record !== undefined && isIntact(record))
     const known = this.position?.writer === record.writer ? this.position : genesis(record.writer)
     if (record.seq < known.seq) return
     if (record.seq === known.seq && record.hash === known.hash) return
     if (!follows(known, record)) throw new ProxyError('audit.chain-broken', 'forked')
     this.position = positionOf(record)
-    this.records.push(item)
+    this.records.push(record.event)
   }
 }
 
@@ -104,12 +104,27 @@ describe('the spool', () => {
     const error = 'x'.repeat(60_000)
     for (let index = 0; index < 30; index += 1) await spool.emit('auth', 'T3007W', { error })
     const control = new FakeControl()
-    await spool.drain(async (records) => {
-      assert.ok(Buffer.byteLength(JSON.stringify({ records })) < max('apiBodyBytesMax'))
-      return control.upload(records)
+    await spool.drain((lines, count) => {
+      assert.ok(lines.length <= max('apiBodyBytesMax'))
+      return control.upload(lines, count)
     })
     assert.equal(control.records.length, 30)
     assert.ok(control.batches.length > 1)
+  })
+
+  it('goes on behind the record that control stopped at', async () => {
+    const spool = await open(await newFolder())
+    await emitMany(spool, 10)
+    const control = new FakeControl()
+    const firsts: number[] = []
+    await spool.drain(async (lines, count) => {
+      const [first = ''] = Buffer.from(lines).toString().split('\n')
+      firsts.push(readLine(first)?.seq ?? 0)
+      const reached = await control.upload(lines, count)
+      return firsts.length === 1 ? 4 : reached
+    })
+    assert.deepEqual(firsts, [1, 5])
+    assert.equal(spool.pending, 0)
   })
 
   it('sends again what was not acknowledged, over failures and restarts', async () => {
@@ -141,8 +156,8 @@ describe('the spool', () => {
     const spool = await open(folder)
     await emitMany(spool, 20)
     const control = new FakeControl()
-    const lossy: Upload = async (records) => {
-      await control.upload(records)
+    const lossy: Upload = async (lines, count) => {
+      await control.upload(lines, count)
       throw new Error('cut off')
     }
     await assert.rejects(spool.drain(lossy), /cut off/)
@@ -294,8 +309,8 @@ describe('a spool whose disk or history is not what it was', () => {
     await emitMany(spool, 3)
     const control = new FakeControl()
     let first = true
-    await spool.drain(async (records) => {
-      if (!first) return control.upload(records)
+    await spool.drain(async (lines, count) => {
+      if (!first) return control.upload(lines, count)
       first = false
       return 50
     })

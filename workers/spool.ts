@@ -5,21 +5,15 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  type ChainPosition,
-  type ChainRecord,
-  genesis,
-  positionOf,
-  recordObject,
-} from '../core/audit/chain.ts'
+import { type ChainPosition, type ChainRecord, genesis, positionOf } from '../core/audit/chain.ts'
 import { auditEvent, type AuditEvent, type EventFields } from '../core/audit/event.ts'
 import { Journal } from '../core/audit/journal.ts'
-import { type Canonical, canonicalJson } from '../core/cert/canonical.ts'
+import { canonicalJson } from '../core/cert/canonical.ts'
 import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { type Logger, silentLogger } from '../core/log.ts'
-import { SpoolSegments } from './spool-segments.ts'
+import { type SpooledBatch, SpoolSegments } from './spool-segments.ts'
 import { adoptState, loadState, saveState, type SpoolState, writerOf } from './spool-state.ts'
 
 export interface SpoolOptions {
@@ -40,10 +34,8 @@ export type SpoolRule = 'strict' | 'best_effort'
 /** `kept`: durable. `refused`: full or broken, and the rule is strict. `lost`: counted; the log will say so. */
 export type Emitted = 'kept' | 'refused' | 'lost'
 
-export type SpooledRecord = Readonly<Record<string, Canonical>>
-
-/** Sends records to control; resolves with the highest number it holds durably. */
-export type Upload = (records: readonly SpooledRecord[]) => Promise<number>
+/** Sends records to control, as the lines that stand in the spool; resolves with the highest number it holds durably. */
+export type Upload = (lines: Uint8Array, count: number) => Promise<number>
 
 interface Chain {
   readonly epoch: number
@@ -115,23 +107,34 @@ export class Spool {
     fields: EventFields,
     rule: SpoolRule = 'best_effort',
   ): Promise<Emitted> {
-    const event = this.#event(name, code, fields)
+    return this.keep([canonicalJson(this.#event(name, code, fields))], rule)
+  }
+
+  /** Keeps events of this host that are canonical JSON already, all of them or none. */
+  async keep(bodies: readonly string[], rule: SpoolRule): Promise<Emitted> {
     while (this.#gate !== undefined) await this.#gate
-    const events = this.#lost === undefined ? [event] : [this.#gapEvent(this.#lost), event]
-    if (!this.#fits(events)) return this.#notKept(rule)
     const told = this.#lost
+    const all = told === undefined ? bodies : [this.#gapBody(told), ...bodies]
+    if (!this.#fits(all)) return this.#notKept(rule, bodies.length)
     this.#lost = undefined
     try {
-      await this.#chain.journal.append(events)
+      await this.#chain.journal.appendBodies(all)
     } catch (error) {
       // Once for all that are lost in a row: a full disk must not fill the next one with log lines.
       if (told === undefined && this.#lost === undefined)
         this.#logger.error('audit: the spool could not be written', { error: String(error) })
       if (told !== undefined) this.#countLost(told.count, told.sinceMs)
-      return this.#notKept(rule)
+      return this.#notKept(rule, bodies.length)
     }
     for (const wake of this.#wake.splice(0)) wake()
     return 'kept'
+  }
+
+  /** Events that never came here: the log says so with the next one that is kept. */
+  lost(count: number, sinceMs: number): void {
+    const first = this.#lost === undefined
+    this.#countLost(count, sinceMs)
+    if (first) this.#sayThatEventsAreLost()
   }
 
   /**
@@ -151,9 +154,9 @@ export class Spool {
 
   async #drain(upload: Upload): Promise<void> {
     for (let anew = false; ; ) {
-      const records = await this.#chain.segments.read(this.#acknowledged.seq)
-      if (records.length === 0) return
-      const reached = await this.#send(records, upload)
+      const batch = await this.#chain.segments.readBatch(this.#acknowledged.seq)
+      if (batch === undefined) return
+      const reached = await this.#send(batch, upload)
       if (reached !== 'another history') {
         await this.#acknowledge(reached)
         continue
@@ -165,24 +168,28 @@ export class Spool {
     }
   }
 
-  async #send(
-    records: readonly ChainRecord[],
-    upload: Upload,
-  ): Promise<ChainPosition | 'another history'> {
+  async #send(batch: SpooledBatch, upload: Upload): Promise<ChainPosition | 'another history'> {
     let seq: number
     try {
-      seq = await upload(records.map(recordObject))
+      seq = await upload(batch.bytes, batch.count)
     } catch (error) {
       if (errorCode(error) === 'audit.chain-broken') return 'another history'
       throw error
     }
-    const record = records.find((candidate) => candidate.seq === seq)
-    if (record !== undefined) return positionOf(record)
+    const { writer } = this.#chain.journal.position
+    if (seq === batch.seq) return { writer, seq, hash: batch.hash }
+    const within = await this.#within(seq)
+    if (within !== undefined) return positionOf(within)
     if (seq > this.#chain.journal.position.seq) return 'another history'
-    const last = records.at(-1)
     // Control has these already and more of the same chain: the answer to an earlier upload was lost.
-    if (last !== undefined && seq > last.seq) return positionOf(last)
+    if (seq > batch.seq) return { writer, seq: batch.seq, hash: batch.hash }
     throw unavailable('Control acknowledged nothing of an upload.')
+  }
+
+  /** Control acknowledged a part of a batch: the record where it stopped. */
+  async #within(seq: number): Promise<ChainRecord | undefined> {
+    const records = await this.#chain.segments.read(this.#acknowledged.seq)
+    return records.find((record) => record.seq === seq)
   }
 
   async #acknowledge(position: ChainPosition): Promise<void> {
@@ -239,8 +246,8 @@ export class Spool {
     return auditEvent(name, code, { ...fields, server_id: id }, origin)
   }
 
-  #fits(events: readonly AuditEvent[]): boolean {
-    const bytes = events.reduce((sum, event) => sum + bytesOf(event), 0)
+  #fits(bodies: readonly string[]): boolean {
+    const bytes = bodies.reduce((sum, body) => sum + bytesOf(body), 0)
     return this.#used() + bytes <= this.#bytesMax
   }
 
@@ -248,11 +255,9 @@ export class Spool {
     return this.#chain.segments.bytes + this.#chain.journal.pendingBytes
   }
 
-  #notKept(rule: SpoolRule): Emitted {
+  #notKept(rule: SpoolRule, count: number): Emitted {
     if (rule === 'strict') return 'refused'
-    const first = this.#lost === undefined
-    this.#countLost(1, this.#options.clock.now())
-    if (first) this.#sayThatEventsAreLost()
+    this.lost(count, this.#options.clock.now())
     return 'lost'
   }
 
@@ -266,27 +271,28 @@ export class Spool {
   /** At once and beyond the bound: the count in memory would not outlive a crash. */
   #sayThatEventsAreLost(): void {
     const reason = 'The spool is full; events are being lost from here on.'
-    const event = this.#event('audit.gap', 'SLA002W', { reason })
-    if (this.#used() + bytesOf(event) > this.#bytesMax + RESERVE_BYTES) return
-    this.#chain.journal.append([event]).catch((error: unknown) => {
+    const body = canonicalJson(this.#event('audit.gap', 'SLA002W', { reason }))
+    if (this.#used() + bytesOf(body) > this.#bytesMax + RESERVE_BYTES) return
+    this.#chain.journal.appendBodies([body]).catch((error: unknown) => {
       this.#logger.error('audit: events are lost and the log cannot say so', {
         error: String(error),
       })
     })
   }
 
-  #gapEvent(lost: { readonly count: number; readonly sinceMs: number }): AuditEvent {
-    return this.#event('audit.gap', 'SLA002W', {
+  #gapBody(lost: { readonly count: number; readonly sinceMs: number }): string {
+    const event = this.#event('audit.gap', 'SLA002W', {
       reason: 'Events were lost: the spool was full or could not be written.',
       lost: lost.count,
       since: new Date(lost.sinceMs),
     })
+    return canonicalJson(event)
   }
 }
 
-/** What a record of the event takes on disk, generously. */
-function bytesOf(event: AuditEvent): number {
-  return Buffer.byteLength(canonicalJson(event)) + 400
+/** What the record of an event takes on disk, generously. */
+function bytesOf(body: string): number {
+  return Buffer.byteLength(body) + 400
 }
 
 function unavailable(message: string): ProxyError {

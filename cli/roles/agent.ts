@@ -98,6 +98,7 @@ function makeAgent(
     save: (saved) => member.saveTrust(saved),
     anchor: member.anchor(),
     audit: (name, code, fields) => member.audit(name, code, fields),
+    statements: member.spool,
     clock: systemClock,
     log,
   })

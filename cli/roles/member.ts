@@ -2,7 +2,6 @@
 // events that is uploaded in the background, renewal, and the signed trust they keep on disk.
 
 import { type ControlClient, connectControl } from '../../control/api/client.ts'
-import type { JsonObject } from '../../control/api/messages.ts'
 import type { ControlTrust } from '../../control/api/trust.ts'
 import { systemClock } from '../../core/clock.ts'
 import { errorCode, ProxyError } from '../../core/errors.ts'
@@ -152,11 +151,10 @@ export class Member {
     while (!signal.aborted) {
       await this.spool.waiting()
       try {
-        await this.spool.drain(async (records) => {
+        await this.spool.drain(async (lines, count) => {
           // Meanwhile more gather: a request and two syncs for each event cost more than relaying the session it tells of.
-          if (records.length < max('auditBatchMax')) await pause(max('auditGatherMs'), signal)
-          const body = { records: records as readonly JsonObject[] }
-          return (await this.client.call('audit-upload', body)).acknowledged
+          if (count < max('auditBatchMax')) await pause(max('auditGatherMs'), signal)
+          return (await this.client.call('audit-upload', { lines: [] }, { lines })).acknowledged
         })
         pauseMs = max('redialMinMs')
       } catch (error) {

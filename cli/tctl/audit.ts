@@ -120,6 +120,8 @@ const TELLING = [
   'db_user',
   'db_name',
   'db_query',
+  'rows',
+  'sqlstate',
   'success',
   'error',
   'reason',

@@ -71,7 +71,8 @@ export interface Calls {
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
   watch: { request: WatchRequest; reply: WatchItem }
   'audit-upload': {
-    request: { readonly records: readonly JsonObject[] }
+    /** Records of the caller's chain, as they stand in it. */
+    request: { readonly lines: readonly string[] }
     reply: { readonly acknowledged: number }
   }
   'lease-take': { request: LeaseRequest; reply: { readonly lease: string } }

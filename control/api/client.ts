@@ -17,6 +17,8 @@ import type { ControlTrust } from './trust.ts'
 
 export interface CallOptions {
   readonly signal?: AbortSignal
+  /** The body of a call that takes lines, as it is: what was written once is not read to be written again. */
+  readonly lines?: Uint8Array
 }
 
 /** Calls that answer with NDJSON. */
@@ -113,7 +115,7 @@ class HttpClient implements ControlClient {
     const deadline = AbortSignal.timeout(max('apiDeadlineMs'))
     const signal =
       options.signal === undefined ? deadline : AbortSignal.any([deadline, options.signal])
-    const response = await this.#send(name, request, signal)
+    const response = await this.#send(name, request, signal, options.lines)
     const body = await readText(response, max('apiReplyBytesMax')).catch((cause: unknown) => {
       throw unavailable(cause)
     })
@@ -154,8 +156,10 @@ class HttpClient implements ControlClient {
     name: N,
     request: Request<N>,
     signal: AbortSignal | undefined,
+    lines?: Uint8Array,
   ): Promise<http.IncomingMessage> {
     const { method, path, body } = encode(name, request)
+    const type = ROUTES[name].lines === true ? 'application/x-ndjson' : 'application/json'
     const ended = new AbortController()
     const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const outgoing = http.request(
@@ -166,7 +170,7 @@ class HttpClient implements ControlClient {
           host: 'control',
           ...(this.#socketPath === undefined ? {} : { socketPath: this.#socketPath }),
           ...(signal === undefined ? {} : { signal }),
-          headers: body === undefined ? {} : { 'content-type': 'application/json' },
+          headers: body === undefined ? {} : { 'content-type': type },
         },
         resolve,
       )
@@ -182,7 +186,7 @@ class HttpClient implements ControlClient {
         },
         { once: true, signal: ended.signal },
       )
-      outgoing.end(body)
+      outgoing.end(lines ?? body)
     }).finally(() => ended.abort())
     if (response.statusCode === 200) return response
     throw await refusalOf(response)
@@ -201,12 +205,17 @@ function encode<N extends CallName>(
     rest.delete(field)
     return encodeURIComponent(typeof value === 'string' ? value : '')
   })
+  if (row.lines === true) return { method: row.method, path, body: linesOf(rest.get('lines')) }
   if (row.method === 'POST' || row.method === 'PUT')
     return { method: row.method, path, body: JSON.stringify(Object.fromEntries(rest)) }
   const query = new URLSearchParams()
   for (const [key, value] of rest) if (value !== undefined) query.set(key, queryText(value))
   const search = query.toString()
   return { method: row.method, path: search === '' ? path : `${path}?${search}`, body: undefined }
+}
+
+function linesOf(value: unknown): string {
+  return Array.isArray(value) ? value.join('\n') : ''
 }
 
 function queryText(value: unknown): string {

@@ -76,8 +76,15 @@ function placed(row: Row<CallName>, request: ObjectSchema): object {
   }
   return {
     parameters,
-    requestBody: { required: true, content: { 'application/json': { schema } } },
+    requestBody: { required: true, content: bodyContent(row, schema) },
   }
+}
+
+/** NDJSON is described as one item is: a line of text. */
+function bodyContent(row: Row<CallName>, schema: object): object {
+  return row.lines === true
+    ? { 'application/x-ndjson': { schema: { type: 'string' } } }
+    : { 'application/json': { schema } }
 }
 
 function schemaOf(schema: z.ZodType): ObjectSchema {

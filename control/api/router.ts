@@ -64,7 +64,7 @@ export function authorizeCall(match: Match, caller: Caller, rights: Rights): voi
 export function readRequest(match: Match, query: URLSearchParams, body: string): unknown {
   const fields =
     match.row.method === 'POST' || match.row.method === 'PUT'
-      ? bodyFields(body)
+      ? bodyFields(match.row, body)
       : queryFields(query, body)
   for (const key of Object.keys(match.params))
     if (Object.hasOwn(fields, key)) throw invalid(`${key} belongs into the path`)
@@ -163,7 +163,8 @@ function resourceKind(
   )
 }
 
-function bodyFields(body: string): Readonly<Record<string, unknown>> {
+function bodyFields(row: Row<CallName>, body: string): Readonly<Record<string, unknown>> {
+  if (row.lines === true) return { lines: body === '' ? [] : body.split('\n') }
   const reading = readBody(body === '' ? '{}' : body)
   if (!reading.ok) throw invalid(reading.reason)
   const { value } = reading

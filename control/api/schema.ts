@@ -20,6 +20,8 @@ export interface Row<N extends CallName> {
   readonly mfa: 'none' | 'login'
   /** NDJSON: the reply is a stream of items. */
   readonly stream?: true
+  /** NDJSON: the body is the request's `lines`, which the handler reads and checks itself. */
+  readonly lines?: true
   readonly request: z.ZodType<Calls[N]['request']>
   readonly reply: z.ZodType<Calls[N]['reply']>
 }
@@ -84,7 +86,10 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   permit: system('proxy', 'POST', '/v1/permits', 'permit.create'),
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
   watch: { ...system('system', 'GET', '/v1/watch', QUIET), stream: true },
-  'audit-upload': system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
+  'audit-upload': {
+    ...system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
+    lines: true,
+  },
   'lease-take': system('system', 'POST', '/v1/leases', QUIET),
   'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
   'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),

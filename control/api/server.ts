@@ -163,7 +163,11 @@ export class ApiServer {
       const connection = this.#connection(request)
       const caller = this.#admit(match, connection)
       authorizeCall(match, caller, this.#options.rights)
-      const value = readRequest(match, url.searchParams, await bodyText(request))
+      const value = readRequest(
+        match,
+        url.searchParams,
+        await bodyText(request, match.row.lines === true),
+      )
       await this.#run(match, value, caller, connection, response)
     } catch (error) {
       this.#fail(error, match, response)
@@ -338,14 +342,12 @@ function answer(response: http.ServerResponse, status: number, body: unknown): v
   response.end(text)
 }
 
-async function bodyText(request: http.IncomingMessage): Promise<string> {
+async function bodyText(request: http.IncomingMessage, lines: boolean): Promise<string> {
   if (request.method === 'POST' || request.method === 'PUT') {
-    if (
-      !/^application\/json(?:\s*;\s*charset=utf-8)?$/i.test(request.headers['content-type'] ?? '')
-    )
-      throw new ProxyError('resource.invalid', 'The body must be application/json.', {
-        side: 'client',
-      })
+    const type = lines ? 'application/x-ndjson' : 'application/json'
+    const given = (request.headers['content-type'] ?? '').toLowerCase()
+    if (given.replace(/\s*;\s*charset=utf-8$/, '') !== type)
+      throw new ProxyError('resource.invalid', `The body must be ${type}.`, { side: 'client' })
   }
   if (Number(request.headers['content-length'] ?? 0) > max('apiBodyBytesMax'))
     throw new ProxyError('limit.exceeded', 'The body is longer than apiBodyBytesMax.', {

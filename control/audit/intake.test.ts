@@ -11,7 +11,7 @@ import {
   recordObject,
 } from '../../core/audit/chain.ts'
 import { auditEvent, type EventFields } from '../../core/audit/event.ts'
-import { canonicalJson } from '../../core/cert/canonical.ts'
+import { type Canonical, canonicalJson } from '../../core/cert/canonical.ts'
 import type { SystemIdentity } from '../../core/identity.ts'
 import { max } from '../../core/limits.ts'
 import type { AuditLog } from '../audit.ts'
@@ -27,6 +27,19 @@ const AGENT: SystemIdentity = {
 }
 
 type Uploaded = Readonly<Record<string, unknown>>
+
+/** As the lines of the emitter's own chain. */
+function ingest(log: AuditLog, records: readonly unknown[]): Promise<number> {
+  return log.ingest(AGENT, records.map(lineOf))
+}
+
+function lineOf(item: unknown): string {
+  if (typeof item !== 'object' || item === null) return String(item)
+  const { seq, writer, prev, hash, ...event }: Record<string, unknown> = { ...item }
+  const keys = Object.keys(event).sort()
+  const members = keys.map((key) => `${JSON.stringify(key)}:${valueOf(event[key])}`)
+  return `{"seq":${String(seq)},"writer":"${String(writer)}","prev":"${String(prev)}",${members.join()},"hash":"${String(hash)}"}`
+}
 
 /** An emitter's chain in memory. */
 class Emitter {
@@ -54,6 +67,11 @@ class Emitter {
   }
 }
 
+/** Canonical where there is such a form. */
+function valueOf(value: unknown): string {
+  return typeof value === 'object' ? canonicalJson(value as Canonical) : JSON.stringify(value)
+}
+
 async function newLog(): Promise<AuditLog> {
   return (await newLogFolder()).open()
 }
@@ -67,7 +85,7 @@ describe('taking over an emitter’s chain', () => {
   it('keeps each event with the emitter’s own proof, from which its chain can be computed again', async () => {
     const log = await newLog()
     const records = new Emitter().records(3)
-    assert.equal(await log.ingest(AGENT, records), 3)
+    assert.equal(await ingest(log, records), 3)
     for (const [index, item] of (await log.query()).items.toReversed().entries()) {
       const { seq, writer, prev, hash, emitter, ...event } = item
       assert.equal(writer, 'control-1')
@@ -85,13 +103,13 @@ describe('taking over an emitter’s chain', () => {
       const fixture = await newLogFolder()
       const log = await fixture.open()
       const records = new Emitter().records(6)
-      await log.ingest(AGENT, records.slice(0, 3))
-      assert.equal(await log.ingest(AGENT, records.slice(0, 3)), 3)
-      assert.equal(await log.ingest(AGENT, records.slice(1, 4)), 4)
+      await ingest(log, records.slice(0, 3))
+      assert.equal(await ingest(log, records.slice(0, 3)), 3)
+      assert.equal(await ingest(log, records.slice(1, 4)), 4)
       if (checkpointed) await log.checkpoint()
       const again = await fixture.open()
-      assert.equal(await again.ingest(AGENT, records.slice(0, 2)), 4)
-      assert.equal(await again.ingest(AGENT, records.slice(2)), 6)
+      assert.equal(await ingest(again, records.slice(0, 2)), 4)
+      assert.equal(await ingest(again, records.slice(2)), 6)
       assert.equal(again.status().count, 6)
     }
   })
@@ -100,18 +118,15 @@ describe('taking over an emitter’s chain', () => {
     const log = await newLog()
     const records = new Emitter().records(30)
     const batches = [records.slice(0, 10), records.slice(0, 20), records]
-    assert.deepEqual(
-      await Promise.all(batches.map((batch) => log.ingest(AGENT, batch))),
-      [10, 20, 30],
-    )
+    assert.deepEqual(await Promise.all(batches.map((batch) => ingest(log, batch))), [10, 20, 30])
     assert.equal(log.status().count, 30)
   })
 
   it('tells a gap, and a chain begun anew', async () => {
     const log = await newLog()
     const records = new Emitter().records(6)
-    await log.ingest(AGENT, records.slice(0, 2))
-    assert.equal(await log.ingest(AGENT, records.slice(4)), 6)
+    await ingest(log, records.slice(0, 2))
+    assert.equal(await ingest(log, records.slice(4)), 6)
     assert.deepEqual(await names(log), [
       'db.session.start',
       'db.session.start',
@@ -124,7 +139,7 @@ describe('taking over an emitter’s chain', () => {
       { from: told?.['from_seq'], to: told?.['to_seq'], lost: told?.['lost'] },
       { from: 3, to: 4, lost: 2 },
     )
-    await log.ingest(AGENT, new Emitter('agent-1/101').records(1))
+    await ingest(log, new Emitter('agent-1/101').records(1))
     assert.deepEqual((await names(log)).slice(-2), ['audit.gap', 'db.session.start'])
   })
 
@@ -142,10 +157,10 @@ describe('taking over an emitter’s chain', () => {
     ]
     for (const { what, build } of forks) {
       const log = await newLog()
-      await log.ingest(AGENT, new Emitter().records(3))
+      await ingest(log, new Emitter().records(3))
       const batch = build()
-      await assert.rejects(log.ingest(AGENT, batch), { code: 'audit.chain-broken' }, what)
-      await assert.rejects(log.ingest(AGENT, batch), { code: 'audit.chain-broken' })
+      await assert.rejects(ingest(log, batch), { code: 'audit.chain-broken' }, what)
+      await assert.rejects(ingest(log, batch), { code: 'audit.chain-broken' })
       assert.deepEqual((await names(log)).slice(3), ['audit.fork'], what)
     }
     const log = await newLog()
@@ -156,7 +171,7 @@ describe('taking over an emitter’s chain', () => {
     )
     const record = readLine(line)
     assert.ok(record !== undefined)
-    await assert.rejects(log.ingest(AGENT, [recordObject(record)]), { code: 'audit.chain-broken' })
+    await assert.rejects(ingest(log, [recordObject(record)]), { code: 'audit.chain-broken' })
   })
 
   it('replaces what an emitter may not say by a refusal, and lets its chain go on', async () => {
@@ -173,7 +188,7 @@ describe('taking over an emitter’s chain', () => {
     ]
     const log = await newLog()
     const good = emitter.record({ server_id: 'agent-1' })
-    assert.equal(await log.ingest(AGENT, [...cases, good]), cases.length + 1)
+    assert.equal(await ingest(log, [...cases, good]), cases.length + 1)
     assert.deepEqual(await names(log), [...cases.map(() => 'audit.refused'), 'db.session.start'])
     const first = (await log.query()).items.at(-1)
     assert.equal(first?.['claimed_event'], 'role.created')
@@ -197,11 +212,58 @@ describe('taking over an emitter’s chain', () => {
       new Emitter('agent-1').records(1),
     ]
     for (const batch of batches) {
-      await assert.rejects(log.ingest(AGENT, batch), { code: 'resource.invalid' })
+      await assert.rejects(ingest(log, batch), { code: 'resource.invalid' })
     }
     const many = Array.from({ length: max('auditBatchMax') + 1 }, () => first)
-    await assert.rejects(log.ingest(AGENT, many), { code: 'limit.exceeded' })
-    assert.equal(await log.ingest(AGENT, []), 0)
+    await assert.rejects(ingest(log, many), { code: 'limit.exceeded' })
+    assert.equal(await ingest(log, []), 0)
     assert.equal(log.status().count, 0)
+  })
+
+  it('takes the one text that a record has: other orders, white space and doubled keys are refused', async () => {
+    const log = await newLog()
+    const origin = { uid: 'u', timeMs: 0, cluster: 'c' }
+    const fields = { user: 'alice', db_labels: { a: 'b', c: 'd' } }
+    const body = canonicalJson(auditEvent('auth', 'T3007W', fields, origin))
+    const others = [
+      body.replace('"code":"T3007W",', '').replace('"ei":0,', '"ei":0,"code":"T3007W",'),
+      body.replace('{"a":"b","c":"d"}', '{"c":"d","a":"b"}'),
+      body.replace('"ei":0', '"ei":0.0'),
+      body.replace('"ei":0', '"ei": 0'),
+      body.replace('"ei":0', '"ei":0,"ei":0'),
+      body.replace('alice', '\\u0061lice'),
+      body.replace('alice', '\\ud800'),
+      body.replace('"alice"', 'null'),
+    ]
+    const start = genesis('agent-1/100')
+    for (const other of others) {
+      assert.notEqual(other, body)
+      // Chained as it stands: its hash is right.
+      const { line } = nextLine(start, other)
+      await assert.rejects(log.ingest(AGENT, [line]), { code: 'resource.invalid' }, other)
+    }
+    const { line } = nextLine(start, body)
+    for (const other of [`${line} `, ` ${line}`, line.slice(0, -1)])
+      await assert.rejects(log.ingest(AGENT, [other]), { code: 'resource.invalid' }, other)
+    assert.equal(await log.ingest(AGENT, [line]), 1)
+  })
+
+  it('puts its proof where the order of fields has it, whatever an event holds', async () => {
+    const log = await newLog()
+    const emitter = new Emitter()
+    const nested = { ei: 0, event: 'x', f: { ei: 0, emitter: 'y' } }
+    const records = [
+      emitter.record({ decision: nested }),
+      emitter.record({ db_labels: { '10': 'a', '2': 'b', ei: '0' } }),
+      emitter.record({ elapsed: 1, error: ',"ei":0,"event":"x"' }),
+    ]
+    assert.equal(await ingest(log, records), 3)
+    assert.equal((await log.verify()).ok, true)
+    const items = (await log.query()).items.toReversed()
+    assert.deepEqual(
+      items.map(({ emitter: proof }) => (proof as { seq: number }).seq),
+      [1, 2, 3],
+    )
+    assert.deepEqual(items[0]?.['decision'], nested)
   })
 })

@@ -8,9 +8,9 @@ import {
   type ChainRecord,
   follows,
   genesis,
-  isIntact,
+  hashOf,
   positionOf,
-  readRecord,
+  readWrittenLine,
 } from '../../core/audit/chain.ts'
 import { auditRow } from '../../core/audit/catalogue.ts'
 import { canonicalJson } from '../../core/cert/canonical.ts'
@@ -24,7 +24,8 @@ export type EventMaker = (name: string, code: string, fields: EventFields) => Au
 export type Intake =
   | {
       readonly verdict: 'take'
-      readonly events: readonly AuditEvent[]
+      /** Canonical JSON of the events, with the emitter's proof. */
+      readonly bodies: readonly string[]
       /** Those of the emitter's own that were taken over, as it sent them. */
       readonly taken: readonly AuditEvent[]
       readonly position: ChainPosition
@@ -43,96 +44,117 @@ export type Intake =
 export function judgeBatch(
   emitter: SystemIdentity,
   known: ChainPosition | undefined,
-  uploaded: readonly unknown[],
+  lines: readonly string[],
   make: EventMaker,
 ): Intake {
-  const records = readBatch(emitter, uploaded)
+  const records = readBatch(emitter, lines)
   const first = records[0]
   const last = records.at(-1)
   if (first === undefined || last === undefined) return { verdict: 'known', seq: known?.seq ?? 0 }
-  const forked = (record: ChainRecord, expected: string, reason: string): Intake => {
+  const forked = ({ record }: Uploaded, expected: string, reason: string): Intake => {
     const { writer, seq, hash } = record
     const facts = { writer, seq, claimed_hash: hash, expected_hash: expected, reason }
     const event = make('audit.fork', 'SLA003E', { emitter_id: emitter.id, ...facts })
     return { verdict: 'forked', event, claimed: hash, reason }
   }
-  if (known === undefined || epochOf(first.writer) > epochOf(known.writer)) {
-    const start = genesis(first.writer)
-    if (first.seq === 1 && first.prev !== start.hash) {
+  const { seq, writer, prev } = first.record
+  if (known === undefined || epochOf(writer) > epochOf(known.writer)) {
+    const start = genesis(writer)
+    if (seq === 1 && prev !== start.hash) {
       return forked(first, start.hash, 'The chain does not begin with its writer.')
     }
-    const gaps = known === undefined && first.seq === 1 ? [] : [newChain(emitter, known, first)]
+    const gaps = known === undefined && seq === 1 ? [] : [newChain(emitter, known, first.record)]
     return take(emitter, records, gaps, make)
   }
-  if (first.writer !== known.writer) {
+  if (writer !== known.writer) {
     return forked(first, known.hash, 'The chain is older than one already seen.')
   }
-  const meeting = records.find((record) => record.seq === known.seq)
-  if (meeting !== undefined && meeting.hash !== known.hash) {
+  const meeting = records.find(({ record }) => record.seq === known.seq)
+  if (meeting !== undefined && meeting.record.hash !== known.hash) {
     return forked(meeting, known.hash, 'Another record with this number was acknowledged.')
   }
-  if (last.seq <= known.seq) return { verdict: 'known', seq: known.seq }
-  const fresh = records.filter((record) => record.seq > known.seq)
-  if (first.seq === known.seq + 1 && first.prev !== known.hash) {
+  if (last.record.seq <= known.seq) return { verdict: 'known', seq: known.seq }
+  const fresh = records.filter(({ record }) => record.seq > known.seq)
+  if (seq === known.seq + 1 && prev !== known.hash) {
     return forked(first, known.hash, 'The batch does not follow what was acknowledged.')
   }
-  const gaps = first.seq > known.seq + 1 ? [gapIn(emitter, known, first)] : []
+  const gaps = seq > known.seq + 1 ? [gapIn(emitter, known, first.record)] : []
   return take(emitter, fresh, gaps, make)
 }
 
-function readBatch(emitter: SystemIdentity, uploaded: readonly unknown[]): readonly ChainRecord[] {
-  if (uploaded.length > max('auditBatchMax')) {
+/** A record with the canonical JSON of its event, as it came. */
+interface Uploaded {
+  readonly record: ChainRecord
+  readonly body: string
+}
+
+function readBatch(emitter: SystemIdentity, lines: readonly string[]): readonly Uploaded[] {
+  if (lines.length > max('auditBatchMax')) {
     throw new ProxyError('limit.exceeded', 'A batch has more records than auditBatchMax.')
   }
-  const records: ChainRecord[] = []
-  for (const item of uploaded) {
-    const record = intactRecord(item)
+  const records: Uploaded[] = []
+  for (const line of lines) {
+    const uploaded = readWrittenLine(line)
     const before = records.at(-1)
-    if (record === undefined) throw invalid('A record is malformed or not what its hash covers.')
-    if (!record.writer.startsWith(`${emitter.id}/`)) {
+    if (uploaded === undefined || !isWhole(uploaded)) {
+      throw invalid('A record is malformed or not what its hash covers.')
+    }
+    if (!uploaded.record.writer.startsWith(`${emitter.id}/`)) {
       throw invalid('A record names another writer than the certificate that brought it.')
     }
-    if (before !== undefined && !follows(positionOf(before), record)) {
+    if (before !== undefined && !follows(positionOf(before.record), uploaded.record)) {
       throw invalid('The records of a batch do not follow each other.')
     }
-    records.push(record)
+    records.push(uploaded)
   }
   return records
 }
 
-function intactRecord(item: unknown): ChainRecord | undefined {
-  try {
-    const record = readRecord(item)
-    return record !== undefined && isIntact(record) ? record : undefined
-  } catch {
-    // Values without a canonical form: no hash of ours covers them.
-    return undefined
-  }
+function isWhole({ record, body }: Uploaded): boolean {
+  return hashOf(record.writer, record.seq, record.prev, body) === record.hash
 }
 
 function take(
   emitter: SystemIdentity,
-  records: readonly ChainRecord[],
+  records: readonly Uploaded[],
   gaps: readonly EventFields[],
   make: EventMaker,
 ): Intake {
-  const events = gaps.map((gap) => make('audit.gap', 'SLA002W', gap))
   const taken: AuditEvent[] = []
-  for (const record of records) {
-    const reason = refusalOf(emitter, record)
+  const bodies = gaps.map((gap) => canonicalJson(make('audit.gap', 'SLA002W', gap)))
+  for (const uploaded of records) {
+    const { record } = uploaded
+    const reason = refusalOf(emitter, uploaded)
     const proof = proofOf(emitter, record)
-    if (reason === undefined) taken.push(record.event)
-    const event = reason === undefined ? record.event : refused(emitter, record, reason, make)
-    events.push({ ...event, emitter: proof })
+    if (reason === undefined) {
+      taken.push(record.event)
+      bodies.push(withProof(uploaded, proof))
+    } else {
+      bodies.push(canonicalJson({ ...refused(emitter, record, reason, make), emitter: proof }))
+    }
   }
   const last = records.at(-1)
   if (last === undefined) return { verdict: 'known', seq: 0 }
-  return { verdict: 'take', events, taken, position: positionOf(last) }
+  return { verdict: 'take', bodies, taken, position: positionOf(last.record) }
+}
+
+/** The event's text with the member `emitter` where it belongs: behind `ei`, when that place is beyond doubt. */
+function withProof({ record, body }: Uploaded, proof: Proof): string {
+  const { event } = record
+  const before = `,"ei":${event.ei},`
+  const at = body.indexOf(before)
+  const rest = at + before.length
+  const next = /^"([^"\\]+)"/.exec(body.slice(rest, rest + 64))?.[1] ?? ''
+  if (at < 0 || body.includes(before, rest - 1) || next <= 'emitter' || !Object.hasOwn(event, next))
+    return canonicalJson({ ...event, emitter: proof })
+  return `${body.slice(0, rest)}"emitter":${canonicalJson(proof)},${body.slice(rest)}`
 }
 
 /** Why the content is not taken over, though the chain is in order. Its place is kept, so that the emitter can go on. */
-function refusalOf(emitter: SystemIdentity, record: ChainRecord): string | undefined {
-  const { event } = record
+function refusalOf(
+  emitter: SystemIdentity,
+  { record: { event }, body }: Uploaded,
+): string | undefined {
   const row = auditRow(event.code)
   if (row === undefined || row.name !== event.event) return 'The event is not known.'
   if (!row.by.includes(emitter.role)) return `The role ${emitter.role} may not emit this event.`
@@ -140,7 +162,7 @@ function refusalOf(emitter: SystemIdentity, record: ChainRecord): string | undef
   const serverId = event['server_id']
   if (serverId !== undefined && serverId !== emitter.id) return 'The event names another server.'
   if ('emitter' in event) return 'The event claims to have come through control.'
-  if (Buffer.byteLength(canonicalJson(event)) > max('auditEventBytesMax')) {
+  if (Buffer.byteLength(body) > max('auditEventBytesMax')) {
     return 'The event is longer than auditEventBytesMax.'
   }
   return undefined
@@ -163,11 +185,10 @@ function refused(
   })
 }
 
+type Proof = Readonly<Record<string, string | number>>
+
 /** With the event as it stands, enough to compute the emitter's own chain again. */
-function proofOf(
-  emitter: SystemIdentity,
-  record: ChainRecord,
-): Readonly<Record<string, string | number>> {
+function proofOf(emitter: SystemIdentity, record: ChainRecord): Proof {
   const { writer, seq, prev, hash } = record
   return { id: emitter.id, role: emitter.role, writer, seq, prev, hash }
 }

@@ -34,12 +34,6 @@ const ROWS: readonly Row[] = [
     effect: 'demands',
     isSet: ({ options }) => options.device_trust_mode?.startsWith('required') === true,
   },
-  {
-    field: 'options.record_session.default',
-    kinds: TARGET_KINDS,
-    effect: 'demands',
-    isSet: ({ options }) => options.record_session?.default === 'strict',
-  },
   // Conditions on all certificates of whoever holds the role, whichever role grants.
   {
     field: 'options.require_session_mfa',

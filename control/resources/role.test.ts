@@ -199,6 +199,7 @@ describe('the role schema', () => {
         maxConnections: 3,
         disconnectExpiredCert: true,
         lock: 'strict',
+        recordSession: 'best_effort',
       },
       allow: {
         db: {
@@ -319,12 +320,6 @@ const UNENFORCED: readonly (readonly [
   [
     'options: {device_trust_mode: required-for-humans}',
     'options.device_trust_mode',
-    'demands',
-    TARGET_KINDS,
-  ],
-  [
-    'options: {record_session: {default: strict}}',
-    'options.record_session.default',
     'demands',
     TARGET_KINDS,
   ],

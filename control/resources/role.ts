@@ -129,7 +129,12 @@ function compileOptions(spec: RoleOptionsSpec): RoleOptions {
     ...(connections === 0 ? {} : { maxConnections: connections }),
     ...(spec.disconnect_expired_cert === true ? { disconnectExpiredCert: true } : {}),
     ...(spec.lock === 'strict' || spec.lock === 'best_effort' ? { lock: spec.lock } : {}),
+    ...recordSession(spec.record_session?.default),
   }
+}
+
+function recordSession(mode: string | undefined): Pick<RoleOptions, 'recordSession'> {
+  return mode === 'strict' || mode === 'best_effort' ? { recordSession: mode } : {}
 }
 
 function side(conditions: RoleConditionsSpec, db: DatabaseRule | undefined): Role['allow'] {

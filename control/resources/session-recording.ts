@@ -1,5 +1,6 @@
 // The resource `session_recording_config`. One of it. Its mode says where sessions end for the client: at the agent (`node`,
-// `node-sync`, `off`), or at a proxy (`proxy`, `proxy-sync`). Sessions and statements are audited there; recordings are not built yet.
+// `node-sync`, `off`), or at a proxy (`proxy`, `proxy-sync`). Sessions and statements are audited there; in the sync modes no answer
+// passes before the disk has what the log says of it. Recordings are not built yet.
 
 import { z } from 'zod'
 

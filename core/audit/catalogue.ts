@@ -3,6 +3,7 @@
 // docs/audit-events.md equals this table (a test keeps it so). A code that was released is never used for anything else.
 
 import type { SystemRole } from '../identity.ts'
+import { statementRows } from './statement-rows.ts'
 
 export interface AuditRow {
   readonly name: string
@@ -21,7 +22,16 @@ const ALL: readonly SystemRole[] = ['agent', 'control', 'proxy']
 const PERSON = ['user', 'user_kind', 'user_roles'] as const
 const CHANGE = [...PERSON, 'name', 'expires', 'updated_by', 'addr.remote'] as const
 const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'] as const
-const SESSION = [...PERSON, ...DATABASE, 'sid', 'server_id', 'addr.remote', 'addr.trusted'] as const
+const SESSION = [
+  ...PERSON,
+  ...DATABASE,
+  'sid',
+  'server_id',
+  'server_hostname',
+  'proxy_id',
+  'addr.remote',
+  'addr.trusted',
+] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
 const DECISION = ['decision_id', 'decision'] as const
@@ -216,7 +226,6 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'success',
     'with_mfa',
     'certificate_serial',
-    'proxy_id',
   ]),
   TDB00W: row(AGENT, 'db.session.start', 'A database session was denied or failed to begin.', [
     ...SESSION,
@@ -224,7 +233,6 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'success',
     'error',
     'message',
-    'proxy_id',
   ]),
   TDB01I: row(AGENT, 'db.session.end', 'A database session ended.', [
     ...SESSION,
@@ -235,20 +243,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'bytes_from_target',
     'statements',
   ]),
-  TDB02I: row(AGENT, 'db.session.query', 'A statement was sent to a database.', [
-    ...SESSION,
-    'db_query',
-    'db_query_parameters',
-  ]),
-  TDB02W: row(AGENT, 'db.session.query.failed', 'A statement failed in the database.', [
-    ...SESSION,
-    'db_query',
-    'error',
-  ]),
-  TDB06I: row(AGENT, 'db.session.malformed_packet', 'A client sent bytes outside the protocol.', [
-    ...SESSION,
-    'payload',
-  ]),
+  ...statementRows(SESSION),
   T3006I: row(ALL, 'client.disconnect', 'A session was ended: lock, expiry, idle time or drain.', [
     ...SESSION,
     'reason',

@@ -4,8 +4,8 @@
 //   P = H of the record before; for N = 1 the SHA-256 of "sluice-audit-1\n" W, so that the beginning names its writer.
 // There is one text per record: a line that is not exactly what its fields encode to is not a record.
 
-import { createHash } from 'node:crypto'
-import { type Canonical, canonicalJson } from '../cert/canonical.ts'
+import { hash as digest } from 'node:crypto'
+import { type Canonical, canonicalJson, isCanonicalJson } from '../cert/canonical.ts'
 import { max } from '../limits.ts'
 import type { AuditEvent } from './event.ts'
 
@@ -56,11 +56,22 @@ export function hashOf(writer: string, seq: number, prev: string, body: string):
 
 /** The record a line is, or undefined when it is none. Says nothing about the hash: see `isIntact`. */
 export function readLine(line: string): ChainRecord | undefined {
+  return readWrittenLine(line)?.record
+}
+
+/** The same with the event's canonical JSON, as it stands in the line. */
+export function readWrittenLine(
+  line: string,
+): { readonly record: ChainRecord; readonly body: string } | undefined {
   if (line.length > max('auditEventBytesMax') + CHAIN_BYTES_MAX) return undefined
   try {
     const record = readRecord(JSON.parse(line))
     if (record === undefined) return undefined
-    return lineOf(record, canonicalJson(record.event)) === line ? record : undefined
+    const head = headOf(record)
+    const tail = tailOf(record)
+    if (!line.startsWith(head) || !line.endsWith(tail)) return undefined
+    const body = `{${line.slice(head.length, -tail.length)}}`
+    return isCanonicalJson(record.event, body) ? { record, body } : undefined
   } catch {
     // Not JSON, or values without a canonical form: not a line of ours.
     return undefined
@@ -103,10 +114,18 @@ export function recordObject(record: ChainRecord): Readonly<Record<string, Canon
   return { ...event, writer, seq, prev, hash }
 }
 
-function lineOf(chain: Omit<ChainRecord, 'event'>, body: string): string {
-  const { seq, writer, prev, hash } = chain
-  const head = `{"seq":${seq},"writer":${JSON.stringify(writer)},"prev":"${prev}"`
-  return `${head},${body.slice(1, -1)},"hash":"${hash}"}`
+type Chain = Omit<ChainRecord, 'event'>
+
+function lineOf(chain: Chain, body: string): string {
+  return `${headOf(chain)}${body.slice(1, -1)}${tailOf(chain)}`
+}
+
+function headOf({ seq, writer, prev }: Chain): string {
+  return `{"seq":${seq},"writer":${JSON.stringify(writer)},"prev":"${prev}",`
+}
+
+function tailOf({ hash }: Chain): string {
+  return `,"hash":"${hash}"}`
 }
 
 function isEvent(value: Record<string, unknown>): value is AuditEvent {
@@ -116,5 +135,5 @@ function isEvent(value: Record<string, unknown>): value is AuditEvent {
 }
 
 function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+  return digest('sha256', text, 'hex')
 }

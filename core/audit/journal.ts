@@ -58,13 +58,23 @@ export class Journal {
     events: readonly AuditEvent[],
     onDurable: (position: ChainPosition) => void = () => {},
   ): Promise<ChainPosition> {
+    return this.appendBodies(
+      events.map((event) => canonicalJson(event)),
+      onDurable,
+    )
+  }
+
+  /** The same for events that are canonical JSON already, each within the bound of an event. */
+  appendBodies(
+    bodies: readonly string[],
+    onDurable: (position: ChainPosition) => void = () => {},
+  ): Promise<ChainPosition> {
     return new Promise((resolve, reject) => {
-      if (events.length === 0) {
+      if (bodies.length === 0) {
         resolve(this.#position)
         return
       }
-      const bodies = events.map(bodyOf)
-      const bytes = bodies.reduce((sum, body) => sum + Buffer.byteLength(body), 0)
+      const bytes = bodies.reduce((sum, body) => sum + bytesOf(body), 0)
       if (this.#pendingBytes + bytes > max('auditPendingBytesMax')) {
         const message = 'More audit events wait for the disk than auditPendingBytesMax.'
         throw new ProxyError('limit.exceeded', message, { retry: true })
@@ -135,9 +145,9 @@ export class Journal {
   }
 }
 
-function bodyOf(event: AuditEvent): string {
-  const body = canonicalJson(event)
-  // A longer line could not be read back. `auditEvent` keeps to the bound; control adds an emitter's proof to it.
-  if (Buffer.byteLength(body) <= max('auditEventBytesMax') + CHAIN_BYTES_MAX / 2) return body
+/** Throws for a body whose line could not be read back. `auditEvent` keeps to the bound; control adds an emitter's proof to it. */
+function bytesOf(body: string): number {
+  const bytes = Buffer.byteLength(body)
+  if (bytes <= max('auditEventBytesMax') + CHAIN_BYTES_MAX / 2) return bytes
   throw new ProxyError('limit.exceeded', 'An audit event is longer than auditEventBytesMax.')
 }

@@ -23,6 +23,28 @@ export function canonicalJson(value: Canonical): string {
   return `{${members.join(',')}}`
 }
 
+/**
+ * True when `text` is the canonical form of `value`, which was parsed from it. In most cases without writing it again key by key.
+ */
+export function isCanonicalJson(value: Canonical, text: string): boolean {
+  // What JSON.stringify writes is canonical when keys are in order and nothing lacks a form; an escaped surrogate may stand alone.
+  const plain = !text.includes('\\ud') && isOrdered(value) && JSON.stringify(value) === text
+  return plain || canonicalJson(value) === text
+}
+
+function isOrdered(value: Canonical | null): boolean {
+  if (typeof value === 'number') return Number.isSafeInteger(value)
+  if (typeof value !== 'object') return true
+  if (value === null) return false
+  if (isList(value)) return value.every(isOrdered)
+  let before = ''
+  for (const [key, member] of Object.entries(value)) {
+    if (key < before || member === undefined || !isOrdered(member)) return false
+    before = key
+  }
+  return true
+}
+
 function isList(value: Canonical): value is readonly Canonical[] {
   return Array.isArray(value)
 }

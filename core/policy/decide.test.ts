@@ -308,7 +308,10 @@ describe('a grant', () => {
   it('takes the shortest, the lowest and the strictest of the roles that granted', () => {
     const roles = [
       role('a', { allow: OPEN, options: { clientIdleTimeoutMs: 5000, maxConnections: 0 } }),
-      role('b', { allow: OPEN, options: { clientIdleTimeoutMs: 3000, maxConnections: 4 } }),
+      role('b', {
+        allow: OPEN,
+        options: { clientIdleTimeoutMs: 3000, maxConnections: 4, recordSession: 'strict' },
+      }),
       role('c', { allow: OPEN, options: { maxConnections: 9, disconnectExpiredCert: true } }),
       role('d', { allow: OPEN, options: { clientIdleTimeoutMs: 0, maxConnections: 0 } }),
     ]
@@ -320,6 +323,7 @@ describe('a grant', () => {
         idleMsMax: 3000,
         connectionsMax: 4,
         lockMode: 'best_effort',
+        recordingMode: 'strict',
       },
     })
   })
@@ -333,13 +337,20 @@ describe('a grant', () => {
           maxConnections: 1,
           disconnectExpiredCert: true,
           lock: 'strict',
+          recordSession: 'strict',
         },
       }),
     ]
     assert.deepEqual(grantOf(decide(input(roles))), {
       allow: true,
       disconnectExpiredCert: false,
-      grant: { roles: ['a'], idleMsMax: 0, connectionsMax: 0, lockMode: 'strict' },
+      grant: {
+        roles: ['a'],
+        idleMsMax: 0,
+        connectionsMax: 0,
+        lockMode: 'strict',
+        recordingMode: 'best_effort',
+      },
     })
   })
 })

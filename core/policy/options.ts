@@ -11,7 +11,7 @@ export interface MergedOptions {
   readonly disconnectExpiredCert: boolean
 }
 
-/** Shortest idle time, fewest connections, any wish to end with the certificate; `strict` of any role held. */
+/** Shortest idle time, fewest connections, any wish to end with the certificate or with the log; `strict` of any role held. */
 export function mergeOptions(
   granting: readonly CompiledRole[],
   lockMode: Grant['lockMode'],
@@ -19,13 +19,16 @@ export function mergeOptions(
   let idleMsMax = 0
   let connectionsMax = 0
   let disconnectExpiredCert = false
+  let recordingMode: Grant['recordingMode'] = 'best_effort'
   for (const { role } of granting) {
     idleMsMax = lower(idleMsMax, role.options.clientIdleTimeoutMs)
     connectionsMax = lower(connectionsMax, role.options.maxConnections)
+    if (role.options.recordSession === 'strict') recordingMode = 'strict'
     disconnectExpiredCert ||= role.options.disconnectExpiredCert === true
   }
   const roles = granting.map(({ role }) => role.name).sort()
-  return { grant: { roles, idleMsMax, connectionsMax, lockMode }, disconnectExpiredCert }
+  const grant = { roles, idleMsMax, connectionsMax, lockMode, recordingMode }
+  return { grant, disconnectExpiredCert }
 }
 
 /** The same, with what the cluster sets for everybody: the shorter and the stricter hold. */

@@ -27,6 +27,8 @@ export interface RoleOptions {
   readonly disconnectExpiredCert?: boolean
   readonly maxConnections?: number
   readonly lock?: 'strict' | 'best_effort'
+  /** `record_session.default`. */
+  readonly recordSession?: 'strict' | 'best_effort'
 }
 
 /**

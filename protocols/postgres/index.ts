@@ -5,6 +5,7 @@ import { Reader } from '../../core/bytes/reader.ts'
 import { max } from '../../core/limits.ts'
 import type { FramedProtocol, Recognition } from '../../core/protocol.ts'
 import { PostgresAgent } from './agent.ts'
+import { PostgresObserver } from './observer.ts'
 import { PostgresSession } from './session.ts'
 import {
   ALPN,
@@ -26,6 +27,7 @@ export const postgres: FramedProtocol = {
   recognise,
   session: () => new PostgresSession(),
   agent: (login) => new PostgresAgent(login),
+  observer: (report) => new PostgresObserver(report),
 }
 
 const NO: Recognition = { verdict: 'no' }

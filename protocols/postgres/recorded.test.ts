@@ -4,12 +4,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import type { Action } from '../../core/protocol.ts'
+import type { Action, Observation } from '../../core/protocol.ts'
 import type { Recorded } from '../../test/fake/vectors.ts'
 import { Rig } from '../../test/fake/rig.ts'
 import { right } from '../../test/scripts/people.ts'
 import { allowed, loginOf, secured, start, VECTORS, vector } from '../../test/scripts/postgres.ts'
 import { postgres } from './index.ts'
+import { PostgresObserver } from './observer.ts'
 
 const NOTED = [
   'Query',
@@ -19,10 +20,22 @@ const NOTED = [
   'Close',
   'FunctionCall',
   'Terminate',
+  'Describe',
+  'Sync',
   'ErrorResponse',
   'CommandComplete',
   'RowDescription',
   'ReadyForQuery',
+  'ParseComplete',
+  'BindComplete',
+  'CloseComplete',
+  'NoData',
+  'EmptyQueryResponse',
+  'PortalSuspended',
+  'FunctionCallResponse',
+  'CopyInResponse',
+  'CopyOutResponse',
+  'CopyBothResponse',
 ]
 
 function last(rig: Rig): Action | undefined {
@@ -80,9 +93,30 @@ for (const name of VECTORS) {
       assert.equal(rig.ended, false)
       const notes = rig.decisions.flatMap((item) => ('note' in item ? [item.body] : []))
       const expected = recorded
-        .filter(({ name: message }) => NOTED.includes(message.split(' ')[0] ?? ''))
+        .filter(({ name: message, from }) => {
+          const [kind = ''] = message.split(' ')
+          return (
+            NOTED.includes(kind) ||
+            (from === 'client' && kind.startsWith('Copy') && kind !== 'CopyData')
+          )
+        })
         .map(({ bytes }) => bytes.toString('hex', 5))
       assert.deepEqual(notes, expected)
+      const told: Observation[] = []
+      const observer = new PostgresObserver((observation) => told.push(observation))
+      for (const item of rig.decisions) {
+        if (!('note' in item)) continue
+        const body = Buffer.from(item.body, 'hex')
+        assert.ok(observer.note(item.note, body, 0, body.length, 0, 0))
+      }
+      observer.end()
+      assert.equal(observer.fault, undefined)
+      // Each of these messages is one statement of its own; none of these sessions ended too early for its answers.
+      const asked = recorded.filter(({ name: kind }) =>
+        /^(Query|Execute|FunctionCall)\b/.test(kind),
+      )
+      assert.equal(told.filter(({ code }) => !/^TPG0[013]/.test(code)).length, asked.length)
+      assert.ok(told.every(({ fields }) => fields['unanswered'] === undefined))
     })
   }
 }

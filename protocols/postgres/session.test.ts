@@ -250,7 +250,7 @@ test('a target that asks for a password in a running session is not heard', () =
 test('statements are noted in order with their bodies, blind messages are not', () => {
   const statements = [message('P', 's\0select $1\0\0\0'), message('B', 'b'), message('D', 'S\0')]
   const rig = relayed(
-    client(Buffer.concat([...statements, message('E', 'e'), message('S')])),
+    client(Buffer.concat([...statements, message('E', 'e'), message('H'), message('S')])),
     server(message('C', 'SELECT 1\0')),
     client(Buffer.concat([message('d', 'data'), message('c'), message('X')])),
   )
@@ -260,8 +260,11 @@ test('statements are noted in order with their bodies, blind messages are not', 
     [0x100 + 0x5a, hex('I')],
     [0x50, hex('s\0select $1\0\0\0')],
     [0x42, hex('b')],
+    [0x44, hex('S\0')],
     [0x45, hex('e')],
+    [0x53, ''],
     [0x100 + 0x43, hex('SELECT 1\0')],
+    [0x63, ''],
     [0x58, ''],
   ])
 })
@@ -274,11 +277,11 @@ test('a statement that could not be noted is not forwarded until it could', () =
     if ('event' in step) rig.event(step.event)
     else rig.give(step.from, step.bytes)
   }
-  rig.give('client', Buffer.concat([message('S'), message('Q', 'select 1\0')]))
-  assert.deepEqual(rig.written('target'), message('S'))
+  rig.give('client', Buffer.concat([message('H'), message('Q', 'select 1\0')]))
+  assert.deepEqual(rig.written('target'), message('H'))
   room = true
   rig.event({ kind: 'tap-ready' })
-  assert.deepEqual(rig.written('target'), Buffer.concat([message('S'), message('Q', 'select 1\0')]))
+  assert.deepEqual(rig.written('target'), Buffer.concat([message('H'), message('Q', 'select 1\0')]))
   rig.give('target', error)
   assert.deepEqual(rig.written('client'), error)
 })

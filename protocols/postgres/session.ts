@@ -35,12 +35,12 @@ const FROM_CLIENT = kinds([
   [FRONTEND.functionCall, KIND.note],
   [FRONTEND.close, KIND.note],
   [FRONTEND.terminate, KIND.note],
-  [FRONTEND.describe, KIND.pass],
-  [FRONTEND.sync, KIND.pass],
+  [FRONTEND.describe, KIND.note],
+  [FRONTEND.sync, KIND.note],
   [FRONTEND.flush, KIND.pass],
   [FRONTEND.copyData, KIND.pass],
-  [FRONTEND.copyDone, KIND.pass],
-  [FRONTEND.copyFail, KIND.pass],
+  [FRONTEND.copyDone, KIND.note],
+  [FRONTEND.copyFail, KIND.note],
 ])
 
 /** The target's first messages: the outcome of the login that the agent half saw. */
@@ -60,6 +60,16 @@ const FROM_TARGET = kinds([
   [BACKEND.commandComplete, KIND.note],
   [BACKEND.rowDescription, KIND.note],
   [BACKEND.readyForQuery, KIND.note],
+  [BACKEND.parseComplete, KIND.note],
+  [BACKEND.bindComplete, KIND.note],
+  [BACKEND.closeComplete, KIND.note],
+  [BACKEND.noData, KIND.note],
+  [BACKEND.emptyQueryResponse, KIND.note],
+  [BACKEND.portalSuspended, KIND.note],
+  [BACKEND.functionCallResponse, KIND.note],
+  [BACKEND.copyInResponse, KIND.note],
+  [BACKEND.copyOutResponse, KIND.note],
+  [BACKEND.copyBothResponse, KIND.note],
 ])
 
 const NO_CERTIFICATE: Fatal = {

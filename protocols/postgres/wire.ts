@@ -103,6 +103,9 @@ export const FIELD = {
   hint: 0x48, // H
 } as const
 
+/** Byte1 of ReadyForQuery; the others ('T', 'E') mean that a transaction is open. */
+export const TRANSACTION = { idle: 0x49 } as const
+
 /** SQLSTATEs of our own refusals. README.md says which is chosen when. */
 export const SQLSTATE = {
   protocolViolation: '08P01',

@@ -13,7 +13,6 @@ import {
   health,
   hex,
   hostCertificate,
-  jsonObject,
   labels,
   list,
   name,
@@ -160,7 +159,7 @@ export const machines: Pick<Checks, MachineCalls> = {
     }),
   },
   'audit-upload': {
-    request: z.strictObject({ records: list(jsonObject, max('auditBatchMax')) }),
+    request: z.strictObject({ lines: list(z.string(), max('auditBatchMax')) }),
     reply: z.strictObject({ acknowledged: z.int() }),
   },
   'lease-take': {

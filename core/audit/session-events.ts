@@ -1,0 +1,111 @@
+// Renders the events of one session: what they have in common is written once per session, so that an event costs little more than
+// its own values. The text is the canonical JSON of the event that event.ts would build, character for character (a test says so);
+// what would not fit the bound of an event is built there.
+
+import { canonicalJson } from '../cert/canonical.ts'
+import { max } from '../limits.ts'
+import { auditRow } from './catalogue.ts'
+import { auditEvent, type EventFields } from './event.ts'
+
+/** What tells one event of a session from the next. */
+export interface EventInstance {
+  readonly uid: string
+  readonly timeMs: number
+  /** Index inside the session. */
+  readonly ei: number
+}
+
+/** Values of an event's own fields. */
+export type OwnFields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>
+
+/** Constant text, then the name of a field whose value follows it; the last has none. */
+type Piece =
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'field'; readonly name: string; readonly head: string }
+
+const INSTANCE: ReadonlySet<string> = new Set(['uid', 'time', 'ei'])
+
+export class SessionEvents {
+  readonly #common: EventFields
+  readonly #cluster: string
+  readonly #plans = new Map<string, readonly Piece[]>()
+  #timeMs = -1
+  #time = ''
+
+  constructor(common: EventFields, cluster: string) {
+    this.#common = common
+    this.#cluster = cluster
+  }
+
+  /** The body of an event: fields that its row of the catalogue does not name are left out. */
+  body(code: string, own: OwnFields, instance: EventInstance): string {
+    const { uid, timeMs, ei } = instance
+    if (timeMs !== this.#timeMs) {
+      this.#timeMs = timeMs
+      this.#time = new Date(timeMs).toISOString()
+    }
+    const written: OwnFields = { uid, time: this.#time, ei }
+    let body = ''
+    for (const piece of this.#plan(code)) {
+      if (piece.kind === 'text') {
+        body += body === '' ? piece.text : `,${piece.text}`
+        continue
+      }
+      const value = INSTANCE.has(piece.name) ? written[piece.name] : own[piece.name]
+      if (value === undefined) continue
+      const member = `${piece.head}${rendered(value)}`
+      body += body === '' ? member : `,${member}`
+    }
+    const whole = `{${body}}`
+    return Buffer.byteLength(whole) <= max('auditEventBytesMax')
+      ? whole
+      : this.#bounded(code, own, instance)
+  }
+
+  #bounded(code: string, own: OwnFields, { uid, timeMs, ei }: EventInstance): string {
+    const name = auditRow(code)?.name ?? ''
+    const origin = { uid, timeMs, cluster: this.#cluster }
+    return canonicalJson(auditEvent(name, code, { ...own, ...this.#common, ei }, origin))
+  }
+
+  #plan(code: string): readonly Piece[] {
+    const known = this.#plans.get(code)
+    if (known !== undefined) return known
+    const plan = this.#drawPlan(code)
+    this.#plans.set(code, plan)
+    return plan
+  }
+
+  #drawPlan(code: string): readonly Piece[] {
+    const row = auditRow(code)
+    if (row === undefined) throw new TypeError(`there is no audit event ${code}`)
+    const origin = { uid: '', timeMs: 0, cluster: this.#cluster }
+    const constant = auditEvent(row.name, code, this.#common, origin)
+    const names = [...new Set([...Object.keys(constant), ...row.fields])].sort()
+    const pieces: Piece[] = []
+    for (const name of names) {
+      const head = `${JSON.stringify(name)}:`
+      const value = INSTANCE.has(name) ? undefined : constant[name]
+      const last = pieces.at(-1)
+      if (value === undefined) pieces.push({ kind: 'field', name, head })
+      else if (last?.kind === 'text') {
+        pieces[pieces.length - 1] = {
+          kind: 'text',
+          text: `${last.text},${head}${canonicalJson(value)}`,
+        }
+      } else pieces.push({ kind: 'text', text: `${head}${canonicalJson(value)}` })
+    }
+    return pieces
+  }
+}
+
+function rendered(value: string | number | boolean | readonly string[]): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.isWellFormed() ? value : value.toWellFormed())
+  if (typeof value === 'boolean') return String(value)
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? String(value) : `"${value}"`
+  return `[${value.map(rendered).join(',')}]`
+}
