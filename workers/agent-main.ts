@@ -79,8 +79,8 @@ export class Agent {
   readonly #leases: HeldLeases<Thread>
   readonly #targets: AgentTargets
   readonly #timers: NodeJS.Timeout[] = []
+  readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
-  #resumption: Uint8Array = randomBytes(48)
   #sessions = 0
   #linked = false
 
@@ -160,6 +160,7 @@ export class Agent {
   async start(): Promise<void> {
     await handoverSelfTest()
     this.#feed.restore()
+    this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
     this.#every(max('inventoryIntervalMs'), () => void this.#targets.announce())
@@ -225,7 +226,9 @@ export class Agent {
     const answer = await this.#find(thread, question).catch((error: unknown) =>
       asNo(error, question.what),
     )
-    thread.post({ kind: 'answer', id, answer })
+    const told = thread.post({ kind: 'answer', id, answer })
+    // The thread ended meanwhile: nobody will give it back.
+    if (!told && answer.what === 'lease') this.#leases.release(answer.lease)
   }
 
   async #find(thread: Thread, question: AgentQuestion): Promise<AgentAnswer> {
@@ -284,21 +287,25 @@ export class Agent {
 
   /** Nothing resumes over a lock, or for longer than an hour. */
   #drawResumptionKeys(): void {
-    this.#resumption = randomBytes(48)
-    this.#workers.broadcast({ kind: 'resumption-keys', purpose: 'user', keys: this.#resumption })
+    for (const purpose of ['user', 'session']) {
+      const keys = randomBytes(48)
+      this.#resumption.set(purpose, keys)
+      this.#workers.broadcast({ kind: 'resumption-keys', purpose, keys })
+    }
   }
 
   #threadData(): AgentThreadData {
     const { cluster, agentId, hostname } = this.#options
+    const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
+      kind: 'resumption-keys',
+      purpose,
+      keys: bytes,
+    }))
     return {
       cluster,
       agentId,
       hostname,
-      trust: [
-        { kind: 'host', ...this.#host },
-        { kind: 'resumption-keys', purpose: 'user', keys: this.#resumption },
-        ...this.#feed.current(),
-      ],
+      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
       targets: this.#targets.served?.targets ?? [],
       ...this.#targets.served?.keys,
     }

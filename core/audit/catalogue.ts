@@ -24,7 +24,11 @@ const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'
 const SESSION = [...PERSON, ...DATABASE, 'sid', 'server_id', 'addr.remote', 'addr.trusted'] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
+const TIMES = ['session_start', 'session_stop'] as const
+const BYTES = ['bytes_from_client', 'bytes_from_target'] as const
 const DECISION = ['decision_id', 'decision'] as const
+const DECIDED = [...DECISION, 'success', 'error', 'message', 'with_mfa'] as const
+const FORWARD = [...SESSION, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
 
 function row(
   by: readonly SystemRole[],
@@ -210,7 +214,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
       'addr.remote',
     ],
   ),
-  TDB00I: row(AGENT, 'db.session.start', 'A database session began.', [
+  TDB00I: row(EDGE, 'db.session.start', 'A database session began.', [
     ...SESSION,
     ...DECISION,
     'success',
@@ -218,7 +222,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'certificate_serial',
     'proxy_id',
   ]),
-  TDB00W: row(AGENT, 'db.session.start', 'A database session was denied or failed to begin.', [
+  TDB00W: row(EDGE, 'db.session.start', 'A database session was denied or failed to begin.', [
     ...SESSION,
     ...DECISION,
     'success',
@@ -226,26 +230,24 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'message',
     'proxy_id',
   ]),
-  TDB01I: row(AGENT, 'db.session.end', 'A database session ended.', [
+  TDB01I: row(EDGE, 'db.session.end', 'A database session ended.', [
     ...SESSION,
     'reason',
-    'session_start',
-    'session_stop',
-    'bytes_from_client',
-    'bytes_from_target',
+    ...TIMES,
+    ...BYTES,
     'statements',
   ]),
-  TDB02I: row(AGENT, 'db.session.query', 'A statement was sent to a database.', [
+  TDB02I: row(EDGE, 'db.session.query', 'A statement was sent to a database.', [
     ...SESSION,
     'db_query',
     'db_query_parameters',
   ]),
-  TDB02W: row(AGENT, 'db.session.query.failed', 'A statement failed in the database.', [
+  TDB02W: row(EDGE, 'db.session.query.failed', 'A statement failed in the database.', [
     ...SESSION,
     'db_query',
     'error',
   ]),
-  TDB06I: row(AGENT, 'db.session.malformed_packet', 'A client sent bytes outside the protocol.', [
+  TDB06I: row(EDGE, 'db.session.malformed_packet', 'A client sent bytes outside the protocol.', [
     ...SESSION,
     'payload',
   ]),
@@ -270,6 +272,15 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'reason',
     'bytes_from_client',
     'bytes_from_target',
+  ]),
+  SLR003I: row(AGENT, 'session.forward', 'An agent let in whom a proxy forwarded.', FORWARD),
+  SLR003W: row(AGENT, 'session.forward', 'An agent refused whom a proxy forwarded.', FORWARD),
+  SLR004I: row(AGENT, 'session.forward', 'A forwarded session ended at its agent.', [
+    ...SESSION,
+    'reason',
+    ...TIMES,
+    ...BYTES,
+    'forwarded_by',
   ]),
 
   // Tunnels, snapshots, strangers
