@@ -8,6 +8,7 @@ import type { ConnectOptions } from '../cli/postgres-client.ts'
 import { splitAddress } from '../cli/supervisor/listeners.ts'
 import { generateKey, signerOf } from '../core/cert/key.ts'
 import { subjectAttributes } from '../core/cert/name.ts'
+import type { SessionMode } from '../core/login.ts'
 import { OID } from '../core/cert/oid.ts'
 import { readPem, writePem } from '../core/cert/pem.ts'
 import { buildCertificate, newSerial, readCertificate } from '../core/cert/x509.ts'
@@ -48,24 +49,30 @@ export function missing(): readonly Figure[] | undefined {
   return [{ name: 'the whole path', value: 0, unit: '', note }]
 }
 
-/** Runs `work` on a fresh cluster with these services and ends all of it. */
+/** Runs `work` on a fresh cluster with these services, in one of the two modes, and ends all of it. */
 export async function withPath<T>(
   services: readonly string[],
   work: (path: Path, cleanup: Cleanup) => Promise<T>,
+  mode: SessionMode = 'relay',
 ): Promise<T> {
   const endings: (() => void | Promise<void>)[] = []
   const cleanup: Cleanup = { after: (ending) => void endings.push(ending) }
   try {
-    return await work(await openPath(cleanup, services), cleanup)
+    return await work(await openPath(cleanup, services, mode), cleanup)
   } finally {
     for (let next = endings.pop(); next !== undefined; next = endings.pop()) await next()
   }
 }
 
-async function openPath(cleanup: Cleanup, services: readonly string[]): Promise<Path> {
+async function openPath(
+  cleanup: Cleanup,
+  services: readonly string[],
+  mode: SessionMode,
+): Promise<Path> {
   const [service = 'pg'] = services
   const databases = Object.fromEntries(services.map((name) => [name, { version: 15 as const }]))
-  const cluster = await startCluster(cleanup, { databases })
+  const extra = { auth_service: [`session_recording: ${mode === 'terminate' ? 'proxy' : 'node'}`] }
+  const cluster = await startCluster(cleanup, { databases, extra })
   const user = await cluster.user(['access'], { db_users: ['app'], db_names: ['*'] })
   const access = await user.database(service)
   return {

@@ -1,11 +1,13 @@
 // PostgreSQL select-only through proxy and agent against direct TLS to the same server (design section 11): pgbench's rate of both
 // in turn, and the CPU that proxy and agent spend on one query, which is the robust figure on shared cores.
 
+import type { SessionMode } from '../core/login.ts'
+import { psql } from '../test/fixtures/psql.ts'
 import { load, makeTables, missing, type Path, type Way, withPath } from './path.ts'
 import { cpuSeconds, type Figure, median, round, type Scenario } from './scenario.ts'
 
 const ROUNDS = 3
-const CPU_BUDGET_US = 60
+const CPU_BUDGETS_US: Readonly<Record<SessionMode, number>> = { relay: 60, terminate: 75 }
 const RATIO_BUDGET = 0.4
 
 interface Shape {
@@ -48,18 +50,27 @@ interface Seen {
   readonly agentUs: number[]
 }
 
-export const postgres: Scenario = { name: 'postgres', run }
+export const postgres: Scenario = { name: 'postgres', run: () => run('relay') }
+export const postgresTerminate: Scenario = {
+  name: 'postgres-terminate',
+  run: async () => [...(await run('terminate')), ...(await bulk())],
+}
 
-async function run(): Promise<readonly Figure[]> {
+async function run(mode: SessionMode): Promise<readonly Figure[]> {
   return (
     missing() ??
-    withPath(['pg'], async (path) => {
-      await makeTables(path)
-      for (const way of [path.direct, path.through]) await load(way, ['-S', '-c', '8', '-T', '1'])
-      const figures: Figure[] = []
-      for (const shape of SHAPES) figures.push(...figuresOf(shape, await measure(path, shape)))
-      return figures
-    })
+    withPath(
+      ['pg'],
+      async (path) => {
+        await makeTables(path)
+        for (const way of [path.direct, path.through]) await load(way, ['-S', '-c', '8', '-T', '1'])
+        const figures: Figure[] = []
+        for (const shape of SHAPES)
+          figures.push(...figuresOf(mode, shape, await measure(path, shape)))
+        return figures
+      },
+      mode,
+    )
   )
 }
 
@@ -81,27 +92,66 @@ async function through(way: Way, { cluster }: Path, shape: Shape, seen: Seen): P
   seen.agentUs.push(((cpuSeconds(agent) - before[1]) * 1e6) / transactions)
 }
 
-function figuresOf(shape: Shape, seen: Seen): readonly Figure[] {
+function figuresOf(mode: SessionMode, shape: Shape, seen: Seen): readonly Figure[] {
   const [proxyUs, agentUs] = [median(seen.proxyUs), median(seen.agentUs)]
   const both = median(seen.proxyUs.map((us, turn) => us + (seen.agentUs[turn] ?? 0)))
   const [direct, ours] = [median(seen.direct), median(seen.through)]
   const ratio = ours / direct
   const cpu: Figure = {
-    name: `pgbench ${shape.name}: proxy and agent`,
+    name: `pgbench ${shape.name}: proxy and agent, ${mode}`,
     value: round(both),
     unit: `µs CPU per ${shape.per}`,
     note: `proxy ${round(proxyUs)}, agent ${round(agentUs)}`,
   }
   const rate: Figure = {
-    name: `pgbench ${shape.name}: through Sluice`,
+    name: `pgbench ${shape.name}: through Sluice, ${mode}`,
     value: round(ratio),
     unit: '× direct TLS',
     note: `${Math.round(ours)} of ${Math.round(direct)} ${shape.per === 'query' ? 'queries' : 'connections'}/s`,
   }
-  const cpuKept = { budget: `≤ ${CPU_BUDGET_US} µs over both`, kept: both <= CPU_BUDGET_US }
+  const budgetUs = CPU_BUDGETS_US[mode]
+  const cpuKept = { budget: `≤ ${budgetUs} µs over both`, kept: both <= budgetUs }
   const rateKept = { budget: `≥ ${RATIO_BUDGET} × direct TLS`, kept: ratio >= RATIO_BUDGET }
   return [
     shape.cpuBudget ? { ...cpu, ...cpuKept } : cpu,
     shape.ratioBudget ? { ...rate, ...rateKept } : rate,
   ]
+}
+
+const BULK_BYTES = 500_000_000
+
+/** One large result: TLS in, TLS out at the proxy, and the agent's two ends. */
+async function bulk(): Promise<readonly Figure[]> {
+  return (
+    missing() ??
+    withPath(
+      ['pg'],
+      async ({ cluster, through: { conninfo } }) => {
+        const [proxy, agent] = [cluster.pid('proxy'), cluster.pid('agent')]
+        const rows = (count: number): readonly string[] => [
+          '-c',
+          `\\copy (SELECT repeat('x', 999) FROM generate_series(1, ${count})) TO '/dev/null'`,
+        ]
+        await psql(conninfo, rows(BULK_BYTES / 10_000))
+        const before = [cpuSeconds(proxy), cpuSeconds(agent)] as const
+        const { code, stderr } = await psql(conninfo, rows(BULK_BYTES / 1000))
+        if (code !== 0) throw new Error(stderr)
+        const perGb = (spent: number): number => round((spent * 1e9) / BULK_BYTES)
+        const [proxyS, agentS] = [cpuSeconds(proxy) - before[0], cpuSeconds(agent) - before[1]]
+        return [
+          {
+            name: 'COPY out, one stream: proxy, terminate',
+            value: perGb(proxyS),
+            unit: 's CPU per GB',
+          },
+          {
+            name: 'COPY out, one stream: agent, terminate',
+            value: perGb(agentS),
+            unit: 's CPU per GB',
+          },
+        ]
+      },
+      'terminate',
+    )
+  )
 }

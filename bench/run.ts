@@ -7,7 +7,7 @@ import { firstQuery } from './first-query.bench.ts'
 import { handshake } from './handshake.bench.ts'
 import { idle } from './idle.bench.ts'
 import { policy } from './policy.bench.ts'
-import { postgres } from './postgres.bench.ts'
+import { postgres, postgresTerminate } from './postgres.bench.ts'
 import { relayBench } from './relay.bench.ts'
 import { comparison, here, keep, type Result } from './results.ts'
 import type { Figure, Scenario } from './scenario.ts'
@@ -18,6 +18,7 @@ const SCENARIOS: readonly Scenario[] = [
   relayBench,
   handshake,
   postgres,
+  postgresTerminate,
   firstQuery,
   idle,
   policy,

@@ -283,6 +283,11 @@ export const LIMITS = {
     'bytes',
     'An open frame: identifiers and one server name.',
   ) as Limit,
+  forwardCertificateBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'A client certificate a proxy forwards: the largest identity and room for its names.',
+  ) as Limit,
   acceptFrameBytesMax: limit(1 * KB, 'bytes', 'An accept or refuse frame.') as Limit,
   frameClockSkewMs: limit(30 * SECOND, 'ms', 'Age of a spare ticket or open frame.') as Limit,
   linkFrameBytesMax: limit(
@@ -468,6 +473,16 @@ export const LIMITS = {
     256,
     'count',
     'TLS client contexts a worker keeps, 20 KB each: one per target, user and certificate.',
+  ) as Limit,
+  agentTlsSessionsMax: limit(
+    1000,
+    'count',
+    'TLS sessions with agents a proxy keeps to resume, 1.2 KB each: one per agent and target.',
+  ) as Limit,
+  unprovenSessionsPerWorkerMax: limit(
+    256,
+    'count',
+    'Terminated sessions of a worker whose client has shown no good certificate, handshakes included; the oldest goes first.',
   ) as Limit,
   resumptionKeysMs: limit(HOUR, 'ms', 'Life of TLS session ticket keys.') as Limit,
   strangerEventsMax: limit(

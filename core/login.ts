@@ -33,6 +33,11 @@ export interface LoginContext {
   readonly serverIds: readonly string[]
   /** Read and verified (core/permit.ts): stands for the route of a certificate that has none. */
   readonly permit?: Permit
+  /**
+   * Who ends the client's TLS: the agent (`relay`) or a proxy (`terminate`). The cluster's recording mode calls for one of them.
+   * Absent: no session begins by this decision (a certificate is issued).
+   */
+  readonly mode?: SessionMode
 }
 
 export type SessionMode = 'relay' | 'terminate'
@@ -104,6 +109,7 @@ export function authorize(
     checkIdentity(wish) ??
     checkDates(wish) ??
     checkRoute(wish) ??
+    checkMode(wish) ??
     checkLocks(wish) ??
     checkFresh(wish)
   if (no === undefined) return applyPolicy(wish)
@@ -238,6 +244,16 @@ function checkPermit(wish: Wish, permit: Permit): CheckFailed | undefined {
   return problem === undefined ? undefined : failed(wish, 'identity', 'identity', problem, AGAIN)
 }
 
+/** The client's verified name chose the mode; a name of the other one was fetched before the cluster changed. */
+function checkMode(wish: Wish): CheckFailed | undefined {
+  const { mode } = wish.context
+  const { config } = wish.snapshot
+  if (mode === undefined || mode === modeInForce(config)) return undefined
+  const place = mode === 'relay' ? 'not at agents' : 'not at proxies'
+  const reason = `sessions of this cluster end ${place} (session recording mode ${config.recording})`
+  return failed(wish, 'mode', 'policy', reason, DB_LOGIN_AGAIN)
+}
+
 function checkLocks(wish: Wish): CheckFailed | undefined {
   const { identity, facts } = wish.peer
   const { nowMs, keySha256, serverIds } = wish.context
@@ -266,6 +282,7 @@ function checkFresh(wish: Wish): CheckFailed | undefined {
 const LOG_IN = 'Log in again with "tsh login".'
 const DB_LOGIN = 'Get a certificate for it with "tsh db login".'
 const AGAIN = 'Connect again.'
+const DB_LOGIN_AGAIN = 'Get its certificate and settings of now with "tsh db login".'
 const CHECK_CLOCK = 'Check the clock of your machine.'
 const ASK = 'Ask an administrator.'
 const TRY_LATER = 'Try again when control is back.'

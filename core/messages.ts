@@ -4,7 +4,7 @@
 
 import type { TargetRef } from './identity.ts'
 import type { StoredPassword } from './protocol.ts'
-import type { LightSnapshot, LockSet } from './snapshot.ts'
+import type { LightSnapshot, LockSet, Target } from './snapshot.ts'
 import type { LinkFrame } from './tunnel/link.ts'
 import type { OpenFrame } from './tunnel/open.ts'
 
@@ -44,6 +44,7 @@ export type OpenRequest = WithoutSpare<OpenFrame>
 
 export type ToProxyWorker =
   | TrustMessage
+  | ToAuditQueue
   | {
       readonly kind: 'relay'
       readonly session: number
@@ -55,7 +56,26 @@ export type ToProxyWorker =
       /** Absent: the pool is empty; one follows as `spare`, or `no-spare`. */
       readonly spare?: SpareGrant
     }
-  | { readonly kind: 'spare'; readonly session: number; readonly spare: SpareGrant }
+  | {
+      readonly kind: 'spare'
+      readonly session: number
+      readonly spare: SpareGrant
+      /** Terminate mode: what TLS with this agent may be resumed from. */
+      readonly resume?: AgentResume
+    }
+  /** A client whose TLS ends here. What it wants is in its certificate. */
+  | {
+      readonly kind: 'terminate'
+      readonly session: number
+      readonly sessionId: string
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly stage: string
+      readonly protocol: string
+      readonly source: Source
+    }
+  /** Reply to a `question`. */
+  | { readonly kind: 'told'; readonly id: number; readonly answer: ProxyAnswer }
   | { readonly kind: 'no-spare'; readonly session: number }
   /** Relay to control, unread. */
   | {
@@ -91,12 +111,36 @@ export type ToProxyWorker =
   | { readonly kind: 'cut-sessions'; readonly sessions: readonly number[]; readonly reason: string }
   | { readonly kind: 'drain'; readonly deadlineMs: number }
 
+/** TLS sessions with agents are good for one epoch: it ends with every change of trust, locks or the proxy's own certificate. */
+export interface AgentResume {
+  readonly epoch: number
+  /** Absent: none is known, and the one that comes is worth keeping. */
+  readonly known?: AgentTlsSession
+}
+
+export interface AgentTlsSession {
+  /** As OpenSSL writes it; holds a secret. */
+  readonly session: Uint8Array
+  /** SHA-256 of the certificate that was verified when it began: on resumption the agent shows none. */
+  readonly fingerprint: string
+}
+
+/** A question a proxy's worker puts to its main thread, which has the inventory and the way to control. */
+export type ProxyQuestion =
+  | { readonly what: 'target'; readonly session: number; readonly target: TargetRef }
+  | LeaseQuestion
+
+export type ProxyAnswer =
+  /** Absent: there is no such target. */
+  { readonly what: 'target'; readonly target?: Target } | LeaseAnswer | NoAnswer
+
 export interface RelayCounters {
   readonly fromClientBytes: number
   readonly fromTargetBytes: number
 }
 
 export type FromProxyWorker =
+  | FromAuditQueue
   /** A browser's call that the front passes on to control. */
   | {
       readonly kind: 'ask'
@@ -122,6 +166,21 @@ export type FromProxyWorker =
       /** The agent answered that it does not take the session; absent: its spare died before an answer. */
       readonly refused?: 'drain' | 'no-target'
     }
+  | { readonly kind: 'question'; readonly id: number; readonly question: ProxyQuestion }
+  | { readonly kind: 'release-lease'; readonly lease: string }
+  | {
+      readonly kind: 'audit'
+      readonly name: string
+      readonly code: string
+      readonly fields: AuditFieldsByName
+    }
+  /** TLS with an agent that may be resumed from now on. */
+  | ({
+      readonly kind: 'agent-tls-session'
+      readonly agentId: string
+      readonly serverName: string
+      readonly epoch: number
+    } & AgentTlsSession)
   | { readonly kind: 'accepted'; readonly session: number }
   /** An agent's spare brought a forged, replayed or truncated answer. */
   | {
@@ -190,19 +249,33 @@ export type AgentQuestion =
       /** The user's certificate, DER: control issues on its presentation only. */
       readonly userCertificate: Uint8Array
     }
-  | {
-      readonly what: 'lease'
-      readonly issuer: string
-      readonly user: string
-      readonly decisionId: string
-      readonly connectionsMax: number
-    }
+  | LeaseQuestion
+
+/** One session more of a person whose roles limit them. */
+export interface LeaseQuestion {
+  readonly what: 'lease'
+  readonly issuer: string
+  readonly user: string
+  readonly decisionId: string
+  readonly connectionsMax: number
+}
+
+export interface LeaseAnswer {
+  readonly what: 'lease'
+  readonly lease: string
+}
+
+/** `unavailable`: control is away and nothing is cached. `refused`: control or the limit says no. */
+export interface NoAnswer {
+  readonly what: 'no'
+  readonly kind: 'unavailable' | 'refused'
+  readonly message: string
+}
 
 export type AgentAnswer =
   | { readonly what: 'db-client'; readonly certificate: DbClientCertificate }
-  | { readonly what: 'lease'; readonly lease: string }
-  /** `unavailable`: control is away and nothing is cached. `refused`: control or the limit says no. */
-  | { readonly what: 'no'; readonly kind: 'unavailable' | 'refused'; readonly message: string }
+  | LeaseAnswer
+  | NoAnswer
 
 export type ToAgentWorker =
   | TrustMessage

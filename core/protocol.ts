@@ -82,6 +82,8 @@ export type SessionEvent =
       readonly peer?: Peer
       readonly alpn?: string
       readonly refusal?: Refusal
+      /** What the verified certificate is routed to, where the connection itself named no target. `start` goes before it. */
+      readonly target?: TargetRef
       /** Target side: the hash of the server's certificate (RFC 5929, tls-server-end-point), for logins bound to the channel. */
       readonly endPoint?: Uint8Array
     }

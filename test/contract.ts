@@ -67,6 +67,8 @@ export function framedSuite(protocol: FramedProtocol, scripts: FramedScripts): v
   }
   for (const script of scripts.sessions) {
     const title = `${protocol.name}, ${script.name}`
+    test(`${title}: the target of the certificate stands in for one that was not named, and for no other`, () =>
+      targetOfCertificate(script))
     test(`${title}: a refusal at any phase is heard, ends it, and nothing follows`, () =>
       refusedEverywhere(script, scripts.heard))
   }
@@ -136,6 +138,33 @@ function splits(script: Script): void {
     'event' in step ? [step] : cut(step, ...step.bytes.keys()).slice(1),
   )
   assert.deepEqual(new Rig(script.open()).run(single).trace, whole, 'byte by byte')
+}
+
+/** What the wish is for: of `start` where it names a target, else of the client's certificate, else nothing is wished. */
+function targetOfCertificate(script: Script): void {
+  const [named, routed] = ['named', 'routed'].map((name) => ({ kind: 'db', name }) as const)
+  const wished = (start: object, tls: object): unknown => {
+    const steps = script.steps.map((step): Step => {
+      if (!('event' in step)) return step
+      const { event } = step
+      if (event.kind === 'start') {
+        const { target: _, ...rest } = event
+        return { event: { ...rest, ...start } }
+      }
+      return event.kind === 'tls' ? { event: { ...event, ...tls } } : step
+    })
+    const rig = new Rig(script.open())
+    const asked = steps.findIndex((step) => 'event' in step && step.event.kind === 'authorized')
+    const acts = rig
+      .run(steps.slice(0, asked))
+      .decisions.flatMap((item) => ('act' in item ? item.act : []))
+    const wish = acts.find((act) => act.kind === 'authorize')
+    return wish?.access.target
+  }
+  assert.deepEqual(wished({ target: named }, {}), named)
+  assert.deepEqual(wished({}, { target: routed }), routed)
+  assert.deepEqual(wished({ target: named }, { target: routed }), named)
+  assert.equal(wished({}, {}), undefined)
 }
 
 /** Each step of bytes is given before the events that come right before it. */

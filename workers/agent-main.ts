@@ -23,7 +23,7 @@ import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
-import { queueBytesMax, type StatementKeeper } from './audit-queue.ts'
+import { keepStatements, queueBytesMax, type StatementKeeper } from './audit-queue.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
@@ -70,7 +70,6 @@ export interface AgentOptions {
 }
 
 type Thread = PoolThread<ToAgentWorker>
-type Statements = Extract<FromAgentWorker, { kind: 'statements' }>
 
 export class Agent {
   readonly ledger: Ledger = new Ledger()
@@ -83,8 +82,8 @@ export class Agent {
   readonly #leases: HeldLeases<Thread>
   readonly #targets: AgentTargets
   readonly #timers: NodeJS.Timeout[] = []
+  readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
-  #resumption: Uint8Array = randomBytes(48)
   #sessions = 0
   #linked = false
 
@@ -164,6 +163,7 @@ export class Agent {
   async start(): Promise<void> {
     await handoverSelfTest()
     this.#feed.restore()
+    this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
     this.#every(max('inventoryIntervalMs'), () => void this.#targets.announce())
@@ -214,7 +214,7 @@ export class Agent {
       case 'audit':
         return this.#options.audit(message.name, message.code, message.fields)
       case 'statements':
-        void this.#keep(thread, message)
+        void keepStatements(this.#options.statements, thread, message)
         return
       case 'statements-lost':
         return this.#options.statements.lost(message.count, message.sinceMs)
@@ -230,16 +230,13 @@ export class Agent {
     }
   }
 
-  async #keep(thread: Thread, { id, bodies, rule }: Statements): Promise<void> {
-    const outcome = await this.#options.statements.keep(bodies.split('\n'), rule)
-    thread.post({ kind: 'statements-kept', id, outcome })
-  }
-
   async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
     const answer = await this.#find(thread, question).catch((error: unknown) =>
       asNo(error, question.what),
     )
-    thread.post({ kind: 'answer', id, answer })
+    const told = thread.post({ kind: 'answer', id, answer })
+    // The thread ended meanwhile: nobody will give it back.
+    if (!told && answer.what === 'lease') this.#leases.release(answer.lease)
   }
 
   async #find(thread: Thread, question: AgentQuestion): Promise<AgentAnswer> {
@@ -298,22 +295,26 @@ export class Agent {
 
   /** Nothing resumes over a lock, or for longer than an hour. */
   #drawResumptionKeys(): void {
-    this.#resumption = randomBytes(48)
-    this.#workers.broadcast({ kind: 'resumption-keys', purpose: 'user', keys: this.#resumption })
+    for (const purpose of ['user', 'session']) {
+      const keys = randomBytes(48)
+      this.#resumption.set(purpose, keys)
+      this.#workers.broadcast({ kind: 'resumption-keys', purpose, keys })
+    }
   }
 
   #threadData(): AgentThreadData {
     const { cluster, agentId, hostname } = this.#options
+    const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
+      kind: 'resumption-keys',
+      purpose,
+      keys: bytes,
+    }))
     return {
       cluster,
       agentId,
       hostname,
       auditBytesMax: queueBytesMax(this.#options.threads),
-      trust: [
-        { kind: 'host', ...this.#host },
-        { kind: 'resumption-keys', purpose: 'user', keys: this.#resumption },
-        ...this.#feed.current(),
-      ],
+      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
       targets: this.#targets.served?.targets ?? [],
       ...this.#targets.served?.keys,
     }

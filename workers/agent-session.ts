@@ -4,23 +4,27 @@
 import { randomBytes } from 'node:crypto'
 import type net from 'node:net'
 
-import { auditRow } from '../core/audit/catalogue.ts'
-import { auditedIdentity, verifyPeer } from '../core/cert/verify.ts'
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type { Authorized } from '../core/login.ts'
+import type { Authorized, SessionMode } from '../core/login.ts'
 import { authorize } from '../core/login.ts'
 import type { AgentAnswer, AgentQuestion, AgentTarget, FromAgentWorker } from '../core/messages.ts'
-import type { Explanation } from '../core/policy/explain.ts'
+import type { TargetRef } from '../core/identity.ts'
+import { readPermit } from '../core/permit.ts'
 import type { Access, AuditFields, FramedProtocol, Peer, Refusal, Tap } from '../core/protocol.ts'
 import type { Snapshot, Target } from '../core/snapshot.ts'
 import type { OpenFrame } from '../core/tunnel/open.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import type { AuditQueue } from './audit-queue.ts'
+import { acceptForwarded } from './forwarded-client.ts'
+import { identifyUser, type Shown } from './identify-user.ts'
+import type { LiveSession } from './live-sessions.ts'
 import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from './session.ts'
-import { recordingRule, StatementTap } from './statement-tap.ts'
+import { SessionAudit } from './session-audit.ts'
+import { leaseFor } from './session-lease.ts'
+import { sessionTap } from './session-tap.ts'
 import { CountingTap } from './tap.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Dialled } from './target-login.ts'
@@ -39,6 +43,7 @@ export interface AgentSessionOptions {
   readonly frame: OpenFrame
   readonly target: AgentTarget
   readonly proxyId: string
+  /** Whoever comes on the spare: clients in relay mode, the proxy in terminate mode. */
   readonly tls: TlsServer
   readonly protocol: FramedProtocol
   readonly queue: AuditQueue
@@ -46,30 +51,39 @@ export interface AgentSessionOptions {
   send(message: FromAgentWorker): void
 }
 
-export class AgentSession implements PerformServices {
+export class AgentSession implements PerformServices, LiveSession {
   readonly clock: Clock
   readonly timers: Timers = systemTimers
   readonly log: Logger
-  readonly frame: OpenFrame
-  readonly proxyId: string
+  readonly target: TargetRef
+  readonly serverIds: readonly string[]
   keySha256 = ''
   readonly #options: AgentSessionOptions
+  readonly #mode: SessionMode
+  readonly #audit: SessionAudit
+  /** The proxy has decided under the frame's id already when it terminates; this end's decision is another. */
+  readonly #decisionId: string
   readonly #startedAtMs: number
   #running: Session | undefined
   #userCertificate: Uint8Array = new Uint8Array(0)
+  /** What the proxy brought in place of a route; empty: nothing. */
+  #permit: Uint8Array = new Uint8Array(0)
   #lease: string | undefined
-  #tap: StatementTap | undefined
+  #tap: ReturnType<typeof sessionTap> | undefined
   #begun = false
-  /** The log heard that it began, or was denied. */
-  #told = false
+  #over = false
 
   constructor(options: AgentSessionOptions) {
+    const { clock, log, frame, proxyId, agentId } = options
     this.#options = options
-    this.clock = options.clock
-    this.log = options.log
-    this.frame = options.frame
-    this.proxyId = options.proxyId
-    this.#startedAtMs = options.clock.now()
+    this.clock = clock
+    this.log = log
+    this.target = frame.target
+    this.serverIds = [agentId, proxyId]
+    this.#mode = frame.mode === 'terminate' ? 'terminate' : 'relay'
+    this.#decisionId = this.#mode === 'relay' ? frame.decisionId : this.newDecisionId()
+    this.#audit = auditOf(options, this.#mode)
+    this.#startedAtMs = clock.now()
   }
 
   attach(running: Session): void {
@@ -85,11 +99,7 @@ export class AgentSession implements PerformServices {
   }
 
   evict(refusal: Refusal): void {
-    if (this.#begun)
-      this.#audit('client.disconnect', 'T3006I', {
-        ...this.#sessionFields(this.right),
-        reason: refusal.reason,
-      })
+    if (this.#begun) this.#audit.disconnect(this.peer, this.#access(), refusal.reason)
     this.#running?.evict(refusal)
   }
 
@@ -97,31 +107,29 @@ export class AgentSession implements PerformServices {
     return newDecisionId(this.clock.now(), randomBytes(10))
   }
 
-  async secureClient(raw: net.Socket, first: Uint8Array): Promise<SecuredClient> {
-    const { frame, tls } = this.#options
-    const options = { serverName: frame.serverName, alpnOptional: frame.stage !== '' }
-    const { socket, chain, authorized, alpn } = await tls.accept(raw, first, options)
-    const common = { socket, ...(alpn === undefined ? {} : { alpn }) }
-    const outcome = this.#identify(chain, authorized)
-    return 'peer' in outcome
-      ? { ...common, peer: outcome.peer }
-      : { ...common, refusal: outcome.refusal }
+  secureClient(raw: net.Socket, first: Uint8Array): Promise<SecuredClient> {
+    return this.#mode === 'relay' ? this.#met(raw, first) : this.#forwarded(raw, first)
   }
 
   async authorize(peer: Peer, access: Access): Promise<AuthorizeOutcome> {
-    const { trust, target, agentId, proxyId } = this.#options
+    const { trust, target } = this.#options
     const { snapshot } = trust
     if (snapshot === undefined)
       return { refusal: this.#unavailable('this agent has no policy from control yet') }
+    const { permit } = readPermit(this.#permit, snapshot.signers)
     const outcome = authorize(peer, access, this.#resolved(target), snapshot, {
       nowMs: this.clock.now(),
-      decisionId: this.frame.decisionId,
+      decisionId: this.#decisionId,
       stalenessMaxMs: max('stalenessMaxMs'),
       keySha256: this.keySha256,
-      serverIds: [agentId, proxyId],
+      serverIds: this.serverIds,
+      mode: this.#mode,
+      ...(permit === undefined ? {} : { permit }),
     })
     const no = outcome.right === undefined ? outcome.refusal : await this.#leaseFor(outcome.right)
-    this.#auditStart(peer, access, outcome.explanation, no)
+    const decision = { id: this.#decisionId, explanation: outcome.explanation }
+    if (this.#over) return { refusal: this.#unavailable('the client has left') }
+    this.#audit.start(peer, access, decision, no)
     if (no !== undefined) return { refusal: no }
     if (outcome.right === undefined) return { refusal: this.#unavailable('no decision was made') }
     this.#begun = true
@@ -153,27 +161,21 @@ export class AgentSession implements PerformServices {
   }
 
   tap(right: Authorized): Tap {
-    const { protocol, queue, cluster, trust, clock } = this.#options
-    const { observer } = protocol
-    if (observer === undefined) return new CountingTap()
-    const tap = new StatementTap({
-      observer,
-      fields: this.#sessionFields(right),
-      cluster,
-      clock,
-      queue,
-      rule: recordingRule(trust.snapshot?.config.recording ?? 'node-sync', right.grant),
-      end: (reason, next) =>
-        this.evict({ decisionId: right.decisionId, kind: 'unavailable', reason, next }),
+    // In terminate mode the proxy reads the session, and tells of its statements.
+    if (this.#mode === 'terminate') return new CountingTap()
+    this.#tap = sessionTap({
+      ...this.#options,
+      right,
+      fields: this.#audit.fields(this.peer, right.access),
+      snapshot: this.#options.trust.snapshot,
+      evict: (refusal) => this.evict(refusal),
     })
-    this.#tap = tap
-    return tap
+    return this.#tap
   }
 
-  audit(code: string, fields: AuditFields, right: Authorized | undefined): void {
-    const name = auditRow(code)?.name
-    if (name === undefined) this.log.error('a session names an audit event nobody knows', { code })
-    else this.#audit(name, code, { ...this.#sessionFields(right), ...fields })
+  audit(code: string, fields: AuditFields): void {
+    if (!this.#audit.reported(code, this.peer, this.#access(), fields))
+      this.log.error('a session names an audit event nobody knows', { code })
   }
 
   readonly random = (bytes: number): Uint8Array => randomBytes(bytes)
@@ -184,80 +186,87 @@ export class AgentSession implements PerformServices {
 
   /** The session is over: tells the log, gives the lease back. */
   ended(reason: string): void {
-    if (this.#lease !== undefined) this.#options.send({ kind: 'release-lease', lease: this.#lease })
-    if (!this.#begun) return this.#auditUnbegun(reason)
-    const counters = this.#running?.counters
-    this.#audit('db.session.end', 'TDB01I', {
-      ...this.#sessionFields(this.right),
+    this.#over = true
+    this.#releaseLease()
+    if (!this.#begun) {
+      // The proxy told of it when this agent took the spare: so does the agent, though nobody asked for anything.
+      const why = `it ended before anything was asked for: ${reason}`
+      return this.#audit.undecided(this.target, this.#decisionId, why)
+    }
+    this.#audit.end(this.peer, this.#access(), {
       reason,
-      session_start: new Date(this.#startedAtMs).toISOString(),
-      session_stop: new Date(this.clock.now()).toISOString(),
-      bytes_from_client: counters?.fromClientBytes,
-      bytes_from_target: counters?.fromTargetBytes,
-      statements: this.#tap?.statements ?? counters?.notes,
+      startedAtMs: this.#startedAtMs,
+      nowMs: this.clock.now(),
+      counters: this.#running?.counters,
+      statements: this.#tap?.statements,
     })
   }
 
-  #identify(
-    chain: readonly Uint8Array[],
-    authorized: boolean,
-  ): { peer: Peer } | { refusal: Refusal } {
+  /** Relay mode: the client's own TLS ends here. */
+  async #met(raw: net.Socket, first: Uint8Array): Promise<SecuredClient> {
+    const { frame, tls } = this.#options
+    const options = { serverName: frame.serverName, alpnOptional: frame.stage !== '' }
+    const { socket, chain, authorized, alpn } = await tls.accept(raw, first, options)
+    return {
+      socket,
+      ...(alpn === undefined ? {} : { alpn }),
+      ...this.#identify({ chain, authorized }),
+    }
+  }
+
+  /** Terminate mode: whoever the proxy speaks for. The proxy itself is refused without a word of the client's protocol. */
+  async #forwarded(raw: net.Socket, first: Uint8Array): Promise<SecuredClient> {
+    const { frame, proxyId, tls, trust, protocol } = this.#options
+    const [alpn] = protocol.alpn
+    const { snapshot } = trust
+    if (snapshot === undefined) throw new ProxyError('snapshot.stale', 'there is no policy yet')
+    const { serverName } = frame
+    const by = { proxyId, serverName, snapshot, nowMs: this.clock.now() }
+    const forwarded = await acceptForwarded(tls, raw, first, by).catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#audit.undecided(this.target, this.#decisionId, reason)
+      throw error
+    })
+    this.#permit = forwarded.permit
+    const identified = this.#identify({ chain: [forwarded.certificate], authorized: true })
+    return { socket: forwarded.socket, ...(alpn === undefined ? {} : { alpn }), ...identified }
+  }
+
+  #identify(shown: Shown): { readonly peer: Peer } | { readonly refusal: Refusal } {
     const { trust, cluster } = this.#options
-    const want = {
-      cas: trust.snapshot?.cas.user ?? [],
-      purpose: 'client',
-      type: 'user',
-      cluster,
-    } as const
-    const verified = verifyPeer(chain, want, this.clock.now())
-    if (verified.ok && authorized && verified.identity.type === 'user') {
-      const [leaf] = chain
-      if (leaf !== undefined) this.#userCertificate = leaf
-      this.keySha256 = verified.keySha256
-      return { peer: { identity: verified.identity, facts: verified.facts } }
+    const context = { cluster, nowMs: this.clock.now(), decisionId: this.#decisionId }
+    const identified = identifyUser(shown, trust.snapshot, context)
+    if ('peer' in identified) {
+      this.#userCertificate = identified.leaf
+      this.keySha256 = identified.keySha256
+      return { peer: identified.peer }
     }
-    const reason = verified.ok ? 'the certificate was not accepted' : verified.reason
-    this.#audit('auth', 'T3007W', {
-      ...auditedIdentity(verified.identity),
-      reason,
-      server_id: this.#options.agentId,
-      'addr.remote': this.#remote(),
-    })
-    return {
-      refusal: {
-        decisionId: this.frame.decisionId,
-        kind: !verified.ok && verified.code === 'cert.expired' ? 'expired' : 'identity',
-        reason: chain.length === 0 ? 'no client certificate was presented' : reason,
-        next: 'Log in again: tsh login, then tsh db login.',
-      },
-    }
+    const { audited, refusal } = identified
+    this.#audit.stranger(audited)
+    this.#audit.undecided(this.target, this.#decisionId, refusal.reason)
+    return { refusal }
   }
 
-  /** `max_connections`: taken beside the first byte, by the process that verified the certificate. */
+  /** In terminate mode the proxy has taken it. */
   async #leaseFor(right: Authorized): Promise<Refusal | undefined> {
-    const { connectionsMax } = right.grant
-    if (connectionsMax === 0) return undefined
-    const { issuer, name } = right.identity
-    const question = {
-      what: 'lease',
-      issuer,
-      user: name,
-      decisionId: right.decisionId,
-      connectionsMax,
-    } as const
-    const answer = await this.#options.ask(question)
-    if (answer.what === 'lease') {
-      this.#lease = answer.lease
-      return undefined
-    }
-    const message = answer.what === 'no' ? answer.message : 'no lease was given'
-    if (answer.what === 'no' && answer.kind === 'unavailable') return this.#unavailable(message)
-    return {
-      decisionId: right.decisionId,
-      kind: 'limit',
-      reason: message,
-      next: 'End another session of yours, or ask for a higher max_connections.',
-    }
+    if (this.#mode === 'terminate') return undefined
+    const outcome = await leaseFor(right, (question) => this.#options.ask(question))
+    if (outcome === undefined) return undefined
+    if ('refusal' in outcome) return outcome.refusal
+    this.#lease = outcome.lease
+    // The client left meanwhile, and nobody will give it back.
+    if (this.#over) this.#releaseLease()
+    return undefined
+  }
+
+  #releaseLease(): void {
+    const lease = this.#lease
+    this.#lease = undefined
+    if (lease !== undefined) this.#options.send({ kind: 'release-lease', lease })
+  }
+
+  #access(): Access {
+    return this.right?.access ?? { target: this.target, principal: '', resource: '' }
   }
 
   #resolved(target: AgentTarget): Target {
@@ -267,93 +276,33 @@ export class AgentSession implements PerformServices {
 
   #unavailable(reason: string): Refusal {
     return {
-      decisionId: this.frame.decisionId,
+      decisionId: this.#decisionId,
       kind: 'unavailable',
       reason,
       next: 'Try again in a moment.',
     }
   }
-
-  #auditStart(peer: Peer, access: Access, explanation: Explanation, no: Refusal | undefined): void {
-    this.#told = true
-    const fields = {
-      ...this.#personFields(peer, access),
-      decision_id: this.frame.decisionId,
-      decision: explanation,
-      success: no === undefined,
-      certificate_serial: peer.facts.serial,
-      with_mfa: peer.identity.mfaAtMs !== undefined,
-    }
-    if (no === undefined) return this.#audit('db.session.start', 'TDB00I', fields)
-    if (no.kind === 'limit')
-      this.#audit('session.rejected', 'T1006W', { ...fields, reason: no.reason })
-    return this.#audit('db.session.start', 'TDB00W', {
-      ...fields,
-      error: no.reason,
-      message: no.next,
-    })
-  }
-
-  /** The proxy told of a relayed session when this agent took it: so does the agent, though nobody asked for anything. */
-  #auditUnbegun(reason: string): void {
-    if (this.#told) return
-    this.#audit('db.session.start', 'TDB00W', {
-      ...this.#sessionFields(this.right),
-      proxy_id: this.proxyId,
-      db_service: this.frame.target.name,
-      decision_id: this.frame.decisionId,
-      success: false,
-      error: `it ended before anything was asked for: ${reason}`,
-    })
-  }
-
-  #sessionFields(right: Authorized | undefined): Readonly<Record<string, unknown>> {
-    const { peer } = this
-    if (peer === undefined)
-      return {
-        sid: this.frame.sessionId,
-        server_id: this.#options.agentId,
-        'addr.remote': this.#remote(),
-      }
-    return this.#personFields(
-      peer,
-      right?.access ?? { target: this.frame.target, principal: '', resource: '' },
-    )
-  }
-
-  #personFields(peer: Peer, access: Access): Readonly<Record<string, unknown>> {
-    const { agentId, hostname, target, proxyId } = this.#options
-    const { identity } = peer
-    return {
-      user: identity.name,
-      user_kind: identity.kind === 'bot' ? 2 : 1,
-      user_roles: identity.roles,
-      db_service: access.target.name,
-      db_protocol: target.protocol,
-      db_user: access.principal,
-      db_name: access.resource,
-      db_labels: target.labels,
-      sid: this.frame.sessionId,
-      server_id: agentId,
-      server_hostname: hostname,
-      proxy_id: proxyId,
-      'addr.remote': this.#remote(),
-      'addr.trusted': this.frame.client.trusted,
-    }
-  }
-
-  #remote(): string {
-    const { address, port } = this.frame.client
-    return `${address}:${port}`
-  }
-
-  #audit(name: string, code: string, fields: Readonly<Record<string, unknown>>): void {
-    this.#options.send({ kind: 'audit', name, code, fields })
-  }
 }
 
 /** For the nonces of one login: a SCRAM nonce has 18. */
 const LOGIN_RANDOM_BYTES = 32
+
+function auditOf(options: AgentSessionOptions, mode: SessionMode): SessionAudit {
+  const { frame, agentId, hostname, proxyId, target } = options
+  const through = mode === 'relay' ? { proxy_id: proxyId } : { forwarded_by: proxyId }
+  return new SessionAudit(
+    {
+      story: mode === 'relay' ? 'database' : 'forward',
+      sessionId: frame.sessionId,
+      serverId: agentId,
+      protocol: target.protocol,
+      client: frame.client,
+      labels: target.labels,
+      more: { server_hostname: hostname, ...through },
+    },
+    (name, code, fields) => options.send({ kind: 'audit', name, code, fields }),
+  )
+}
 
 function dialFailed(answer: AgentAnswer): ProxyError {
   const message =

@@ -1,7 +1,6 @@
 // The sessions of one agent worker: from a spare's first bytes to the end. The open frame is checked before any byte of the
 // client; a lock, an expiry or the drain ends sessions in their own protocol's words.
 
-import { randomBytes } from 'node:crypto'
 import type net from 'node:net'
 
 import type { Clock } from '../core/clock.ts'
@@ -15,14 +14,9 @@ import type {
   ToAgentWorker,
   ToAuditQueue,
 } from '../core/messages.ts'
-import {
-  isGenerationStale,
-  lockText,
-  matchLock,
-  sessionSubject,
-  userGenerationKey,
-} from '../core/policy/locks.ts'
+import { modeInForce, type SessionMode } from '../core/login.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
+import { forwardName, SESSION_ALPN } from '../core/tunnel/forward.ts'
 import {
   type AgentRefusal,
   type AnswerTo,
@@ -30,15 +24,13 @@ import {
   readOpen,
   writeAnswer,
 } from '../core/tunnel/open.ts'
-import { beaconAgeMs } from '../core/snapshot.ts'
-import { newDecisionId } from '../core/ulid.ts'
 import { AgentSession } from './agent-session.ts'
 import { AuditQueue } from './audit-queue.ts'
-import { pause } from './pause.ts'
 import { adopt, lastWord } from './handover.ts'
+import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
 import { systemTimers } from './timers.ts'
-import { TlsServer, type TlsServerState } from './tls.ts'
+import { TlsServer, type TlsServerOptions } from './tls.ts'
 import type { HostKeys, Trust } from './trust.ts'
 
 export interface AgentSessionsOptions {
@@ -55,19 +47,17 @@ export interface AgentSessionsOptions {
   send(message: FromAgentWorker): void
 }
 
-const LOGIN_AGAIN = 'Log in again: tsh login, then tsh db login.'
-const ASK_ADMINISTRATOR = 'Ask an administrator: tctl get locks.'
-
 type SpareMessage = Extract<ToAgentWorker, { kind: 'spare' }>
 
 export class AgentSessions {
   readonly #options: AgentSessionsOptions
-  readonly #live = new Set<AgentSession>()
+  readonly #live: LiveSessions<AgentSession>
   readonly #opening = new Set<net.Socket>()
   readonly #queue: AuditQueue
   #targets: ReadonlyMap<string, AgentTarget> = new Map()
   #keys: HostKeys | undefined
-  #server: TlsServer | undefined
+  /** One per mode: another CA, other ALPN names, no session of the one resumes at the other. */
+  readonly #servers: { relay?: TlsServer; terminate?: TlsServer } = {}
   #draining = false
 
   constructor(options: AgentSessionsOptions) {
@@ -78,10 +68,9 @@ export class AgentSessions {
       send: (message) => options.send(message),
       bytesMax: options.auditBytesMax,
     })
+    this.#live = new LiveSessions({ trust: options.trust, clock: options.clock, host: 'agent' })
     options.trust.onChange((what) => {
-      if (what === 'locks') this.#enforceLocks()
-      if (what === 'snapshot' || what === 'resumption-keys') this.#renewServer()
-      if (what === 'beacon') this.#enforceStaleness()
+      if (what === 'snapshot' || what === 'resumption-keys') this.#renewServers()
     })
   }
 
@@ -100,7 +89,7 @@ export class AgentSessions {
       targets.map((target) => [`${target.ref.kind}/${target.ref.name}`, target]),
     )
     this.#keys = keys
-    this.#renewServer()
+    this.#renewServers()
   }
 
   /** A spare whose first bytes have come. */
@@ -157,20 +146,15 @@ export class AgentSessions {
   /** Lets sessions end until the deadline, then evicts the rest. */
   async drain(deadlineMs: number): Promise<void> {
     this.#draining = true
-    const endMs = this.#options.clock.monotonic() + deadlineMs
-    while (this.#live.size > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
-    for (const session of this.#live)
-      session.evict(this.#refusal('unavailable', 'the agent is being restarted', 'Connect again.'))
+    await this.#live.drain(deadlineMs)
     for (const socket of this.#opening) socket.destroy()
   }
 
   /** Ends everything at once; resolves when the connections are closed. */
   async stop(): Promise<void> {
     await this.drain(0)
-    const endMs = this.#options.clock.monotonic() + max('socketsCloseMs')
-    while (this.#live.size > 0 && this.#options.clock.monotonic() < endMs)
-      await pause(max('lastFramesMs') / 10)
-    await this.#server?.destroyAll()
+    await this.#live.gone()
+    await Promise.all([this.#servers.relay?.destroyAll(), this.#servers.terminate?.destroyAll()])
     this.#queue.close()
   }
 
@@ -180,17 +164,18 @@ export class AgentSessions {
     const protocol = this.#protocol(frame.protocol)
     const refused = this.#refuses(frame, target, protocol)
     const to = { spareId, sessionId: frame.sessionId }
+    const tls = this.#servers[frame.mode === 'terminate' ? 'terminate' : 'relay']
     if (
       refused !== undefined ||
       target === undefined ||
       protocol === undefined ||
-      this.#server === undefined
+      tls === undefined
     ) {
       this.#answerNo(spare, message, to, refused ?? 'no-target')
       return
     }
     spare.write(writeAnswer(key, to, { kind: 'accept' }))
-    this.#run(spare, message, frame, first, target, protocol, this.#server)
+    this.#run(spare, message, frame, first, target, protocol, tls)
   }
 
   #answerNo(
@@ -213,7 +198,13 @@ export class AgentSessions {
     protocol: FramedProtocol | undefined,
   ): AgentRefusal | undefined {
     if (target === undefined) return 'no-target'
-    if (frame.mode === 'terminate') return 'mode'
+    if (frame.mode === 'terminate') {
+      const { cluster, trust } = this.#options
+      const config = trust.snapshot?.config
+      // By its own snapshot: a proxy must not choose to read what the cluster relays.
+      if (config === undefined || modeInForce(config) !== 'terminate') return 'mode'
+      if (frame.serverName !== forwardName(target.ref, target.label, cluster)) return 'no-target'
+    }
     if (protocol === undefined || protocol.name !== target.protocol) return 'protocol'
     return this.#draining ? 'drain' : undefined
   }
@@ -260,72 +251,29 @@ export class AgentSessions {
     return found?.shape === 'framed' ? found : undefined
   }
 
-  /** Ends every session that a lock in force matches, within the tick its set arrived in. */
-  #enforceLocks(): void {
-    const { trust, clock, agentId } = this.#options
-    const lockSet = trust.snapshot?.lockSet
-    if (lockSet === undefined) return
-    for (const session of this.#live) {
-      const { peer, right, frame, proxyId, keySha256 } = session
-      if (peer === undefined) continue
-      const { issuer, name, generation } = peer.identity
-      if (isGenerationStale(lockSet, userGenerationKey(issuer, name), generation))
-        session.evict(this.#refusal('lock', 'the credentials of this user were reset', LOGIN_AGAIN))
-      const subject = sessionSubject(peer.identity, {
-        kind: frame.target.kind,
-        target: frame.target.name,
-        principal: right?.access.principal ?? '',
-        certificateSerial: peer.facts.serial,
-        keySha256,
-        serverIds: [agentId, proxyId],
-      })
-      const lock = matchLock(lockSet, subject, clock.now())
-      if (lock !== undefined)
-        session.evict(this.#refusal('lock', lockText(lock), ASK_ADMINISTRATOR))
-    }
+  /** Keys and snapshot come in any order; the servers begin with the later of them. */
+  #renewServers(): void {
+    const { protocols, trust } = this.#options
+    const cas = trust.snapshot?.cas
+    const alpn = protocols.flatMap((protocol) => protocol.alpn)
+    this.#renew('relay', { purpose: 'user', alpn }, cas?.user)
+    this.#renew('terminate', { purpose: 'session', alpn: [SESSION_ALPN] }, cas?.host)
   }
 
-  /** Strict locking does not outlive its knowledge: beyond the bound its sessions end. */
-  #enforceStaleness(): void {
-    const { trust, clock } = this.#options
-    const { snapshot } = trust
-    if (snapshot === undefined) return
-    if (beaconAgeMs(snapshot.beaconAtMs, clock.now()) < max('stalenessMaxMs')) return
-    for (const session of this.#live)
-      if (session.right?.grant.lockMode === 'strict')
-        session.evict(
-          this.#refusal(
-            'lock',
-            'locks could not be refreshed for too long (strict locking)',
-            'Try again when control is back.',
-          ),
-        )
-  }
-
-  /** Keys and snapshot come in any order; the server begins with the later of them. */
-  #renewServer(): void {
-    const state = this.#serverState()
-    if (state === undefined) return
-    if (this.#server !== undefined) return this.#server.replace(state)
-    const alpn = this.#options.protocols.flatMap((protocol) => protocol.alpn)
-    this.#server = new TlsServer({ purpose: 'user', alpn }, state)
-  }
-
-  #serverState(): TlsServerState | undefined {
-    const { snapshot } = this.#options.trust
+  #renew(
+    mode: SessionMode,
+    options: TlsServerOptions,
+    clientCas: readonly Uint8Array[] | undefined,
+  ): void {
     const keys = this.#keys
-    const ticketKeys = this.#options.trust.resumptionKeys('user')
-    if (keys === undefined || snapshot === undefined || ticketKeys === undefined) return undefined
-    return { ...keys, clientCas: snapshot.cas.user, trustRevision: snapshot.revision, ticketKeys }
-  }
-
-  #refusal(kind: Refusal['kind'], reason: string, next: string): Refusal {
-    return {
-      decisionId: newDecisionId(this.#options.clock.now(), randomBytes(10)),
-      kind,
-      reason,
-      next,
-    }
+    const { snapshot } = this.#options.trust
+    const ticketKeys = this.#options.trust.resumptionKeys(options.purpose)
+    if (keys === undefined || snapshot === undefined || ticketKeys === undefined) return
+    if (clientCas === undefined) return
+    const state = { ...keys, clientCas, trustRevision: snapshot.revision, ticketKeys }
+    const server = this.#servers[mode]
+    if (server === undefined) this.#servers[mode] = new TlsServer(options, state)
+    else server.replace(state)
   }
 
   #audit(name: string, code: string, fields: Readonly<Record<string, unknown>>): void {

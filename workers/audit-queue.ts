@@ -32,6 +32,16 @@ export interface StatementKeeper {
   lost(count: number, sinceMs: number): void
 }
 
+/** The main thread's part: a thread's batch goes to the spool, and the thread hears what became of it. */
+export async function keepStatements(
+  keeper: StatementKeeper,
+  thread: { post(message: ToAuditQueue): unknown },
+  { id, bodies, rule }: Extract<FromAuditQueue, { kind: 'statements' }>,
+): Promise<void> {
+  const outcome = await keeper.keep(bodies.split('\n'), rule)
+  thread.post({ kind: 'statements-kept', id, outcome })
+}
+
 /** One thread's share, so that all of them fit what may wait for the disk. */
 export function queueBytesMax(threads: number): number {
   return Math.min(max('auditQueueBytesMax'), Math.floor(max('auditPendingBytesMax') / 2 / threads))

@@ -7,7 +7,7 @@ import type { Logger } from '../core/log.ts'
 import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { TicketKey } from '../core/tunnel/ticket.ts'
 import { pause } from './pause.ts'
-import type { ProxyControl, ProxyReport } from './proxy-main.ts'
+import type { ProxyControl, ProxyReport } from './proxy-options.ts'
 import type { TrustFeed } from './trust-feed.ts'
 
 export interface ControlFeedOptions {

@@ -3,9 +3,8 @@
 
 import { randomBytes } from 'node:crypto'
 
-import type { Clock } from '../core/clock.ts'
+import { hostOfAddress } from '../core/cert/public-name.ts'
 import { max } from '../core/limits.ts'
-import type { Logger } from '../core/log.ts'
 import type {
   FromProxyWorker,
   SocketHandle,
@@ -13,78 +12,32 @@ import type {
   TrustMessage,
 } from '../core/messages.ts'
 import { matchLock } from '../core/policy/locks.ts'
-import type { SignedMessage } from '../core/snapshot-codec.ts'
-import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
-import type { TicketKey } from '../core/tunnel/ticket.ts'
 import { protocols } from '../protocols/registry.ts'
+import { keepStatements, queueBytesMax } from './audit-queue.ts'
 import { ControlFeed } from './control-feed.ts'
 import { descriptorLimit } from './descriptors.ts'
-import type { ApiReply, Page } from './front.ts'
+import type { ApiReply } from './front.ts'
 import { discard } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
-import type { Anchor } from './anchor.ts'
 import type { Arrival } from './arrival.ts'
-import { Listener, type ProxyProtocol } from './listener.ts'
+import { Listener } from './listener.ts'
 import { pause } from './pause.ts'
 import { Pool, type PoolThread } from './pool.ts'
 import { ProxyLinks } from './proxy-links.ts'
+import type { ProxyOptions, ProxyReport } from './proxy-options.ts'
 import { ProxySessions } from './proxy-sessions.ts'
 import type { ProxyThreadData } from './proxy-thread.ts'
 import { siblingModule } from '../core/sibling.ts'
 import { auditStrangers } from './strangers.ts'
+import { Terminations } from './terminations.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 import { unfinishedBounds } from './unfinished.ts'
 
 /** ALPN of connections to control, relayed unread. */
 const CONTROL_ALPN = 'sluice-control'
-
-/** What the proxy asks of control; made by the composition root. */
-export interface ProxyControl {
-  /** Signed messages of both classes, from after what is held. Ends or throws when control is away. */
-  watch(
-    held: { revision: number; lockRevision: number; inventory: number },
-    signal: AbortSignal,
-  ): AsyncIterable<SignedMessage>
-  ticketKeys(): Promise<readonly TicketKey[]>
-  report(report: ProxyReport): Promise<void>
-  /** A browser's call, without any identity of its own. */
-  call(method: string, path: string, body: string): Promise<ApiReply>
-}
-
-export interface ProxyReport {
-  readonly linkedAgents: readonly string[]
-  readonly lockRevision: number
-  readonly agentLockRevisions: Readonly<Record<string, number>>
-  readonly checkpoint?: AuditCheckpoint
-}
-
-export interface ProxyOptions {
-  readonly proxyId: string
-  readonly cluster: string
-  /** `host:port` as browsers and clients see it. */
-  readonly publicAddress: string
-  readonly listen: { readonly host: string; readonly port: number } | SocketHandle
-  readonly threads: number
-  readonly proxyProtocol: ProxyProtocol
-  readonly perSourceMax?: number
-  readonly controlAddresses: readonly { readonly host: string; readonly port: number }[]
-  readonly host: HostKeys
-  /** Certificate and key of the HTTP front, PEM. */
-  readonly front: HostKeys
-  readonly pages: ReadonlyMap<string, Page>
-  readonly gateway: readonly { readonly method: string; readonly path: RegExp }[]
-  readonly control: ProxyControl
-  readonly saved: SavedTrust
-  readonly save: (saved: SavedTrust) => void
-  readonly anchor: Anchor
-  readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
-  readonly clock: Clock
-  readonly log: Logger
-}
 
 type Thread = PoolThread<ToProxyWorker>
 
@@ -95,13 +48,15 @@ export class Proxy {
   readonly #workers: Pool<ToProxyWorker, FromProxyWorker>
   readonly #links: ProxyLinks
   readonly #sessions: ProxySessions
+  readonly #terminations: Terminations
   readonly #listener: Listener
   readonly #control: ControlFeed
   readonly #timers: NodeJS.Timeout[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
   #front: HostKeys
-  #relayNumbers = 0
+  readonly #publicHost: string
+  #numbers = 0
 
   constructor(options: ProxyOptions) {
     this.#options = options
@@ -146,8 +101,11 @@ export class Proxy {
       ticketKeys: () => this.#control.ticketKeys,
       inventory: () => this.#feed.inventory,
       lockSet: () => this.#feed.lockSet,
+      newNumber: () => ++this.#numbers,
       audit,
     })
+    this.#terminations = this.#makeTerminations()
+    this.#publicHost = hostOfAddress(options.publicAddress).toLowerCase()
     this.#listener = this.#makeListener()
     this.#control = new ControlFeed({
       control: options.control,
@@ -189,6 +147,7 @@ export class Proxy {
   /** A renewed certificate of this proxy. */
   replaceHost(host: HostKeys): void {
     this.#host = host
+    this.#terminations.forgetTls()
     this.#workers.broadcast({ kind: 'host', ...host })
   }
 
@@ -205,11 +164,29 @@ export class Proxy {
     for (const { agentId } of this.#links.agents)
       this.#links.send(agentId, { type: 'drain', reason: 'the proxy stops', deadlineMs })
     const endMs = this.#options.clock.monotonic() + deadlineMs
-    while (this.#sessions.size > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
+    const open = (): number => this.#sessions.size + this.#terminations.size
+    while (open() > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
     this.#control.stop()
     this.#links.close()
     this.#sessions.close()
     await this.#workers.stop()
+    this.#terminations.close()
+  }
+
+  #makeTerminations(): Terminations {
+    const { cluster, clock, log, control } = this.#options
+    return new Terminations({
+      cluster,
+      clock,
+      ledger: this.ledger,
+      log,
+      links: this.#links,
+      workers: this.#workers,
+      control,
+      inventory: () => this.#feed.inventory,
+      connectionsMode: () => this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort',
+      newNumber: () => ++this.#numbers,
+    })
   }
 
   #makeListener(): Listener {
@@ -247,18 +224,16 @@ export class Proxy {
       return this.#give({ kind: 'link', client: handle, first, source }, handle)
     if (stage === '' && alpn.includes(CONTROL_ALPN))
       return this.#give(
-        { kind: 'control', session: ++this.#relayNumbers, client: handle, first },
+        { kind: 'control', session: ++this.#numbers, client: handle, first },
         handle,
       )
-    if (arrival.protocol !== undefined)
-      return this.#sessions.open({
-        handle,
-        first,
-        source,
-        stage,
-        protocol: arrival.protocol,
-        serverName: serverName ?? '',
-      })
+    if (arrival.protocol !== undefined) {
+      const caller = { handle, first, source, stage, protocol: arrival.protocol }
+      // The name chooses the mode: ours, or none (an address is no name), ends here; a target's ends at its agent.
+      if (serverName === undefined || serverName === this.#publicHost)
+        return this.#terminations.open(caller)
+      return this.#sessions.open({ ...caller, serverName })
+    }
     return this.#give({ kind: 'front', client: handle, first, source }, handle)
   }
 
@@ -277,12 +252,29 @@ export class Proxy {
       case 'from-agent':
         return this.#links.heard(message.agentId, message.frame)
       case 'need-spare':
+        this.#terminations.needSpare(message.session, message.refused)
         return this.#sessions.needSpare(message.session, message.refused)
+      case 'question':
+        void this.#terminations.answer(thread, message.id, message.question)
+        return
+      case 'statements':
+        void keepStatements(this.#options.statements, thread, message)
+        return
+      case 'statements-lost':
+        return this.#options.statements.lost(message.count, message.sinceMs)
+      case 'release-lease':
+        return this.#terminations.releaseLease(message.lease)
+      case 'agent-tls-session':
+        return this.#terminations.keepTls(message)
+      case 'audit':
+        return this.#options.audit(message.name, message.code, message.fields)
       case 'accepted':
+        this.#terminations.accepted(message.session)
         return this.#sessions.accepted(message.session)
       case 'bad-answer':
         return this.#refusedSpare(message)
       case 'ended':
+        this.#terminations.ended(message.session)
         return this.#sessions.ended(message.session, message.reason, message.counters)
       case 'refused-link':
         return this.#refusedLink(message)
@@ -325,10 +317,12 @@ export class Proxy {
   #lost(thread: Thread): void {
     this.#links.lost(thread)
     this.#sessions.lost(thread)
+    this.#terminations.lost(thread)
   }
 
   #trustChanged(message: TrustMessage): void {
     this.#workers.broadcast(message)
+    if (message.kind === 'locks' || message.kind === 'snapshot') this.#terminations.forgetTls()
     if (message.kind !== 'locks') return
     this.#drawResumptionKeys()
     this.#sessions.enforceLocks()
@@ -354,12 +348,13 @@ export class Proxy {
       pages,
       gateway,
       trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
+      auditBytesMax: queueBytesMax(this.#options.threads),
     }
   }
 
   /** New session ticket keys: nothing resumes over a lock, or for longer than an hour. */
   #drawResumptionKeys(): void {
-    for (const purpose of ['link', 'front']) {
+    for (const purpose of ['link', 'front', 'user']) {
       const keys = randomBytes(48)
       this.#resumption.set(purpose, keys)
       this.#workers.broadcast({ kind: 'resumption-keys', purpose, keys })

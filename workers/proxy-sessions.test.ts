@@ -58,6 +58,7 @@ function start(context: TestContext): Rig {
     new FakeThread<ToProxyWorker>(context),
   ]
   const audited: string[] = []
+  let numbers = 0
   const links = new ProxyLinks({
     proxyId: 'proxy-1',
     clock,
@@ -83,6 +84,7 @@ function start(context: TestContext): Rig {
     ticketKeys: () => [KEY],
     inventory: () => inventory,
     lockSet,
+    newNumber: () => ++numbers,
     audit: (_name, code, fields) => audited.push(`${code} ${String(fields['agent_id'])}`),
   })
   context.after(() => {

@@ -24,11 +24,12 @@ import {
   type TicketKey,
 } from '../core/tunnel/ticket.ts'
 import { newDecisionId } from '../core/ulid.ts'
+import type { Elsewhere } from './open-spare.ts'
 import { discard, farewell } from './handover.ts'
-import { pause } from './pause.ts'
 import type { Ledger } from './ledger.ts'
 import type { Pool, PoolThread } from './pool.ts'
-import type { LinkedAgent, ProxyLinks } from './proxy-links.ts'
+import type { ProxyLinks } from './proxy-links.ts'
+import { SpareSupply } from './spare-supply.ts'
 import { type Dial, TicketGate } from './tickets.ts'
 import { alert, ALERTS } from './tls-alert.ts'
 
@@ -52,6 +53,8 @@ export interface ProxySessionsOptions {
   readonly ticketKeys: () => readonly TicketKey[]
   readonly inventory: () => Inventory | undefined
   readonly lockSet: () => LockSet
+  /** Sessions of all kinds are numbered together: workers and main name them by it. */
+  readonly newNumber: () => number
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -78,10 +81,10 @@ type Denial = Extract<OpenRequest, { mode: 'deny' }>['denial']
 export class ProxySessions {
   readonly #options: ProxySessionsOptions
   readonly #gate: TicketGate
+  readonly #supply: SpareSupply
   readonly #sessions = new Map<number, Session>()
   readonly #sweep: NodeJS.Timeout
   readonly #farewells = new Set<NodeJS.Timeout>()
-  #numbers = 0
   #lockedTags: { revision: number; keys: number; tags: ReadonlySet<string> } | undefined
   /** Strangers: no good ticket, or no such target. Counted alike. */
   strangers = 0
@@ -89,6 +92,7 @@ export class ProxySessions {
   constructor(options: ProxySessionsOptions) {
     this.#options = options
     this.#gate = new TicketGate(options.clock)
+    this.#supply = new SpareSupply(options.clock, options.links)
     options.ledger.watch('relayed sessions', () => this.#sessions.size)
     options.ledger.watch('routing tickets', () => this.#gate.size)
     this.#sweep = setInterval(() => this.#gate.sweep(), max('ticketSweepMs'))
@@ -123,17 +127,11 @@ export class ProxySessions {
   }
 
   /** A worker lost the spare of a session before it was accepted, or the agent behind it did not take the session. */
-  needSpare(number: number, refused?: 'drain' | 'no-target'): void {
+  needSpare(number: number, refused?: Elsewhere): void {
     const session = this.#sessions.get(number)
     if (session === undefined) return
-    const { links } = this.#options
-    const { agentId } = session
-    links.ended(agentId)
-    session.agentId = ''
-    if (refused === 'drain') links.drains(agentId)
-    else if (refused === 'no-target') session.without.add(agentId)
-    else links.silent(agentId, session.spareAtMs)
-    void this.#supply(session)
+    this.#supply.lost(session, refused)
+    void this.#seek(session)
   }
 
   ended(
@@ -146,7 +144,7 @@ export class ProxySessions {
     this.#sessions.delete(number)
     session.dial?.leave()
     session.thread?.leave()
-    this.#options.links.ended(session.agentId)
+    this.#supply.ended(session)
     if (!session.accepted) return
     const { clock, audit } = this.#options
     audit('session.relay', 'SLR002I', {
@@ -204,7 +202,7 @@ export class ProxySessions {
     passage: Omit<Passage, 'agentId'>,
     agents: readonly string[],
   ): void {
-    const number = ++this.#numbers
+    const number = this.#options.newNumber()
     const session: Session = {
       number,
       sessionId: randomUUID(),
@@ -270,61 +268,27 @@ export class ProxySessions {
     } as const
     if (agent === undefined || taken === undefined) {
       thread.post({ ...base, agentId: agent?.agentId ?? '' }, [caller.handle])
-      void this.#supply(session, agents)
+      void this.#seek(session, agents)
       return
     }
-    this.#takeAgent(session, agent)
+    this.#supply.given(session, agent)
     const spare = this.#options.links.grant(agent, taken)
     thread.post({ ...base, agentId: agent.agentId, spare }, [caller.handle, spare.handle])
   }
 
-  /** Gets a spare for a session whose worker waits: from a linked agent, or from one that links in time. */
-  async #supply(session: Session, agents?: readonly string[]): Promise<void> {
-    const candidates = agents ?? this.#agentsOf(session)
-    const deadlineMs = session.startedAtMs + max('handshakeDeadlineMs')
-    while (this.#sessions.has(session.number)) {
-      const leftMs = deadlineMs - this.#options.clock.monotonic()
-      // Where all have said no, nobody else will say yes.
-      if (leftMs <= 0 || candidates.every((id) => session.without.has(id))) break
-      const { target } = session.passage
-      const agent = this.#options.links.choose(candidates, target, session.without)
-      const given = agent === undefined ? false : await this.#giveFrom(agent, session, leftMs)
-      if (given) return
-      if (agent === undefined)
-        await Promise.race([this.#options.links.nextLink(), pause(Math.min(leftMs, 1000))])
-    }
-    session.thread?.post({ kind: 'no-spare', session: session.number })
-  }
-
-  async #giveFrom(agent: LinkedAgent, session: Session, leftMs: number): Promise<boolean> {
-    // Not the whole time left: the agent may be gone and another one may serve.
-    const taken = await this.#options.links.pool.want(
-      agent.agentId,
-      undefined,
-      Math.min(leftMs, max('spareAcceptDeadlineMs')),
-    )
-    if (taken === undefined) {
-      this.#options.links.silent(agent.agentId, this.#options.clock.monotonic())
-      return false
-    }
-    const current = this.#options.links.get(agent.agentId)
-    if (
-      current === undefined ||
-      session.thread === undefined ||
-      !this.#sessions.has(session.number)
-    ) {
-      discard(taken.handle)
-      return false
-    }
-    this.#takeAgent(session, current)
-    const spare = this.#options.links.grant(current, taken)
-    return session.thread.post({ kind: 'spare', session: session.number, spare }, [spare.handle])
-  }
-
-  #takeAgent(session: Session, { agentId }: LinkedAgent): void {
-    session.agentId = agentId
-    session.spareAtMs = this.#options.clock.monotonic()
-    this.#options.links.given(agentId)
+  /** Gets a spare for a session whose worker waits. */
+  async #seek(
+    session: Session,
+    agents: readonly string[] = this.#agentsOf(session),
+  ): Promise<void> {
+    const { number, passage } = session
+    await this.#supply.supply(session, {
+      target: passage.target,
+      deadlineMs: session.startedAtMs + max('handshakeDeadlineMs'),
+      agents,
+      alive: () => this.#sessions.has(number),
+      message: (spare) => ({ kind: 'spare', session: number, spare }),
+    })
   }
 
   #agentsOf(session: Session): readonly string[] {

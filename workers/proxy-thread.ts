@@ -1,16 +1,20 @@
-// A proxy's worker thread: relays sessions and connections to control, ends the TLS of agents' links and of browsers. Holds no
-// inventory and no ticket key; what it may do with a connection comes with the message that brought it.
+// A proxy's worker thread: relays sessions and connections to control, ends the TLS of agents' links, of browsers and of clients in
+// terminate mode. Holds no inventory and no ticket key; what it may do with a connection comes with the message that brought it.
 
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type {
   FromProxyWorker,
+  ProxyAnswer,
+  ProxyQuestion,
   SocketHandle,
   Source,
   ToProxyWorker,
   TrustMessage,
 } from '../core/messages.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
+import { protocols } from '../protocols/registry.ts'
+import { AuditQueue } from './audit-queue.ts'
 import { relayToControl } from './control-relay.ts'
 import { type ApiReply, Front, type Page } from './front.ts'
 import { adopt } from './handover.ts'
@@ -19,6 +23,7 @@ import { LinkProxy } from './link-proxy.ts'
 import { pause } from './pause.ts'
 import type { Relay } from './relay.ts'
 import { RelaySession } from './relay-session.ts'
+import { TerminatedSessions } from './terminated-sessions.ts'
 import { threadLogger } from './thread-log.ts'
 import { threadPort } from './thread-port.ts'
 import { systemTimers } from './timers.ts'
@@ -35,6 +40,8 @@ export interface ProxyThreadData {
   readonly pages: ReadonlyMap<string, Page>
   readonly gateway: readonly { readonly method: string; readonly path: RegExp }[]
   readonly trust: readonly TrustMessage[]
+  /** What statements of this thread may take until the disk holds them. */
+  readonly auditBytesMax: number
 }
 
 const port = threadPort<ToProxyWorker, FromProxyWorker>()
@@ -43,6 +50,7 @@ const log = threadLogger('proxy', port.slot)
 const trust = new Trust()
 const sessions = new Map<number, RelaySession>()
 const controls = new Map<number, Relay>()
+const questions = new Map<number, (answer: ProxyAnswer) => void>()
 const asked = new Map<number, (reply: ApiReply) => void>()
 let asks = 0
 let frontKeys = data.front
@@ -67,6 +75,24 @@ const links = new LinkProxy({
   report: (message) => port.send(message),
 })
 
+const queue = new AuditQueue({
+  clock: systemClock,
+  timers: systemTimers,
+  send: (message) => port.send(message),
+  bytesMax: data.auditBytesMax,
+})
+const terminated = new TerminatedSessions({
+  cluster: data.cluster,
+  proxyId: data.proxyId,
+  protocols,
+  trust,
+  clock: systemClock,
+  log,
+  queue,
+  ask: askMain,
+  send: (message) => port.send(message),
+})
+
 trust.onChange((what) => {
   if (what === 'beacon') return
   if (what === 'resumption-keys') frontTls.replace(frontState())
@@ -82,7 +108,16 @@ port.onMessage((message) => {
     case 'spare':
       return useSpare(message)
     case 'no-spare':
+      terminated.noSpare(message.session)
       return sessions.get(message.session)?.noSpare()
+    case 'terminate':
+      return terminated.open(message)
+    case 'statements-kept':
+      return queue.answered(message)
+    case 'told':
+      questions.get(message.id)?.(message.answer)
+      questions.delete(message.id)
+      return
     case 'control':
       void openControl(message.session, message.client, message.first)
       return
@@ -112,6 +147,8 @@ port.onMessage((message) => {
 port.onStop(async () => {
   for (const session of sessions.values()) session.cut('the proxy stops')
   for (const running of controls.values()) running.abort('the proxy stops')
+  await terminated.stop()
+  queue.close()
   links.close()
   front.close()
   await pause(max('lastFramesMs'))
@@ -149,6 +186,7 @@ function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
 }
 
 function useSpare(message: Extract<ToProxyWorker, { kind: 'spare' }>): void {
+  if (terminated.use(message)) return
   const session = sessions.get(message.session)
   if (session === undefined) adopt(message.spare.handle).destroy()
   else session.use(message.spare)
@@ -193,6 +231,15 @@ function askControl(method: string, path: string, body: string): Promise<ApiRepl
       resolve(reply)
     })
     port.send({ kind: 'ask', id, method, path, body })
+  })
+}
+
+/** Main always answers: its own calls have deadlines. */
+function askMain(question: ProxyQuestion): Promise<ProxyAnswer> {
+  const id = ++asks
+  return new Promise((resolve) => {
+    questions.set(id, resolve)
+    port.send({ kind: 'question', id, question })
   })
 }
 

@@ -8,8 +8,9 @@ import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { OpenRequest, RelayCounters, SocketHandle, SpareGrant } from '../core/messages.ts'
-import { type AgentRefusal, readAnswer, writeOpen } from '../core/tunnel/open.ts'
+import type { AgentRefusal } from '../core/tunnel/open.ts'
 import { adopt, discard, release } from './handover.ts'
+import { type Elsewhere, openSpare, servedElsewhere } from './open-spare.ts'
 import { relay } from './relay.ts'
 import type { Relay } from './relay.ts'
 import { alert, ALERTS } from './tls-alert.ts'
@@ -21,7 +22,7 @@ export interface RelaySessionOptions {
   readonly clock: Clock
   readonly log: Logger
   /** Ask main for another spare, of another agent when this one `refused`; `use` or `noSpare` follows. */
-  needSpare(refused?: 'drain' | 'no-target'): void
+  needSpare(refused?: Elsewhere): void
   accepted(): void
   /** What came over this spare is no answer of the agent that parked it. */
   badAnswer(grant: SpareGrant, reason: string): void
@@ -62,22 +63,21 @@ export class RelaySession {
 
   /** Opens this spare for the session. */
   use(grant: SpareGrant): void {
-    const spare = adopt(grant.handle)
-    if (this.#phase !== 'waiting') {
-      spare.destroy()
-      return
-    }
+    if (this.#phase !== 'waiting') return discard(grant.handle)
     this.#phase = 'opening'
-    this.#spare = spare
     this.#tried++
-    const { open, clock } = this.#options
-    const expiresAtMs = clock.now() + max('frameClockSkewMs')
-    const frame = writeOpen(grant.key, { ...open, spareId: grant.spareId, expiresAtMs })
-    spare.cork()
-    spare.write(frame)
-    spare.write(this.#first)
-    spare.uncork()
-    this.#awaitAnswer(spare, grant)
+    const { open, clock, log } = this.#options
+    this.#spare = openSpare(grant, open, this.#first, clock.now(), {
+      accepted: (spare, rest) => this.#relayFrom(spare, rest),
+      refused: (reason) => {
+        log.warn('agent refused a session', { reason, agent: grant.agentId })
+        this.#refusedBy(reason)
+      },
+      lost: (spare, how) => {
+        if (this.#spare === spare) this.#again(how)
+      },
+      bad: (how) => this.#options.badAnswer(grant, how),
+    })
   }
 
   noSpare(): void {
@@ -92,52 +92,16 @@ export class RelaySession {
     this.#end(reason)
   }
 
-  #awaitAnswer(spare: net.Socket, grant: SpareGrant): void {
-    const { open } = this.#options
-    const to = { spareId: grant.spareId, sessionId: open.sessionId }
-    let held: Uint8Array = NO_BYTES
-    const silent = setTimeout(() => lost('silent'), max('spareAcceptDeadlineMs'))
-    const lost = (how: string): void => {
-      clearTimeout(silent)
-      // A spare that dies says nothing before it; half an answer is as wrong as a forged one.
-      if (held.length > 0) this.#options.badAnswer(grant, how)
-      spare.removeAllListeners()
-      spare.on('error', () => {})
-      spare.destroy()
-      if (this.#spare === spare) this.#again(how)
-    }
-    spare.on('error', () => lost('reset'))
-    spare.on('end', () => lost('ended'))
-    spare.on('close', () => lost('closed'))
-    spare.on('data', (chunk: Buffer) => {
-      held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
-      const reading = readAnswer(held, grant.key, to)
-      if (reading.verdict === 'more') return
-      clearTimeout(silent)
-      if (reading.verdict === 'bad') return lost(reading.code)
-      if (reading.frame.kind === 'refuse') {
-        this.#options.log.warn('agent refused a session', {
-          reason: reading.frame.reason,
-          agent: grant.agentId,
-        })
-        spare.removeAllListeners()
-        spare.destroy()
-        return this.#refusedBy(reading.frame.reason)
-      }
-      this.#relayFrom(spare, held.subarray(reading.end))
-    })
-  }
-
   /** An agent that does not have the target, or takes no more sessions, has read nothing of the client: another one may. */
   #refusedBy(reason: AgentRefusal): void {
-    if (reason !== 'drain' && reason !== 'no-target')
+    if (!servedElsewhere(reason))
       return this.#refuse(ALERTS.accessDenied, `agent refused: ${reason}`)
     this.#refusal = reason
     return this.#again(`refused: ${reason}`, reason)
   }
 
   /** The spare died before it answered: nothing reached the target, so the hello may be sent again. */
-  #again(how: string, refused?: 'drain' | 'no-target'): void {
+  #again(how: string, refused?: Elsewhere): void {
     this.#spare = undefined
     if (this.#phase !== 'opening') return
     this.#phase = 'waiting'

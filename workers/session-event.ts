@@ -24,12 +24,14 @@ export function startEvent(
 }
 
 /** The client's TLS is up. */
-export function securedEvent({ peer, alpn, refusal }: Omit<SecuredClient, 'socket'>): SessionEvent {
+export function securedEvent(client: Omit<SecuredClient, 'socket'>): SessionEvent {
+  const { peer, alpn, refusal, target } = client
   return {
     kind: 'tls',
     side: 'client',
     ...(peer === undefined ? {} : { peer }),
     ...(alpn === undefined ? {} : { alpn }),
     ...(refusal === undefined ? {} : { refusal }),
+    ...(target === undefined ? {} : { target }),
   }
 }

@@ -30,6 +30,8 @@ export interface SecuredClient {
   readonly peer?: Peer
   readonly alpn?: string
   readonly refusal?: Refusal
+  /** What the peer's certificate is routed to, where the session began without a target. */
+  readonly target?: TargetRef
 }
 
 export type AuthorizeOutcome = { readonly right: Authorized } | { readonly refusal: Refusal }

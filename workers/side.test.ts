@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { suite, test } from 'node:test'
+import tls from 'node:tls'
 
 import { pair } from '../test/fixtures/sockets.ts'
+import { serverPair, testCluster } from '../test/fixtures/tls.ts'
 import { SideStream } from './side.ts'
 import type { SideHandlers } from './side.ts'
 
@@ -60,5 +63,28 @@ suite('one end of a session', () => {
     new SideStream(died.handlers).attach(two.inner)
     await new Promise((resolve) => setImmediate(resolve))
     assert.deepEqual([ended.seen[0], died.seen[0]], ['ended', 'gone'])
+  })
+
+  test('writes what one tick gives to TLS as one record, and the rest of the next tick as another', async (t) => {
+    const { outer, inner } = await pair(t)
+    const { certificate: cert, key } = serverPair(testCluster())
+    const server = tls.createServer({ cert, key })
+    const accepted = once(server, 'secureConnection')
+    server.emit('connection', inner)
+    const client = tls.connect({ socket: outer, rejectUnauthorized: false })
+    const records: string[] = []
+    // A `data` event is a record.
+    client.on('data', (record: Buffer) => records.push(record.toString()))
+    const [socket] = (await accepted) as [tls.TLSSocket]
+    const side = new SideStream(recorder().handlers)
+    side.attach(socket)
+    for (const text of ['one ', 'two ', 'three']) side.write([Buffer.from(text)])
+    await new Promise((resolve) => setImmediate(resolve))
+    side.write([Buffer.from('last')])
+    side.end()
+    await once(client, 'end')
+    assert.deepEqual(records, ['one two three', 'last'])
+    side.destroy()
+    client.destroy()
   })
 })

@@ -3,6 +3,7 @@
 // writes into a chunk it has delivered, so views of it may be written on without a copy.
 
 import type net from 'node:net'
+import tls from 'node:tls'
 
 export interface SideHandlers {
   readonly data: (chunk: Uint8Array) => void
@@ -28,6 +29,9 @@ export class SideStream {
   #lingering: net.Socket | undefined
   #error: Error | undefined
   #blocked = false
+  /** Whether what is written stays together until the end of this tick. */
+  #merges = false
+  #corked = false
 
   constructor(handlers: SideHandlers) {
     this.#handlers = handlers
@@ -44,6 +48,7 @@ export class SideStream {
   attach(socket: net.Socket): void {
     this.#socket = socket
     this.#error = undefined
+    this.#merges = socket instanceof tls.TLSSocket
     socket.setNoDelay(true)
     socket.on('data', this.#data)
     socket.on('end', this.#ended)
@@ -95,6 +100,7 @@ export class SideStream {
     const socket = this.#socket
     const [first] = pieces
     if (socket === undefined || first === undefined || !socket.writable) return
+    if (this.#merges) this.#corkTick(socket)
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
     if (pieces.length === 1) socket.write(first)
     else if (bytes <= MERGE_BYTES_MAX) socket.write(Buffer.concat(pieces, bytes))
@@ -103,6 +109,17 @@ export class SideStream {
       for (const piece of pieces) socket.write(piece)
       socket.uncork()
     }
+  }
+
+  /** TLS is read record by record: what the records of one read give leaves in one write, as one piece to encrypt. */
+  #corkTick(socket: net.Socket): void {
+    if (this.#corked) return
+    this.#corked = true
+    socket.cork()
+    process.nextTick(() => {
+      this.#corked = false
+      socket.uncork()
+    })
   }
 
   /** No more writes; reading goes on. */

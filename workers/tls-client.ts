@@ -26,6 +26,10 @@ export interface TlsClientOptions {
   readonly alpn?: readonly string[]
   /** Targets may be older than TLS 1.3; links are not. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3'
+  /** A session to resume; a server that does not know it any more makes a full handshake of it. */
+  readonly session?: Uint8Array
+  /** Called with a session worth keeping: after a full handshake, by which the server was verified. */
+  readonly onSession?: (session: Uint8Array, fingerprint: string) => void
 }
 
 const GROUPS = 'X25519MLKEM768:X25519:P-256:P-384'
@@ -48,6 +52,7 @@ export function connectTls(
       secureContext: contextOf(options),
       ...peerOf(options),
     })
+    if (options.onSession !== undefined) keepSession(socket, options.onSession)
     const fail = (detail: string): void => {
       socket.destroy()
       raw.destroy()
@@ -63,6 +68,18 @@ export function connectTls(
       socket.off('close', closed)
       resolve(socket)
     })
+  })
+}
+
+/** TLS 1.3 brings sessions after the handshake. One is enough: it resumes any number of connections. */
+function keepSession(
+  socket: tls.TLSSocket,
+  keep: (session: Uint8Array, fingerprint: string) => void,
+): void {
+  socket.once('session', (session: Buffer) => {
+    // A resumed connection shows no certificate: its session proves nothing that the one before it did not.
+    const leaf = socket.isSessionReused() ? undefined : socket.getPeerX509Certificate()
+    if (leaf !== undefined && socket.authorized) keep(session, hash('sha256', leaf.raw, 'hex'))
   })
 }
 
@@ -94,6 +111,7 @@ function peerOf(options: TlsClientOptions): tls.ConnectionOptions {
   const named = net.isIP(options.serverName) === 0
   return {
     rejectUnauthorized: options.verify !== 'none',
+    ...(options.session === undefined ? {} : { session: Buffer.from(options.session) }),
     ...(options.alpn === undefined ? {} : { ALPNProtocols: [...options.alpn] }),
     ...(named ? { servername: options.serverName } : { host: options.serverName }),
     ...(options.verify === 'full' ? {} : { checkServerIdentity: () => undefined }),

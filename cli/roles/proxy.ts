@@ -10,13 +10,15 @@ import { ProxyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
 import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
-import { Proxy, type ProxyControl } from '../../workers/proxy-main.ts'
+import { Proxy } from '../../workers/proxy-main.ts'
+import type { ProxyControl } from '../../workers/proxy-options.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
 import { startDiagnostics } from './diagnostics.ts'
 import { frontKeys } from './front-keys.ts'
 import { hostCas } from './identity.ts'
+import { leaseControl } from './leases.ts'
 import { Member } from './member.ts'
 import { frontGateway, frontPages } from './pages.ts'
 import {
@@ -121,6 +123,7 @@ function makeProxy(
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
     anchor: member.anchor(),
+    statements: member.spool,
     audit: (name, code, fields) => member.audit(name, code, fields),
     clock: systemClock,
     log,
@@ -157,6 +160,7 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
     async report(report) {
       await client.call('proxy-self', { address, ...report })
     },
+    ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),
   }
 }

@@ -34,7 +34,11 @@ const SESSION = [
 ] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
+const TIMES = ['session_start', 'session_stop'] as const
+const BYTES = ['bytes_from_client', 'bytes_from_target'] as const
 const DECISION = ['decision_id', 'decision'] as const
+const DECIDED = [...DECISION, 'success', 'error', 'message', 'with_mfa'] as const
+const FORWARD = [...SESSION, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
 
 function row(
   by: readonly SystemRole[],
@@ -220,27 +224,25 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
       'addr.remote',
     ],
   ),
-  TDB00I: row(AGENT, 'db.session.start', 'A database session began.', [
+  TDB00I: row(EDGE, 'db.session.start', 'A database session began.', [
     ...SESSION,
     ...DECISION,
     'success',
     'with_mfa',
     'certificate_serial',
   ]),
-  TDB00W: row(AGENT, 'db.session.start', 'A database session was denied or failed to begin.', [
+  TDB00W: row(EDGE, 'db.session.start', 'A database session was denied or failed to begin.', [
     ...SESSION,
     ...DECISION,
     'success',
     'error',
     'message',
   ]),
-  TDB01I: row(AGENT, 'db.session.end', 'A database session ended.', [
+  TDB01I: row(EDGE, 'db.session.end', 'A database session ended.', [
     ...SESSION,
     'reason',
-    'session_start',
-    'session_stop',
-    'bytes_from_client',
-    'bytes_from_target',
+    ...TIMES,
+    ...BYTES,
     'statements',
   ]),
   ...statementRows(SESSION),
@@ -265,6 +267,15 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'reason',
     'bytes_from_client',
     'bytes_from_target',
+  ]),
+  SLR003I: row(AGENT, 'session.forward', 'An agent let in whom a proxy forwarded.', FORWARD),
+  SLR003W: row(AGENT, 'session.forward', 'An agent refused whom a proxy forwarded.', FORWARD),
+  SLR004I: row(AGENT, 'session.forward', 'A forwarded session ended at its agent.', [
+    ...SESSION,
+    'reason',
+    ...TIMES,
+    ...BYTES,
+    'forwarded_by',
   ]),
 
   // Tunnels, snapshots, strangers

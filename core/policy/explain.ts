@@ -23,7 +23,7 @@ export interface RoleFinding {
 export interface Explanation {
   readonly allowed: boolean
   /** Which check answered: everything before `policy` is about the certificate and the state of the cluster. */
-  readonly check: 'identity' | 'expired' | 'lock' | 'staleness' | 'policy'
+  readonly check: 'identity' | 'expired' | 'mode' | 'lock' | 'staleness' | 'policy'
   readonly atMs: number
   readonly user: string
   readonly issuer: string

@@ -146,7 +146,8 @@ export class PostgresSession implements FramedSession {
     let { refusal } = opening
     if (event.refusal !== undefined) refusal ??= denied(event.refusal)
     else if (event.peer === undefined) refusal ??= NO_CERTIFICATE
-    const known = refusal === undefined ? opening : { ...opening, refusal }
+    const target = opening.target ?? event.target
+    const known = { stage: opening.stage, target, ...(refusal === undefined ? {} : { refusal }) }
     this.#phase = { name: 'startup', opening: known, reader }
   }
 

@@ -62,6 +62,7 @@ class LineSession implements FramedSession {
       out.act({ kind: 'upgrade-tls', side: 'client' })
     } else if (event.kind === 'tls' && key === 'tls tls') {
       this.#phase = 'hello'
+      this.#target ??= event.target
       if (event.peer === undefined) this.#refusal ??= event.refusal?.decisionId ?? 'no peer'
     } else if (event.kind === 'authorized' && key === 'authorize authorized') {
       this.#phase = 'dial'

@@ -1,0 +1,198 @@
+// Terminated sessions as the proxy's main thread sees them: hands each client to a worker, answers what only main knows (the target
+// a name stands for, a lease of control's, a spare of one of the target's agents), and keeps the count of what is open. It decides
+// nothing: the worker does, and the agent again.
+
+import { randomUUID } from 'node:crypto'
+
+import type { Clock } from '../core/clock.ts'
+import { errorCode } from '../core/errors.ts'
+import type { Inventory } from '../core/inventory.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import type {
+  FromProxyWorker,
+  ProxyAnswer,
+  ProxyQuestion,
+  ToProxyWorker,
+} from '../core/messages.ts'
+import type { ClusterConfig, Target } from '../core/snapshot.ts'
+import { forwardName } from '../core/tunnel/forward.ts'
+import { AgentResumption } from './agent-resumption.ts'
+import { discard } from './handover.ts'
+import { HeldLeases, type LeaseControl } from './held-leases.ts'
+import type { Elsewhere } from './open-spare.ts'
+import type { Ledger } from './ledger.ts'
+import type { Pool, PoolThread } from './pool.ts'
+import type { ProxyLinks } from './proxy-links.ts'
+import type { Caller } from './proxy-sessions.ts'
+import { type Seeker, SpareSupply } from './spare-supply.ts'
+
+export interface TerminationsOptions {
+  readonly cluster: string
+  readonly clock: Clock
+  readonly ledger: Ledger
+  readonly log: Logger
+  readonly links: ProxyLinks
+  readonly workers: Pool<ToProxyWorker, FromProxyWorker>
+  readonly control: LeaseControl
+  readonly inventory: () => Inventory | undefined
+  /** What decides on leases while control is away. */
+  readonly connectionsMode: () => ClusterConfig['maxConnectionsMode']
+  readonly newNumber: () => number
+}
+
+type Thread = PoolThread<ToProxyWorker>
+
+interface Termination extends Seeker {
+  readonly thread: Thread
+  target: Target | undefined
+}
+
+export class Terminations {
+  readonly #options: TerminationsOptions
+  readonly #sessions = new Map<number, Termination>()
+  readonly #supply: SpareSupply
+  readonly #leases: HeldLeases<Thread>
+  readonly #resumption = new AgentResumption()
+  readonly #keeping: NodeJS.Timeout
+
+  constructor(options: TerminationsOptions) {
+    this.#options = options
+    this.#supply = new SpareSupply(options.clock, options.links)
+    const { control, connectionsMode: mode, log } = options
+    this.#leases = new HeldLeases({ control, mode, log })
+    options.ledger.watch('terminated sessions', () => this.#sessions.size)
+    options.ledger.watch('leases', () => this.#leases.size)
+    this.#keeping = setInterval(() => void this.#leases.keep(), max('leaseTtlMs') / 2)
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** Every way out closes the handle or gives it to a worker. */
+  open({ handle, first, protocol, stage, source }: Omit<Caller, 'serverName'>): void {
+    const thread = this.#options.workers.least()
+    if (thread === undefined) return discard(handle)
+    const number = this.#options.newNumber()
+    this.#sessions.set(number, {
+      number,
+      thread,
+      target: undefined,
+      agentId: '',
+      spareAtMs: 0,
+      without: new Set(),
+    })
+    thread.enter()
+    const sessionId = randomUUID()
+    thread.post(
+      {
+        kind: 'terminate',
+        session: number,
+        sessionId,
+        client: handle,
+        first,
+        stage,
+        protocol,
+        source,
+      },
+      [handle],
+    )
+  }
+
+  async answer(thread: Thread, id: number, question: ProxyQuestion): Promise<void> {
+    const answer = await this.#find(thread, question).catch((error: unknown) => asNo(error))
+    const told = thread.post({ kind: 'told', id, answer })
+    // The thread ended meanwhile: nobody will give it back.
+    if (!told && answer.what === 'lease') this.#leases.release(answer.lease)
+  }
+
+  /** A worker wants a spare; had it one before, that one died before the agent accepted. */
+  needSpare(number: number, refused?: Elsewhere): void {
+    const session = this.#sessions.get(number)
+    if (session === undefined) return
+    this.#supply.lost(session, refused)
+    void this.#seek(session)
+  }
+
+  accepted(number: number): void {
+    const session = this.#sessions.get(number)
+    if (session !== undefined) this.#options.links.answered(session.agentId)
+  }
+
+  keepTls(message: Extract<FromProxyWorker, { kind: 'agent-tls-session' }>): void {
+    this.#resumption.keep(message)
+  }
+
+  releaseLease(lease: string): void {
+    this.#leases.release(lease)
+  }
+
+  /** Trust, locks or this proxy's certificate changed. */
+  forgetTls(): void {
+    this.#resumption.forget()
+  }
+
+  ended(number: number): void {
+    const session = this.#sessions.get(number)
+    if (session === undefined) return
+    this.#sessions.delete(number)
+    session.thread.leave()
+    this.#supply.ended(session)
+  }
+
+  /** A worker thread is gone with its sockets: its sessions are over. */
+  lost(thread: Thread): void {
+    for (const session of this.#sessions.values())
+      if (session.thread === thread) this.ended(session.number)
+    this.#leases.lost(thread)
+  }
+
+  close(): void {
+    clearInterval(this.#keeping)
+  }
+
+  async #find(thread: Thread, question: ProxyQuestion): Promise<ProxyAnswer> {
+    switch (question.what) {
+      case 'target': {
+        const { kind, name } = question.target
+        const target = this.#options.inventory()?.byName(kind, name)
+        const session = this.#sessions.get(question.session)
+        if (session !== undefined) session.target = target
+        return { what: 'target', ...(target === undefined ? {} : { target }) }
+      }
+      case 'lease': {
+        const { what, ...wish } = question
+        return { what, lease: await this.#leases.take(thread, wish) }
+      }
+    }
+  }
+
+  async #seek(session: Termination): Promise<void> {
+    const { number, target } = session
+    const { clock, cluster } = this.#options
+    if (target === undefined) {
+      session.thread.post({ kind: 'no-spare', session: number })
+      return
+    }
+    const serverName = forwardName(target.ref, target.label, cluster)
+    await this.#supply.supply(session, {
+      target: target.ref,
+      deadlineMs: clock.monotonic() + max('handshakeDeadlineMs'),
+      agents: target.agents,
+      alive: () => this.#sessions.has(number),
+      message: (spare) => {
+        const resume = this.#resumption.for(spare.agentId, serverName)
+        return { kind: 'spare', session: number, spare, resume }
+      },
+    })
+  }
+}
+
+function asNo(error: unknown): ProxyAnswer {
+  const message = error instanceof Error ? error.message : String(error)
+  const code = errorCode(error)
+  return code === 'control.unavailable' || code === 'dial.failed'
+    ? { what: 'no', kind: 'unavailable', message }
+    : { what: 'no', kind: 'refused', message }
+}
