@@ -1,4 +1,4 @@
-// The same suite where every answer waits for the disk. Part of `npm run test:full`.
+// The same suites where every answer waits for the disk. Part of `npm run test:full`.
 
 import { auditSuite } from '../fixtures/audited.ts'
 
@@ -6,5 +6,12 @@ auditSuite({
   name: 'relay, node-sync',
   config: ['session_recording: node-sync'],
   role: 'agent',
+  sync: true,
+})
+
+auditSuite({
+  name: 'terminate, proxy-sync',
+  config: ['session_recording: proxy-sync'],
+  role: 'proxy',
   sync: true,
 })
