@@ -10,7 +10,7 @@ import { type Mode, PostgresFaults } from '../postgres-faults/rig.ts'
 import { SCENARIOS } from '../postgres-faults/scenarios.ts'
 import { TABLE } from '../postgres-faults/table.ts'
 
-const MODES: readonly Mode[] = ['relay']
+const MODES: readonly Mode[] = ['relay', 'terminate']
 
 for (const { fault, part, reason } of absencesOf(TABLE))
   console.log(`no cell ${fault} × ${part}: ${reason}`)

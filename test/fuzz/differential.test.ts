@@ -11,7 +11,7 @@ import { suiteCleanup } from '../fixtures/files.ts'
 import { query } from './client-script.ts'
 import { Differential, MODES, type Mode } from './differential.ts'
 
-const BUDGET_MS = 8_000
+const BUDGET_MS = 4_000
 const SEED = Date.now() % 2 ** 31
 const SCRIPTS = join(import.meta.dirname, 'psql')
 

@@ -21,8 +21,11 @@ import { RESET, type Round, SCHEMA, script } from './client-script.ts'
 import { pieces } from './engine.ts'
 
 /** The recording mode of the cluster chooses the way; what another mode needs in sluice.yaml stands beside it. */
-export const MODES: Readonly<Record<Mode, readonly string[]>> = { relay: [] }
-export type Mode = 'relay'
+export const MODES: Readonly<Record<Mode, readonly string[]>> = {
+  relay: [],
+  terminate: ['session_recording: proxy'],
+}
+export type Mode = 'relay' | 'terminate'
 
 const READY = 'Z'.charCodeAt(0)
 const BACKEND_KEY = 'K'.charCodeAt(0)
