@@ -915,6 +915,26 @@ export const LIMITS = {
     'depth',
     'SQL inside dollar quotes that is looked through for secrets; deeper bodies are left out whole.',
   ) as Limit,
+  pgSaslMechanismsMax: limit(
+    16,
+    'count',
+    'Mechanisms a server may offer for one login; PostgreSQL has three.',
+  ) as Limit,
+  scramTextMax: limit(
+    1 * KB,
+    'count',
+    'Characters of a server’s SCRAM message: nonce, salt and count take under 200.',
+  ) as Limit,
+  scramIterationsMin: limit(
+    4096,
+    'count',
+    'RFC 7677: with fewer, whoever plays the server learns the password by guessing.',
+  ) as Limit,
+  scramIterationsMax: limit(
+    100_000,
+    'count',
+    'Computed in a worker’s event loop, 13 ms for this many; PostgreSQL takes 4,096 unless told otherwise.',
+  ) as Limit,
   pgErrorTextMax: limit(
     1 * KB,
     'count',
