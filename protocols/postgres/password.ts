@@ -178,11 +178,13 @@ function say(body: (writer: Writer) => Writer): Step {
   return { kind: 'say', bytes: body(writer).lengthAt(1).done() }
 }
 
+/** Undefined when it is no such list. */
 function mechanisms(body: Reader): ReadonlySet<string> | undefined {
-  const names = new Set<string>()
-  while (body.left > 1 && names.size < max('pgSaslMechanismsMax'))
-    names.add(Buffer.from(body.cstring()).toString('latin1'))
-  return body.left === 1 && body.u8() === 0 ? names : undefined
+  const list = Buffer.from(body.bytes(body.left)).toString('latin1')
+  // Each name ends with a zero byte, and so does the list.
+  const names = list.split('\0').slice(0, -2)
+  const good = list.endsWith('\0\0') && names.every((name) => name !== '')
+  return good && names.length <= max('pgSaslMechanismsMax') ? new Set(names) : undefined
 }
 
 /** Bytes that are not ASCII become characters that SCRAM does not allow. */
