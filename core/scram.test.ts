@@ -5,7 +5,8 @@ import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { describe, it } from 'node:test'
 
 import { max } from './limits.ts'
-import { saslPrep, type ChannelBinding, ScramClient } from './scram.ts'
+import { saslPrep } from './saslprep.ts'
+import { type ChannelBinding, ScramClient } from './scram.ts'
 
 const NONCE = Buffer.from('rOprNGfwEbeRWgbNEkqO', 'utf8').subarray(0, 18)
 const PASSWORD = 'pencil'
@@ -148,6 +149,7 @@ describe('SASLprep as PostgreSQL applies it', () => {
     ['compatibility forms are composed', '\u2168\u00aa', 'IXa'],
     ['letters and marks are composed', 'e\u0301', '\u00e9'],
     ['a prohibited character leaves all as it is', '\u00ad\u0627\ue000', '\u00ad\u0627\ue000'],
+    ['the last code points of a plane are prohibited', '\u00ad\u{2fffe}', '\u00ad\u{2fffe}'],
     ['nothing left leaves it as it is', '\u00ad', '\u00ad'],
     ['an emoji stays', '🔑', '🔑'],
   ]

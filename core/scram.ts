@@ -5,6 +5,7 @@
 import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from 'node:crypto'
 
 import { max } from './limits.ts'
+import { saslPrep } from './saslprep.ts'
 
 /**
  * `none`: the channel has nothing to bind to ('n'). `unoffered`: it has, and the server did not offer it ('y'), so that a server
@@ -119,31 +120,4 @@ function hmac(key: Uint8Array, text: string): Uint8Array {
 
 function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
   return a.map((byte, i) => byte ^ (b[i] ?? 0))
-}
-
-// RFC 3454: table C.1.2 becomes a space, table B.1 nothing.
-const SPACES = /[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000]/gu
-const NOTHING = /[\u00ad\u034f\u1806\u180b-\u180d\u200c\u200d\u2060\ufe00-\ufe0f\ufeff]/gu
-// Tables C.2.1 to C.9, behind the mapping and NFKC.
-const PROHIBITED = new RegExp(
-  '[\\0-\\x1f\\x7f-\\x9f\\u06dd\\u070f\\u180e\\u200c\\u200d\\u2028\\u2029\\u2060-\\u2063\\u206a-\\u206f\\ufeff' +
-    '\\ufff9-\\uffff\\u{1d173}-\\u{1d17a}\\ue000-\\uf8ff\\u{f0000}-\\u{10ffff}\\ufdd0-\\ufdef' +
-    '\\ud800-\\udfff\\u2ff0-\\u2ffb\\u0340\\u0341\\u200e\\u200f\\u202a-\\u202e\\u{e0001}\\u{e0020}-\\u{e007f}]|' +
-    '[\\u{1fffe}\\u{1ffff}\\u{2fffe}\\u{2ffff}\\u{3fffe}\\u{3ffff}\\u{4fffe}\\u{4ffff}\\u{5fffe}\\u{5ffff}' +
-    '\\u{6fffe}\\u{6ffff}\\u{7fffe}\\u{7ffff}\\u{8fffe}\\u{8ffff}\\u{9fffe}\\u{9ffff}\\u{afffe}\\u{affff}' +
-    '\\u{bfffe}\\u{bffff}\\u{cfffe}\\u{cffff}\\u{dfffe}\\u{dffff}\\u{efffe}\\u{effff}]|' +
-    '[\\u00a0\\u1680\\u2000-\\u200b\\u202f\\u205f\\u3000]',
-  'u',
-)
-
-/**
- * RFC 4013 as PostgreSQL applies it: ASCII stays as it is, and a password that must not be prepared is taken as it is. Two checks
- * are not made here, as both mean "as it is" too: code points that Unicode 3.2 did not have, and text of two directions.
- * They differ only for a password that has such text and something that preparing changes; it does not get in.
- */
-export function saslPrep(password: string): string {
-  // oxlint-disable-next-line no-control-regex -- ASCII has control characters.
-  if (/^[\0-\x7f]*$/.test(password)) return password
-  const prepared = password.replace(SPACES, ' ').replace(NOTHING, '').normalize('NFKC')
-  return prepared === '' || PROHIBITED.test(prepared) ? password : prepared
 }

@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto'
 
-import { Reader } from '../../core/bytes/reader.ts'
+import type { Reader } from '../../core/bytes/reader.ts'
 import { Writer } from '../../core/bytes/writer.ts'
 import { max } from '../../core/limits.ts'
 import type { PasswordMethod, TargetLogin } from '../../core/protocol.ts'
