@@ -19,6 +19,7 @@ import type { LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
 import type { Anchor } from './anchor.ts'
 import { AgentLinks } from './agent-links.ts'
+import { AgentSignals } from './agent-signals.ts'
 import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
@@ -77,6 +78,7 @@ export class Agent {
   readonly #feed: TrustFeed
   readonly #workers: Pool<ToAgentWorker, FromAgentWorker>
   readonly #links: AgentLinks
+  readonly #signals: AgentSignals
   readonly #staleness: Staleness
   readonly #certificates: DbCertificates
   readonly #leases: HeldLeases<Thread>
@@ -113,6 +115,15 @@ export class Agent {
       sessions: () => this.#sessions,
       unhealthy: () => this.#targets.unhealthy,
       opened: (spare) => this.#opened(spare),
+      signalled: (address, frame) => this.#signals.fromProxy(address, frame),
+    })
+    this.#signals = new AgentSignals({
+      clock,
+      timers: systemTimers,
+      ledger: this.ledger,
+      threads: () => this.#workers.threads,
+      links: () => this.#links,
+      audit,
     })
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
     this.#leases = new HeldLeases({
@@ -166,6 +177,7 @@ export class Agent {
     this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
+    this.#every(max('signalSweepMs'), () => this.#signals.sweep())
     this.#every(max('inventoryIntervalMs'), () => void this.#targets.announce())
     this.#every(max('leaseTtlMs') / 2, () => void this.#leases.keep())
     this.#every(max('trustCheckMs'), () => this.#staleness.check())
@@ -213,6 +225,10 @@ export class Agent {
         return
       case 'audit':
         return this.#options.audit(message.name, message.code, message.fields)
+      case 'signal':
+        return this.#signals.fromThread(message)
+      case 'signal-answer':
+        return this.#signals.answered(thread, message)
       case 'statements':
         void keepStatements(this.#options.statements, thread, message)
         return

@@ -165,7 +165,8 @@ export class PostgresSession implements FramedSession {
     if (event.refusal !== undefined) refusal ??= denied(event.refusal)
     else if (event.peer === undefined) refusal ??= NO_CERTIFICATE
     const target = opening.target ?? event.target
-    const known = { stage: opening.stage, target, ...(refusal === undefined ? {} : { refusal }) }
+    const { stage, signal } = opening
+    const known = { stage, target, signal, ...(refusal === undefined ? {} : { refusal }) }
     this.#phase = { name: 'startup', opening: known, reader }
   }
 
