@@ -951,7 +951,11 @@ export const LIMITS = {
     'per-minute',
     'Signals for handles of other proxies: each is put to every linked agent.',
   ) as Limit,
-  signalSweepMs: limit(MINUTE, 'ms', 'Between looks at whose wrong signals are a minute old.') as Limit,
+  signalSweepMs: limit(
+    MINUTE,
+    'ms',
+    'Between looks at whose wrong signals are a minute old.',
+  ) as Limit,
   signalDeadlineMs: limit(
     5 * SECOND,
     'ms',

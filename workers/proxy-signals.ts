@@ -52,8 +52,16 @@ export class ProxySignals {
     const of = { clock, waitingMax }
     this.#sources = new SignalGate({ ...of, wrongMax: max('signalWrongPerSourceMax'), onDeaf })
     this.#agents = new SignalGate({ ...of, wrongMax: max('signalWrongPerAgentMax'), onDeaf })
-    this.#sessions = new SignalGate({ clock, waitingMax: 0, wrongMax: max('signalWrongPerSlotMax') })
-    this.#broadcasts = new SignalGate({ clock, waitingMax: 0, wrongMax: max('signalBroadcastsMax') })
+    this.#sessions = new SignalGate({
+      clock,
+      waitingMax: 0,
+      wrongMax: max('signalWrongPerSlotMax'),
+    })
+    this.#broadcasts = new SignalGate({
+      clock,
+      waitingMax: 0,
+      wrongMax: max('signalBroadcastsMax'),
+    })
     ledger.watch('signal slots', () => this.slots.size)
     ledger.watch('signals', () => this.#rounds.size)
   }
@@ -71,10 +79,15 @@ export class ProxySignals {
     const answer = (hit: boolean): void =>
       this.#options.links.send(agentId, { type: 'signal-answer', id: frame.id, hit })
     const entered = this.#agents.enter(agentName(agentId), (settle) =>
-      this.#route(frame.key, frame, (hit) => {
-        settle(hit)
-        answer(hit)
-      }, agentId),
+      this.#route(
+        frame.key,
+        frame,
+        (hit) => {
+          settle(hit)
+          answer(hit)
+        },
+        agentId,
+      ),
     )
     if (!entered) answer(false)
   }
@@ -104,13 +117,7 @@ export class ProxySignals {
     return this.#toAll(handle, key, from, settle)
   }
 
-  #toOwner(
-    owner: SignalOwner,
-    handle: number,
-    key: Uint8Array,
-    from: From,
-    settle: Settle,
-  ): void {
+  #toOwner(owner: SignalOwner, handle: number, key: Uint8Array, from: From, settle: Settle): void {
     const entered = this.#sessions.enter(String(handle), (settleSession) => {
       const asked =
         owner.kind === 'agent'
