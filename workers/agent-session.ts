@@ -198,6 +198,7 @@ export class AgentSession implements PerformServices, LiveSession {
       right,
       real,
       clock: this.clock,
+      timers: this.timers,
       log: this.log,
       dial: (...dial) => this.dial(...dial),
       told: ({ from, ...outcome }) =>

@@ -7,6 +7,7 @@ import type { Logger } from '../core/log.ts'
 import type { Authorized } from '../core/login.ts'
 import type { FramedProtocol } from '../core/protocol.ts'
 import { type Dialled, runHalf } from './target-login.ts'
+import type { Timers } from './timers.ts'
 
 const MINUTE_MS = 60_000
 const NOTHING = new Uint8Array(0)
@@ -17,6 +18,7 @@ export interface TargetSignalOptions {
   /** The target's own name for the session. */
   readonly real: Uint8Array
   readonly clock: Clock
+  readonly timers: Timers
   readonly log: Logger
   dial(right: Authorized, opening: Uint8Array, signal: AbortSignal): Promise<Dialled>
   /** What came of it; `count` includes those that were not told of since. */
@@ -64,18 +66,21 @@ export class TargetSignal {
 
   /** Undefined, or why the target was not told. */
   async #deliver(): Promise<string | undefined> {
-    const { protocol, right, real, clock, log, dial } = this.#options
+    const { protocol, right, real, clock, timers, log, dial } = this.#options
     if (protocol.signal === undefined) return 'this protocol has no signals'
-    const signal = AbortSignal.any([
-      this.#over.signal,
-      AbortSignal.timeout(max('signalDeadlineMs')),
-    ])
-    const dialled = await dial(right, NOTHING, signal)
-    const half = protocol.signal(dialled.login, real)
-    const services = { log, nowMs: clock.now(), audit: () => {} }
-    const { socket } = await runHalf(half, dialled, services, signal)
-    socket.destroy()
-    return undefined
+    const deadline = new AbortController()
+    const cancel = timers.after(max('signalDeadlineMs'), () => deadline.abort())
+    const signal = AbortSignal.any([this.#over.signal, deadline.signal])
+    try {
+      const dialled = await dial(right, NOTHING, signal)
+      const half = protocol.signal(dialled.login, real)
+      const services = { log, nowMs: clock.now(), audit: () => {} }
+      const { socket } = await runHalf(half, dialled, services, signal)
+      socket.destroy()
+      return undefined
+    } finally {
+      cancel()
+    }
   }
 
   #report(from: string, error: string | undefined): void {
