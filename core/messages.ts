@@ -35,7 +35,7 @@ interface Signal {
   readonly port: number
 }
 
-/** To every worker: is this for a session of yours? Answered by `signal-answer`; the session is told by then. */
+/** To every worker: is this for a session of yours? Answered by `signal-answer`; the session hears of it by then. */
 export type SignalQuestion = Signal & { readonly kind: 'signal'; readonly id: number }
 export interface SignalAnswer {
   readonly kind: 'signal-answer'
@@ -45,6 +45,12 @@ export interface SignalAnswer {
 
 /** From a worker: a client of its own brought one. */
 export type SignalFound = Signal & { readonly kind: 'signal' }
+
+export type SignalFromProxyWorker =
+  | SignalFound
+  | SignalAnswer
+  /** A session whose TLS ends at the proxy was signalled: its agent is told the key it showed there. */
+  | (Signal & { readonly kind: 'signal-agent'; readonly agentId: string })
 
 /** A spare a worker may use for one session. */
 export interface SpareGrant {
@@ -200,10 +206,7 @@ export type FromProxyWorker =
       readonly serverName: string
       readonly epoch: number
     } & AgentTlsSession)
-  | SignalFound
-  | SignalAnswer
-  /** A terminated session was signalled: its agent is told the key it knows. */
-  | (Signal & { readonly kind: 'signal-agent'; readonly agentId: string })
+  | SignalFromProxyWorker
   | { readonly kind: 'accepted'; readonly session: number }
   /** An agent's spare brought a forged, replayed or truncated answer. */
   | {

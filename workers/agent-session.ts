@@ -29,7 +29,7 @@ import type { SignalSessions } from './signal-sessions.ts'
 import { CountingTap } from './tap.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Dialled } from './target-login.ts'
-import { TargetSignal } from './target-signal.ts'
+import { reachable } from './target-signal.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { TlsClientOptions } from './tls-client.ts'
 import type { TlsServer } from './tls.ts'
@@ -193,22 +193,17 @@ export class AgentSession implements PerformServices, LiveSession {
   signalKey(shown: Uint8Array, real: Uint8Array, right: Authorized | undefined): void {
     if (right === undefined) return
     const { protocol, signals } = this.#options
-    const target = new TargetSignal({
+    const { clock, timers, log } = this
+    this.#unsignal = reachable(signals, shown, {
       protocol,
       right,
       real,
-      clock: this.clock,
-      timers: this.timers,
-      log: this.log,
+      clock,
+      timers,
+      log,
       dial: (...dial) => this.dial(...dial),
-      told: ({ from, ...outcome }) =>
-        this.audit('SLR005I', { ...outcome, cancelled_from: from }),
+      told: (outcome) => this.audit('SLR005I', { ...outcome }),
     })
-    const forget = signals.add(shown, (from) => target.tell(from))
-    this.#unsignal = () => {
-      forget()
-      target.end()
-    }
   }
 
   /** The session is over: tells the log, gives the lease back. */

@@ -33,7 +33,6 @@ import type { ProxyThreadData } from './proxy-thread.ts'
 import { siblingModule } from '../core/sibling.ts'
 import { auditStrangers } from './strangers.ts'
 import { Terminations } from './terminations.ts'
-import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
 import type { HostKeys } from './trust.ts'
 import { unfinishedBounds } from './unfinished.ts'
@@ -94,14 +93,7 @@ export class Proxy {
       trust: () => this.#feed.forwarded,
       onReplayed: (preface) => this.#refusedSpare({ ...preface, reason: 'frame.replayed' }),
     })
-    this.#signals = new ProxySignals({
-      proxyId: options.proxyId,
-      clock,
-      timers: systemTimers,
-      ledger: this.ledger,
-      links: this.#links,
-      audit,
-    })
+    this.#signals = new ProxySignals({ ...options, ledger: this.ledger, links: this.#links })
     this.#sessions = new ProxySessions({
       cluster: options.cluster,
       clock,
@@ -267,11 +259,9 @@ export class Proxy {
         this.#links.heard(message.agentId, message.frame)
         return this.#signals.fromAgent(message.agentId, message.frame)
       case 'signal':
-        return this.#signals.heard(message.key, message)
       case 'signal-answer':
-        return this.#signals.answered(thread, message)
       case 'signal-agent':
-        return this.#signals.passOn(message.agentId, message.key, message)
+        return this.#signals.fromWorker(thread, message)
       case 'need-spare':
         this.#terminations.needSpare(message.session, message.refused)
         return this.#sessions.needSpare(message.session, message.refused)

@@ -3,7 +3,7 @@
 
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
-import type { SignalAnswer, Source, ToProxyWorker } from '../core/messages.ts'
+import type { SignalFromProxyWorker, Source, ToProxyWorker } from '../core/messages.ts'
 import type { LinkFrame } from '../core/tunnel/link.ts'
 import { handleOf, isHandleOf } from '../core/tunnel/signal.ts'
 import type { Ledger } from './ledger.ts'
@@ -13,7 +13,7 @@ import { SignalGate, type Settle } from './signal-gate.ts'
 import { SignalRounds } from './signal-rounds.ts'
 import { SignalSlots } from './signal-slots.ts'
 import { sourceKey } from './source.ts'
-import type { Timers } from './timers.ts'
+import { systemTimers, type Timers } from './timers.ts'
 
 type Thread = PoolThread<ToProxyWorker>
 type From = Pick<Source, 'address' | 'port'>
@@ -27,7 +27,8 @@ export type SignalOwner =
 export interface ProxySignalsOptions {
   readonly proxyId: string
   readonly clock: Clock
-  readonly timers: Timers
+  /** Of the event loop unless given. */
+  readonly timers?: Timers
   readonly ledger: Ledger
   readonly links: Pick<ProxyLinks, 'agents' | 'get' | 'send'>
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
@@ -43,7 +44,7 @@ export class ProxySignals {
   readonly #broadcasts: SignalGate
 
   constructor(options: ProxySignalsOptions) {
-    const { proxyId, clock, timers, ledger, audit } = options
+    const { proxyId, clock, timers = systemTimers, ledger, audit } = options
     this.#options = options
     this.slots = new SignalSlots(proxyId)
     this.#rounds = new SignalRounds(clock, timers)
@@ -92,13 +93,16 @@ export class ProxySignals {
     if (!entered) answer(false)
   }
 
-  answered(thread: Thread, message: SignalAnswer): void {
-    this.#rounds.answered(threadName(thread), message.id, message.hit)
-  }
-
-  /** For the agent of a session that a worker of ours holds the client's half of: its own key was told there already. */
-  passOn(agentId: string, key: Uint8Array, from: From): void {
-    void this.#askAgents([agentId], key, from)
+  fromWorker(thread: Thread, message: SignalFromProxyWorker): void {
+    switch (message.kind) {
+      case 'signal':
+        return this.heard(message.key, message)
+      case 'signal-answer':
+        return this.#rounds.answered(threadName(thread), message.id, message.hit)
+      case 'signal-agent':
+        // The worker compared the key its client was shown; this one is of its agent, and needs no counting.
+        void this.#askAgents([message.agentId], message.key, message)
+    }
   }
 
   /** Forgets who guessed long ago. */

@@ -31,8 +31,11 @@ export class SignalRounds {
     const asked = new Set(names)
     this.#rounds.set(id, { asked, settle: resolve })
     this.#deadlines.after(String(id), max('signalDeadlineMs'), () => this.#end(id, false))
-    // A copy: whoever is asked in this thread may answer at once.
-    for (const name of [...asked]) if (!put(name, id)) this.answered(name, id, false)
+    for (const name of asked) {
+      if (!put(name, id)) this.answered(name, id, false)
+      // Whoever is asked in this thread may answer at once.
+      if (!this.#rounds.has(id)) return promise
+    }
     if (asked.size === 0) this.#end(id, false)
     return promise
   }

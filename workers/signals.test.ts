@@ -11,7 +11,7 @@ import { isHandleOf, signalHandle } from '../core/tunnel/signal.ts'
 import { FakeThread } from '../test/fixtures/threads.ts'
 import { AgentSignals } from './agent-signals.ts'
 import { Ledger } from './ledger.ts'
-import type { LinkedAgent } from './proxy-links.ts'
+import type { LinkedAgent, ProxyLinks } from './proxy-links.ts'
 import { ProxySignals } from './proxy-signals.ts'
 import { SignalSessions } from './signal-sessions.ts'
 import { FakeTimers } from './timers.ts'
@@ -79,16 +79,7 @@ function world(context: TestContext): World {
     clock: timers.clock,
     timers,
     ledger: ledger(),
-    links: {
-      get agents() {
-        return [...agents.keys()].map((agentId) => ({ agentId }) as LinkedAgent)
-      },
-      get: (agentId) => (agents.has(agentId) ? ({ agentId } as LinkedAgent) : undefined),
-      send(to, frame) {
-        frames.push({ to, frame })
-        agents.get(to)?.signals.fromProxy(ADDRESS, frame)
-      },
-    },
+    links: linksOf(agents, frames),
     audit,
   })
   for (const agentId of ['agent-1', 'agent-2']) {
@@ -130,6 +121,23 @@ function world(context: TestContext): World {
   }
 }
 
+/** The proxy's links: what it sends is heard at once. */
+function linksOf(
+  agents: ReadonlyMap<string, { readonly signals: AgentSignals }>,
+  frames: World['frames'],
+): Pick<ProxyLinks, 'agents' | 'get' | 'send'> {
+  return {
+    get agents() {
+      return [...agents.keys()].map((agentId) => ({ agentId }) as LinkedAgent)
+    },
+    get: (agentId) => (agents.has(agentId) ? ({ agentId } as LinkedAgent) : undefined),
+    send(to, frame) {
+      frames.push({ to, frame })
+      agents.get(to)?.signals.fromProxy(ADDRESS, frame)
+    },
+  }
+}
+
 function asked(it: World): readonly string[] {
   return it.frames.flatMap(({ to, frame }) => (frame.type === 'signal' ? [to] : []))
 }
@@ -166,14 +174,16 @@ describe('a signal', () => {
   it('for a session that a worker of the proxy holds goes to that thread, and from it to the agent', async (context) => {
     const it = world(context)
     const thread = new FakeThread<never>(context, 5)
-    const handle = it.proxy.slots.take({ kind: 'thread', thread: thread as never })
+    const handle = it.proxy.slots.take({ kind: 'thread', thread })
     const key = Buffer.alloc(8, 1)
     key.writeUInt32BE(handle, 0)
     it.proxy.heard(key, SOURCE)
     const [message] = thread.posted as unknown as { kind: string; id: number }[]
     assert.equal(message?.kind, 'signal')
-    it.proxy.answered(thread as never, { kind: 'signal-answer', id: message.id, hit: true })
-    it.proxy.passOn('agent-1', it.worker('agent-1').session(handle, 9), SOURCE)
+    it.proxy.fromWorker(thread, { kind: 'signal-answer', id: message.id, hit: true })
+    const own = it.worker('agent-1').session(handle, 9)
+    const onward = { kind: 'signal-agent', agentId: 'agent-1', key: own, ...SOURCE } as const
+    it.proxy.fromWorker(thread, onward)
     await it.settled()
     assert.equal(it.worker('agent-1').told.length, 1)
   })

@@ -12,24 +12,26 @@ import { listen, readAll, readBytes } from '../test/fixtures/net.ts'
 import { testRight } from '../test/fixtures/rights.ts'
 import { until } from '../test/fixtures/sockets.ts'
 import { loginOf } from '../test/scripts/postgres.ts'
-import { TargetSignal, type TargetSignalOptions } from './target-signal.ts'
+import { type SignalOutcome, TargetSignal, type TargetSignalOptions } from './target-signal.ts'
 import { FakeTimers } from './timers.ts'
 
 const REAL = Uint8Array.from([0, 0, 4, 210, 9, 8, 7, 6])
 const CANCEL = request(80877102, REAL)
 
-type Told = Parameters<TargetSignalOptions['told']>[0]
-
 interface Rig {
   readonly signal: TargetSignal
   readonly timers: FakeTimers
-  readonly told: Told[]
+  readonly told: SignalOutcome[]
   /** Connections of the target, in their order; none is answered. */
   readonly connections: net.Socket[]
 }
 
 async function rig(context: TestContext, over: Partial<TargetSignalOptions> = {}): Promise<Rig> {
-  const [told, connections, timers]: [Told[], net.Socket[], FakeTimers] = [[], [], new FakeTimers()]
+  const [told, connections, timers]: [SignalOutcome[], net.Socket[], FakeTimers] = [
+    [],
+    [],
+    new FakeTimers(),
+  ]
   const right = testRight({ nowMs: Date.now() })
   const { port } = await listen(context, (socket) => void connections.push(socket))
   const signal = new TargetSignal({
@@ -63,7 +65,7 @@ describe('a signal at the target', () => {
     socket.end()
     assert.equal((await readAll(socket)).length, 0)
     await until(() => told.length === 1, 'outcome 1')
-    assert.deepEqual(told, [{ from: '192.0.2.7:1', count: 1, success: true }])
+    assert.deepEqual(told, [{ cancelled_from: '192.0.2.7:1', count: 1, success: true }])
     assert.equal(timers.size, 0)
   })
 

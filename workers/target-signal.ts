@@ -5,12 +5,22 @@ import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { Authorized } from '../core/login.ts'
-import type { FramedProtocol } from '../core/protocol.ts'
-import { type Dialled, runHalf } from './target-login.ts'
+import type { AuditFields, FramedProtocol } from '../core/protocol.ts'
+import type { PerformServices } from './session.ts'
+import type { SignalSessions } from './signal-sessions.ts'
+import { runHalf } from './target-login.ts'
 import type { Timers } from './timers.ts'
 
 const MINUTE_MS = 60_000
 const NOTHING = new Uint8Array(0)
+
+/** What came of a signal from there. `count`: of all since the last outcome that was told. */
+export interface SignalOutcome extends AuditFields {
+  readonly cancelled_from: string
+  readonly count: number
+  readonly success: boolean
+  readonly error?: string
+}
 
 export interface TargetSignalOptions {
   readonly protocol: FramedProtocol
@@ -20,9 +30,22 @@ export interface TargetSignalOptions {
   readonly clock: Clock
   readonly timers: Timers
   readonly log: Logger
-  dial(right: Authorized, opening: Uint8Array, signal: AbortSignal): Promise<Dialled>
-  /** What came of it; `count` includes those that were not told of since. */
-  told(outcome: { from: string; count: number; success: boolean; error?: string }): void
+  readonly dial: PerformServices['dial']
+  readonly told: (outcome: SignalOutcome) => void
+}
+
+/** Puts a session in the reach of signals with the key `shown`; the result takes it out again. */
+export function reachable(
+  signals: SignalSessions,
+  shown: Uint8Array,
+  options: TargetSignalOptions,
+): () => void {
+  const target = new TargetSignal(options)
+  const forget = signals.add(shown, (from) => target.tell(from))
+  return () => {
+    forget()
+    target.end()
+  }
 }
 
 export class TargetSignal {
@@ -92,7 +115,7 @@ export class TargetSignal {
     }
     if (++this.#events > max('signalEventsMax')) return
     const success = error === undefined
-    told({ from, count: this.#count, success, ...(success ? {} : { error }) })
+    told({ cancelled_from: from, count: this.#count, success, ...(success ? {} : { error }) })
     this.#count = 0
   }
 }

@@ -104,9 +104,6 @@ export const AUTHENTICATION = {
   saslFinal: 12,
 } as const
 
-/** AuthenticationOk: type, length, the word 0. */
-export const AUTHENTICATION_BYTES = 9
-
 /** Fields of an ErrorResponse. */
 export const FIELD = {
   severity: 0x53, // S, may be translated
