@@ -3,18 +3,26 @@
 
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
+import net from 'node:net'
 import { before, describe, it, type TestContext } from 'node:test'
 
+import { securePostgres } from '../../cli/postgres-tls.ts'
+import { LocalProxy } from '../../cli/tsh/local-proxy.ts'
 import { max } from '../../core/limits.ts'
 import { cancelInClear, cancelInTls, keyedSession } from '../fixtures/cancel.ts'
 import { type Cluster, type DatabaseAccess, startCluster } from '../fixtures/cluster.ts'
 import { embeddedPostgres } from '../fixtures/embedded.ts'
-import { openFolder, suiteCleanup } from '../fixtures/files.ts'
+import { atEnd, openFolder, suiteCleanup } from '../fixtures/files.ts'
 import { type Program, run, start } from '../fixtures/processes.ts'
 
 const BIN = '/usr/lib/postgresql/15/bin'
 const CANCELED = /canceling statement due to user request/
 const SLEEP = 'SELECT pg_sleep(600)'
+
+interface SleeperOptions {
+  readonly libpq?: 15 | 18
+  readonly conninfo?: string
+}
 
 describe('PostgreSQL beside its statements', () => {
   const cleanup = suiteCleanup()
@@ -64,12 +72,10 @@ describe('PostgreSQL beside its statements', () => {
     test: TestContext,
     version: 15 | 18,
     name: string,
-    libpq: 15 | 18 = 15,
-    more = '',
+    { libpq = 15, conninfo = accessTo(version).conninfo }: SleeperOptions = {},
   ): Promise<Program> {
     const lib = libpq === 18 ? { LD_LIBRARY_PATH: (await embeddedPostgres()).lib ?? '' } : {}
     const env = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', HOME: '/nonexistent', ...lib }
-    const conninfo = `${accessTo(version).conninfo} ${more}`
     const args = ['-X', '-d', conninfo, '-c', `/* ${name} */ ${SLEEP}`]
     const program = start(test, `${BIN}/psql`, args, { env })
     await untilRunning(version, `/* ${name} */`, 1)
@@ -85,7 +91,8 @@ describe('PostgreSQL beside its statements', () => {
   })
 
   it('Ctrl-C works with protocol 3.2, whose keys are 256 bits long', async (test) => {
-    const psql = await sleeper(test, 18, 'long', 18, 'max_protocol_version=3.2')
+    const conninfo = `${accessTo(18).conninfo} max_protocol_version=3.2`
+    const psql = await sleeper(test, 18, 'long', { libpq: 18, conninfo })
     assert.match((await psql.kill('SIGINT')).stderr, CANCELED)
   })
 
@@ -119,6 +126,29 @@ describe('PostgreSQL beside its statements', () => {
     await untilRunning(15, '/* elsewhere */', 1)
     await cancelInTls(port, accessTo(18), session.key)
     assert.match(await answer, CANCELED)
+  })
+
+  it('Ctrl-C works through the tunnel of `tsh proxy db`, where the client speaks in clear', async (test) => {
+    const { reply, key } = accessTo(15)
+    const local = new LocalProxy({
+      host: '127.0.0.1',
+      port: 0,
+      dial: () => Promise.resolve(net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })),
+      secure: () =>
+        securePostgres({
+          addresses: [{ host: '127.0.0.1', port }],
+          serverName: reply.serverName,
+          ca: reply.targetCas,
+          certificate: reply.certificate,
+          key,
+        }),
+      failed: (text) => assert.fail(text),
+    })
+    const localPort = await local.start()
+    atEnd(test, () => local.close())
+    const conninfo = `host=127.0.0.1 port=${localPort} sslmode=disable user=app dbname=postgres`
+    const psql = await sleeper(test, 15, 'tunnelled', { conninfo })
+    assert.match((await psql.kill('SIGINT')).stderr, CANCELED)
   })
 
   it('a cancel is audited with whose statement it was and where it came from', async (test) => {
