@@ -80,7 +80,7 @@ function start(context: TestContext): Rig {
     ledger,
     log: silentLogger,
     links,
-    slots: new SignalSlots('proxy-1', 0),
+    slots: new SignalSlots('proxy-1'),
     // Of the pool only the choice of a thread is used.
     workers: { least: () => thread } as unknown as Pool<ToProxyWorker, FromProxyWorker>,
     ticketKeys: () => [KEY],

@@ -58,7 +58,7 @@ describe('the sessions of a thread that signals reach', () => {
 
 describe('the slots of a proxy', () => {
   it('gives each session another handle, none 0, and a freed one as late as possible', () => {
-    const slots = new SignalSlots<string>('proxy-1', 2 ** 20 - 3)
+    const slots = new SignalSlots<string>('proxy-1', 2 ** 20, 2 ** 20 - 3)
     const given = ['a', 'b', 'c', 'd'].map((owner) => slots.take(owner))
     const at = (slot: number): number => signalHandle('proxy-1', slot)
     assert.deepEqual(given, [at(2 ** 20 - 2), at(2 ** 20 - 1), at(1), at(2)])
@@ -70,10 +70,10 @@ describe('the slots of a proxy', () => {
   })
 
   it('skips what is taken, and has none for one session too many', () => {
-    const slots = new SignalSlots<number>('proxy-1', 0)
-    for (let i = 1; i < 2 ** 20; i++) assert.notEqual(slots.take(i), 0)
+    const slots = new SignalSlots<number>('proxy-1', 1024)
+    for (let i = 1; i < 1024; i++) assert.notEqual(slots.take(i), 0)
     assert.equal(slots.take(0), 0)
-    slots.free(signalHandle('proxy-1', 4711))
-    assert.equal(slots.take(0), signalHandle('proxy-1', 4711))
+    slots.free(signalHandle('proxy-1', 711))
+    assert.equal(slots.take(0), signalHandle('proxy-1', 711))
   })
 })

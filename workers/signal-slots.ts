@@ -7,12 +7,14 @@ import { SIGNAL_SLOTS, signalHandle } from '../core/tunnel/signal.ts'
 
 export class SignalSlots<Owner> {
   readonly #proxyId: string
+  readonly #slots: number
   readonly #owners = new Map<number, Owner>()
   #slot: number
 
-  constructor(proxyId: string, firstSlot: number = randomInt(SIGNAL_SLOTS)) {
+  constructor(proxyId: string, slots: number = SIGNAL_SLOTS, lastSlot: number = randomInt(slots)) {
     this.#proxyId = proxyId
-    this.#slot = firstSlot
+    this.#slots = slots
+    this.#slot = lastSlot
   }
 
   get size(): number {
@@ -21,8 +23,8 @@ export class SignalSlots<Owner> {
 
   /** A handle for this session; 0 when all are taken, and no signal reaches it. */
   take(owner: Owner): number {
-    if (this.#owners.size >= SIGNAL_SLOTS - 1) return 0
-    do this.#slot = (this.#slot + 1) % SIGNAL_SLOTS
+    if (this.#owners.size >= this.#slots - 1) return 0
+    do this.#slot = (this.#slot + 1) % this.#slots
     while (this.#slot === 0 || this.#owners.has(signalHandle(this.#proxyId, this.#slot)))
     const handle = signalHandle(this.#proxyId, this.#slot)
     this.#owners.set(handle, owner)

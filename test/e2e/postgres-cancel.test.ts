@@ -138,7 +138,7 @@ describe('PostgreSQL beside its statements', () => {
         securePostgres({
           addresses: [{ host: '127.0.0.1', port }],
           serverName: reply.serverName,
-          ca: reply.targetCas,
+          ca: reply.serverCas,
           certificate: reply.certificate,
           key,
         }),
