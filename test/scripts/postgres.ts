@@ -18,6 +18,7 @@ export const VECTORS = [
   'pgbench15-pg15-prepared',
   'libpq18-pg15-negotiate',
   'libpq18-pg18-protocol32',
+  'pg_recvlogical15-pg15-replication',
 ] as const
 
 export function vector(name: (typeof VECTORS)[number] | 'psql15-pg15-scram'): Recorded[] {
