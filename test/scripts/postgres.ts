@@ -151,12 +151,7 @@ export const postgresScripts: FramedScripts = {
     { bytes: Buffer.from('GET'), verdict: 'no' },
     { bytes: hex('0000000804d3'), verdict: 'no' },
   ],
-  sessions: [
-    ...VECTORS.map(session),
-    keyed('psql15-pg15-simple'),
-    keyed('libpq18-pg18-protocol32'),
-    unfinished(),
-  ],
+  sessions: [...VECTORS.map(session), keyed('libpq18-pg18-protocol32'), unfinished()],
   agents: [
     agent('psql15-pg15-simple'),
     agent('psql15-pg15-no-such-role'),
