@@ -117,14 +117,7 @@ export class Agent {
       opened: (spare) => this.#opened(spare),
       signalled: (address, frame) => this.#signals.fromProxy(address, frame),
     })
-    this.#signals = new AgentSignals({
-      clock,
-      timers: systemTimers,
-      ledger: this.ledger,
-      threads: () => this.#workers.threads,
-      links: () => this.#links,
-      audit,
-    })
+    this.#signals = this.#makeSignals()
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
     this.#leases = new HeldLeases({
       control,
@@ -153,9 +146,7 @@ export class Agent {
       onMessage: (thread, message) => this.#heard(thread, message),
       onLost: (thread) => this.#lost(thread),
     })
-    this.ledger.watch('sessions', () => this.#sessions)
-    this.ledger.watch('leases', () => this.#leases.size)
-    this.ledger.watch('links', () => this.#links.up)
+    this.#count()
   }
 
   /** Linked to a proxy, and allowed to serve what it announced. */
@@ -204,6 +195,24 @@ export class Agent {
     while (this.#sessions > 0 && this.#options.clock.monotonic() < endMs) await pause(100)
     this.#links.stop()
     await this.#workers.stop()
+  }
+
+  #makeSignals(): AgentSignals {
+    const { clock, audit } = this.#options
+    return new AgentSignals({
+      clock,
+      timers: systemTimers,
+      ledger: this.ledger,
+      threads: () => this.#workers.threads,
+      links: () => this.#links,
+      audit,
+    })
+  }
+
+  #count(): void {
+    this.ledger.watch('sessions', () => this.#sessions)
+    this.ledger.watch('leases', () => this.#leases.size)
+    this.ledger.watch('links', () => this.#links.up)
   }
 
   #opened(spare: OpenedSpare): void {
