@@ -14,9 +14,11 @@ import { type Cluster, type DatabaseAccess, startCluster } from '../fixtures/clu
 import { embeddedPostgres } from '../fixtures/embedded.ts'
 import { atEnd, openFolder, suiteCleanup } from '../fixtures/files.ts'
 import { type Program, run, start } from '../fixtures/processes.ts'
+import { psql } from '../fixtures/psql.ts'
 
 const BIN = '/usr/lib/postgresql/15/bin'
 const CANCELED = /canceling statement due to user request/
+const PASSWORD = 'kept by control 4711'
 const SLEEP = 'SELECT pg_sleep(600)'
 
 interface SleeperOptions {
@@ -31,8 +33,14 @@ describe('PostgreSQL beside its statements', () => {
   const access = new Map<15 | 18, DatabaseAccess>()
 
   before(async () => {
-    const hba = ['hostssl replication all 0.0.0.0/0 cert clientname=DN map=sluice']
-    const sql = ['CREATE ROLE walker LOGIN REPLICATION']
+    const hba = [
+      'hostssl replication all 0.0.0.0/0 cert clientname=DN map=sluice',
+      'hostssl all vaulted 0.0.0.0/0 scram-sha-256',
+    ]
+    const sql = [
+      'CREATE ROLE walker LOGIN REPLICATION',
+      `CREATE ROLE vaulted LOGIN PASSWORD '${PASSWORD}'`,
+    ]
     cluster = await startCluster(cleanup, {
       databases: {
         pg15: { version: 15, hba, sql, settings: ['wal_level = logical'] },
@@ -92,8 +100,8 @@ describe('PostgreSQL beside its statements', () => {
 
   it('Ctrl-C works with protocol 3.2, whose keys are 256 bits long', async (test) => {
     const conninfo = `${accessTo(18).conninfo} max_protocol_version=3.2`
-    const psql = await sleeper(test, 18, 'long', { libpq: 18, conninfo })
-    assert.match((await psql.kill('SIGINT')).stderr, CANCELED)
+    const program = await sleeper(test, 18, 'long', { libpq: 18, conninfo })
+    assert.match((await program.kill('SIGINT')).stderr, CANCELED)
   })
 
   it('a client is shown neither the server’s process id nor its key, and its own are never the same', async (test) => {
@@ -147,8 +155,24 @@ describe('PostgreSQL beside its statements', () => {
     const localPort = await local.start()
     atEnd(test, () => local.close())
     const conninfo = `host=127.0.0.1 port=${localPort} sslmode=disable user=app dbname=postgres`
-    const psql = await sleeper(test, 15, 'tunnelled', { conninfo })
-    assert.match((await psql.kill('SIGINT')).stderr, CANCELED)
+    const program = await sleeper(test, 15, 'tunnelled', { conninfo })
+    assert.match((await program.kill('SIGINT')).stderr, CANCELED)
+  })
+
+  it('a stored password logs in where no certificate does, and stands nowhere it could be read', async () => {
+    const user = await cluster.user(['access'], { db_users: ['vaulted'], db_names: ['*'] })
+    const name = { database: 'pg15', dbUser: 'vaulted' }
+    await cluster.admin.call('db-credential-put', {
+      ...name,
+      password: PASSWORD,
+      methods: ['scram'],
+    })
+    const { conninfo } = await user.database('pg15', 'vaulted')
+    const { stdout, stderr } = await psql(conninfo, ['-c', 'SELECT current_user'])
+    assert.equal(stdout.trim(), 'vaulted', stderr)
+    await cluster.event('db.session.start', (each) => each['db_user'] === 'vaulted')
+    const told = JSON.stringify(await cluster.events('db.session.start,db.credential.set'))
+    for (const text of [told, cluster.program.output()]) assert.ok(!text.includes(PASSWORD))
   })
 
   it('a cancel is audited with whose statement it was and where it came from', async (test) => {
