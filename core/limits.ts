@@ -915,6 +915,77 @@ export const LIMITS = {
     'depth',
     'SQL inside dollar quotes that is looked through for secrets; deeper bodies are left out whole.',
   ) as Limit,
+  // Messages for live sessions (cancel requests)
+  signalKeyBytesMax: limit(
+    260,
+    'bytes',
+    'Handle and secret of a signal: four bytes and the longest key PostgreSQL allows.',
+  ) as Limit,
+  signalWrongPerSourceMax: limit(
+    10,
+    'per-minute',
+    'Signals of one source that hit no session; beyond, it is not heard for a minute. Keys of four bytes are out of reach then.',
+  ) as Limit,
+  signalWrongPerAgentMax: limit(
+    60,
+    'per-minute',
+    'The same for what one agent brings, who speaks for many sources and has counted each of them.',
+  ) as Limit,
+  signalWrongPerSlotMax: limit(
+    3,
+    'per-minute',
+    'Wrong keys for one session; beyond, it is deaf for a minute, whoever guesses from wherever.',
+  ) as Limit,
+  signalNamesMax: limit(
+    4096,
+    'count',
+    'Sources, and sessions, whose wrong signals are remembered; the longest forgotten goes first.',
+  ) as Limit,
+  signalsWaitingMax: limit(
+    1024,
+    'count',
+    'Signals that wait, over all sources, for the answer to others of their source; they hold no connection.',
+  ) as Limit,
+  signalBroadcastsMax: limit(
+    300,
+    'per-minute',
+    'Signals for handles of other proxies: each is put to every linked agent.',
+  ) as Limit,
+  signalSweepMs: limit(
+    MINUTE,
+    'ms',
+    'Between looks at whose wrong signals are a minute old.',
+  ) as Limit,
+  signalDeadlineMs: limit(
+    5 * SECOND,
+    'ms',
+    'For the answer whose session a signal is, and for a target to take its own.',
+  ) as Limit,
+  signalEventsMax: limit(
+    10,
+    'per-minute',
+    'Audit events of one session about signals; what comes between is counted in the next.',
+  ) as Limit,
+  pgSaslMechanismsMax: limit(
+    16,
+    'count',
+    'Mechanisms a server may offer for one login; PostgreSQL has three.',
+  ) as Limit,
+  scramTextMax: limit(
+    1 * KB,
+    'count',
+    'Characters of a server’s SCRAM message: nonce, salt and count take under 200.',
+  ) as Limit,
+  scramIterationsMin: limit(
+    4096,
+    'count',
+    'RFC 7677: with fewer, whoever plays the server learns the password by guessing.',
+  ) as Limit,
+  scramIterationsMax: limit(
+    100_000,
+    'count',
+    'Computed in a worker’s event loop, 13 ms for this many; PostgreSQL takes 4,096 unless told otherwise.',
+  ) as Limit,
   pgErrorTextMax: limit(
     1 * KB,
     'count',

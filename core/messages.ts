@@ -28,6 +28,30 @@ export type TrustMessage =
   /** Session ticket keys of one TLS purpose, 48 bytes; shared by the workers of this process. */
   | { readonly kind: 'resumption-keys'; readonly purpose: string; readonly keys: Uint8Array }
 
+/** A message for a live session: its key, and where it came from. */
+interface Signal {
+  readonly key: Uint8Array
+  readonly address: string
+  readonly port: number
+}
+
+/** To every worker: is this for a session of yours? Answered by `signal-answer`; the session hears of it by then. */
+export type SignalQuestion = Signal & { readonly kind: 'signal'; readonly id: number }
+export interface SignalAnswer {
+  readonly kind: 'signal-answer'
+  readonly id: number
+  readonly hit: boolean
+}
+
+/** From a worker: a client of its own brought one. */
+export type SignalFound = Signal & { readonly kind: 'signal' }
+
+export type SignalFromProxyWorker =
+  | SignalFound
+  | SignalAnswer
+  /** A session whose TLS ends at the proxy was signalled: its agent is told the key it showed there. */
+  | (Signal & { readonly kind: 'signal-agent'; readonly agentId: string })
+
 /** A spare a worker may use for one session. */
 export interface SpareGrant {
   readonly handle: SocketHandle
@@ -105,6 +129,7 @@ export type ToProxyWorker =
     }
   /** The HTTP front's certificate and key as they are now, PEM. */
   | { readonly kind: 'front-keys'; readonly certificate: string; readonly key: string }
+  | SignalQuestion
   | { readonly kind: 'to-agent'; readonly agentId: string; readonly frame: LinkFrame }
   | { readonly kind: 'cut-agent'; readonly agentId: string; readonly reason: string }
   /** End the sessions of a subject tag (a user lock) or of one agent. */
@@ -181,6 +206,7 @@ export type FromProxyWorker =
       readonly serverName: string
       readonly epoch: number
     } & AgentTlsSession)
+  | SignalFromProxyWorker
   | { readonly kind: 'accepted'; readonly session: number }
   /** An agent's spare brought a forged, replayed or truncated answer. */
   | {
@@ -296,6 +322,7 @@ export type ToAgentWorker =
       readonly key: Uint8Array
     }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: AgentAnswer }
+  | SignalQuestion
   | { readonly kind: 'drain'; readonly deadlineMs: number }
 
 /** A thread's statements on their way to the spool (workers/audit-queue.ts); answered by one `statements-kept` with the same id. */
@@ -329,6 +356,8 @@ export type FromAgentWorker =
       readonly code: string
       readonly fields: AuditFieldsByName
     }
+  | SignalFound
+  | SignalAnswer
   | { readonly kind: 'session-opened' }
   | { readonly kind: 'session-ended' }
   | { readonly kind: 'drained' }

@@ -24,6 +24,8 @@ export interface Access {
   readonly target: TargetRef
   readonly principal: string
   readonly resource: string
+  /** A database's stream of changes (PostgreSQL `replication`), which a role must grant by itself (`options.db_replication`). */
+  readonly replication?: true
 }
 
 /** What policy allowed. */
@@ -60,7 +62,7 @@ export type Recognition =
       readonly consumed: number
       readonly stage: string
     }
-  /** A message without an identity that must reach a live session (PostgreSQL CancelRequest). `key` names the session. */
+  /** A message without an identity that must reach a live session (PostgreSQL CancelRequest). `key` begins with its handle (core/tunnel/signal.ts). */
   | { readonly verdict: 'signal'; readonly key: Uint8Array }
   | { readonly verdict: 'mine' }
 

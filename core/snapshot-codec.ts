@@ -135,6 +135,7 @@ const OPTION_KEYS = {
   clientIdleTimeoutMs: 1,
   disconnectExpiredCert: 1,
   maxConnections: 1,
+  dbReplication: 1,
   lock: 1,
   recordSession: 1,
 } satisfies Record<keyof Role['options'], 1>

@@ -7,6 +7,8 @@ import net from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/log.ts'
 import type { Snapshot } from '../core/snapshot.ts'
+import type { LinkFrame } from '../core/tunnel/link.ts'
+import { isHandleOf } from '../core/tunnel/signal.ts'
 import { type Admission, admitHost } from './host-peer.ts'
 import { LinkAgent } from './link-agent.ts'
 import type { OpenedSpare } from './link-spares.ts'
@@ -27,6 +29,8 @@ export interface AgentLinksOptions {
   /** `kind/name` of targets that do not answer. */
   readonly unhealthy: () => readonly string[]
   readonly opened: (spare: OpenedSpare) => void
+  /** A frame about a signal came from the proxy at this address. */
+  readonly signalled: (address: string, frame: LinkFrame) => void
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -71,6 +75,18 @@ export class AgentLinks {
     for (const link of this.#links.values()) link.tell()
   }
 
+  /** Addresses of the linked proxies that may have given this handle. */
+  proxiesOf(handle: number): readonly string[] {
+    return [...this.#links].flatMap(([address, link]) =>
+      link.up && isHandleOf(handle, link.proxyId) ? [address] : [],
+    )
+  }
+
+  /** False when no link to that proxy stands. */
+  send(address: string, frame: LinkFrame): boolean {
+    return this.#links.get(address)?.send(frame) ?? false
+  }
+
   drain(deadlineMs: number): void {
     this.#stopped = true
     for (const link of this.#links.values()) link.drain('the agent stops', deadlineMs)
@@ -106,6 +122,7 @@ export class AgentLinks {
         snapshotRevision: feed.held.revision,
         lockRevision: feed.held.lockRevision,
       }),
+      signal: (frame) => this.#options.signalled(address, frame),
       changed: (up, reason) => this.#changed(address, up, reason),
     })
     this.#links.set(address, link)

@@ -19,6 +19,7 @@ import type { LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
 import type { Anchor } from './anchor.ts'
 import { AgentLinks } from './agent-links.ts'
+import { AgentSignals } from './agent-signals.ts'
 import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
@@ -77,6 +78,7 @@ export class Agent {
   readonly #feed: TrustFeed
   readonly #workers: Pool<ToAgentWorker, FromAgentWorker>
   readonly #links: AgentLinks
+  readonly #signals: AgentSignals
   readonly #staleness: Staleness
   readonly #certificates: DbCertificates
   readonly #leases: HeldLeases<Thread>
@@ -113,7 +115,9 @@ export class Agent {
       sessions: () => this.#sessions,
       unhealthy: () => this.#targets.unhealthy,
       opened: (spare) => this.#opened(spare),
+      signalled: (address, frame) => this.#signals.fromProxy(address, frame),
     })
+    this.#signals = this.#makeSignals()
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
     this.#leases = new HeldLeases({
       control,
@@ -142,9 +146,7 @@ export class Agent {
       onMessage: (thread, message) => this.#heard(thread, message),
       onLost: (thread) => this.#lost(thread),
     })
-    this.ledger.watch('sessions', () => this.#sessions)
-    this.ledger.watch('leases', () => this.#leases.size)
-    this.ledger.watch('links', () => this.#links.up)
+    this.#count()
   }
 
   /** Linked to a proxy, and allowed to serve what it announced. */
@@ -166,6 +168,7 @@ export class Agent {
     this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
+    this.#every(max('signalSweepMs'), () => this.#signals.sweep())
     this.#every(max('inventoryIntervalMs'), () => void this.#targets.announce())
     this.#every(max('leaseTtlMs') / 2, () => void this.#leases.keep())
     this.#every(max('trustCheckMs'), () => this.#staleness.check())
@@ -194,6 +197,24 @@ export class Agent {
     await this.#workers.stop()
   }
 
+  #makeSignals(): AgentSignals {
+    const { clock, audit } = this.#options
+    return new AgentSignals({
+      clock,
+      timers: systemTimers,
+      ledger: this.ledger,
+      threads: () => this.#workers.threads,
+      links: () => this.#links,
+      audit,
+    })
+  }
+
+  #count(): void {
+    this.ledger.watch('sessions', () => this.#sessions)
+    this.ledger.watch('leases', () => this.#leases.size)
+    this.ledger.watch('links', () => this.#links.up)
+  }
+
   #opened(spare: OpenedSpare): void {
     const released = release(spare.socket)
     const thread = this.#workers.least()
@@ -213,6 +234,10 @@ export class Agent {
         return
       case 'audit':
         return this.#options.audit(message.name, message.code, message.fields)
+      case 'signal':
+        return this.#signals.fromThread(message)
+      case 'signal-answer':
+        return this.#signals.answered(thread, message)
       case 'statements':
         void keepStatements(this.#options.statements, thread, message)
         return

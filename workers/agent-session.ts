@@ -25,9 +25,11 @@ import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from '
 import { SessionAudit } from './session-audit.ts'
 import { leaseFor } from './session-lease.ts'
 import { sessionTap } from './session-tap.ts'
+import type { SignalSessions } from './signal-sessions.ts'
 import { CountingTap } from './tap.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Dialled } from './target-login.ts'
+import { reachable } from './target-signal.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { TlsClientOptions } from './tls-client.ts'
 import type { TlsServer } from './tls.ts'
@@ -47,6 +49,7 @@ export interface AgentSessionOptions {
   readonly tls: TlsServer
   readonly protocol: FramedProtocol
   readonly queue: AuditQueue
+  readonly signals: SignalSessions
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
 }
@@ -72,6 +75,8 @@ export class AgentSession implements PerformServices, LiveSession {
   #tap: ReturnType<typeof sessionTap> | undefined
   #begun = false
   #over = false
+  /** Takes the session out of the reach of signals. */
+  #unsignal: () => void = () => {}
 
   constructor(options: AgentSessionOptions) {
     const { clock, log, frame, proxyId, agentId } = options
@@ -180,12 +185,30 @@ export class AgentSession implements PerformServices, LiveSession {
 
   readonly random = (bytes: number): Uint8Array => randomBytes(bytes)
 
-  signal(): void {}
+  signal(key: Uint8Array): void {
+    const { address, port } = this.#options.frame.client
+    this.#options.send({ kind: 'signal', key, address, port })
+  }
 
-  signalKey(): void {}
+  signalKey(shown: Uint8Array, real: Uint8Array, right: Authorized | undefined): void {
+    if (right === undefined) return
+    const { protocol, signals } = this.#options
+    const { clock, timers, log } = this
+    this.#unsignal = reachable(signals, shown, {
+      protocol,
+      right,
+      real,
+      clock,
+      timers,
+      log,
+      dial: (...dial) => this.dial(...dial),
+      told: (outcome) => this.audit('SLR005I', { ...outcome }),
+    })
+  }
 
   /** The session is over: tells the log, gives the lease back. */
   ended(reason: string): void {
+    this.#unsignal()
     this.#over = true
     this.#releaseLease()
     if (!this.#begun) {

@@ -29,6 +29,7 @@ import { AuditQueue } from './audit-queue.ts'
 import { adopt, lastWord } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
+import { SignalSessions } from './signal-sessions.ts'
 import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerOptions } from './tls.ts'
 import type { HostKeys, Trust } from './trust.ts'
@@ -54,6 +55,7 @@ export class AgentSessions {
   readonly #live: LiveSessions<AgentSession>
   readonly #opening = new Set<net.Socket>()
   readonly #queue: AuditQueue
+  readonly #signals: SignalSessions
   #targets: ReadonlyMap<string, AgentTarget> = new Map()
   #keys: HostKeys | undefined
   /** One per mode: another CA, other ALPN names, no session of the one resumes at the other. */
@@ -69,6 +71,7 @@ export class AgentSessions {
       bytesMax: options.auditBytesMax,
     })
     this.#live = new LiveSessions({ trust: options.trust, clock: options.clock, host: 'agent' })
+    this.#signals = new SignalSessions(options.clock)
     options.trust.onChange((what) => {
       if (what === 'snapshot' || what === 'resumption-keys') this.#renewServers()
     })
@@ -90,6 +93,11 @@ export class AgentSessions {
     )
     this.#keys = keys
     this.#renewServers()
+  }
+
+  /** A message for a live session; true when it is one of ours and was told. `from`: where it came from. */
+  signal(key: Uint8Array, from: string): boolean {
+    return this.#signals.signal(key, from)
   }
 
   /** A spare whose first bytes have come. */
@@ -226,6 +234,7 @@ export class AgentSessions {
       tls,
       protocol,
       queue: this.#queue,
+      signals: this.#signals,
     })
     this.#live.add(session)
     this.#options.send({ kind: 'session-opened' })
@@ -235,6 +244,7 @@ export class AgentSessions {
       stage: frame.stage,
       target: frame.target,
       first,
+      signalHandle: frame.cancelHandle,
       ...(denial === undefined ? {} : { denial }),
     }
     const running = runFramed(protocol, spare, start, session)

@@ -61,6 +61,11 @@ port.onMessage((message) => {
       return sessions.serve(message.targets, { certificate: message.certificate, key: message.key })
     case 'spare':
       return sessions.take(message)
+    case 'signal': {
+      const { id, key, address, port: from } = message
+      const hit = sessions.signal(key, `${address}:${from}`)
+      return port.send({ kind: 'signal-answer', id, hit })
+    }
     case 'statements-kept':
       return sessions.kept(message)
     case 'answer':

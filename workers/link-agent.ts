@@ -49,6 +49,8 @@ export interface LinkAgentOptions {
   /** Verifies, uses and keeps a value that may be control's. */
   readonly signed: (value: Signed, proxyId: string) => void
   readonly state: () => AgentState
+  /** A signal for a session, or the answer to one of ours. */
+  readonly signal: (frame: LinkFrame) => void
   /** The link came up or went down. */
   readonly changed: (up: boolean, reason: string) => void
 }
@@ -89,6 +91,12 @@ export class LinkAgent {
 
   get idleSpares(): number {
     return this.#spares?.idle ?? 0
+  }
+
+  /** False when the link does not stand. */
+  send(frame: LinkFrame): boolean {
+    if (this.#phase === 'up') this.#channel?.send(frame)
+    return this.#phase === 'up'
   }
 
   start(): void {
@@ -223,6 +231,9 @@ export class LinkAgent {
         if (value !== undefined) this.#options.signed(value, this.#proxyId)
         return
       }
+      case 'signal':
+      case 'signal-answer':
+        return this.#options.signal(frame)
       case 'drain':
         this.#options.log.info('a proxy drains', { proxy: this.#proxyId, reason: frame.reason })
         return this.#spares?.close()

@@ -129,6 +129,8 @@ export class LinkProxy {
     switch (frame.type) {
       case 'heartbeat':
       case 'drain':
+      case 'signal':
+      case 'signal-answer':
         return this.#options.report({ kind: 'from-agent', agentId: link.agentId, frame })
       case 'refused':
         return link.channel.close(`the agent ends the link: ${frame.code}: ${frame.text}`)

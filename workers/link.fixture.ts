@@ -156,6 +156,7 @@ export function agentRig(t: TestContext, port: () => number, options: AgentOptio
     opened: (spare) => opened.push(spare),
     signed: (value) => signed.push(value),
     state: () => ({ unhealthy: [], sessions: 3, snapshotRevision: 4, lockRevision: 5 }),
+    signal: () => {},
     changed: (up, reason) => states.push(up ? 'up' : reason),
     ...over,
   })

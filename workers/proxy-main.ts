@@ -28,6 +28,7 @@ import { Pool, type PoolThread } from './pool.ts'
 import { ProxyLinks } from './proxy-links.ts'
 import type { ProxyOptions, ProxyReport } from './proxy-options.ts'
 import { ProxySessions } from './proxy-sessions.ts'
+import { ProxySignals } from './proxy-signals.ts'
 import type { ProxyThreadData } from './proxy-thread.ts'
 import { siblingModule } from '../core/sibling.ts'
 import { auditStrangers } from './strangers.ts'
@@ -47,6 +48,7 @@ export class Proxy {
   readonly #feed: TrustFeed
   readonly #workers: Pool<ToProxyWorker, FromProxyWorker>
   readonly #links: ProxyLinks
+  readonly #signals: ProxySignals
   readonly #sessions: ProxySessions
   readonly #terminations: Terminations
   readonly #listener: Listener
@@ -91,12 +93,14 @@ export class Proxy {
       trust: () => this.#feed.forwarded,
       onReplayed: (preface) => this.#refusedSpare({ ...preface, reason: 'frame.replayed' }),
     })
+    this.#signals = new ProxySignals({ ...options, ledger: this.ledger, links: this.#links })
     this.#sessions = new ProxySessions({
       cluster: options.cluster,
       clock,
       ledger: this.ledger,
       log,
       links: this.#links,
+      slots: this.#signals.slots,
       workers: this.#workers,
       ticketKeys: () => this.#control.ticketKeys,
       inventory: () => this.#feed.inventory,
@@ -140,6 +144,7 @@ export class Proxy {
     this.#drawResumptionKeys()
     await this.#workers.start()
     this.#every(max('resumptionKeysMs'), () => this.#drawResumptionKeys())
+    this.#every(max('signalSweepMs'), () => this.#signals.sweep())
     this.#control.start()
     return await this.#listener.listen(this.#options.listen)
   }
@@ -215,6 +220,7 @@ export class Proxy {
         // No protocol that begins in clear is served yet.
         return discard(arrival.handle)
       case 'signal':
+        return this.#signals.heard(arrival.key, arrival.source)
     }
   }
 
@@ -250,7 +256,12 @@ export class Proxy {
       case 'link-down':
         return this.#links.down(message.agentId, thread, message.reason)
       case 'from-agent':
-        return this.#links.heard(message.agentId, message.frame)
+        this.#links.heard(message.agentId, message.frame)
+        return this.#signals.fromAgent(message.agentId, message.frame)
+      case 'signal':
+      case 'signal-answer':
+      case 'signal-agent':
+        return this.#signals.fromWorker(thread, message)
       case 'need-spare':
         this.#terminations.needSpare(message.session, message.refused)
         return this.#sessions.needSpare(message.session, message.refused)

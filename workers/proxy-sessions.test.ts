@@ -24,6 +24,7 @@ import { Ledger } from './ledger.ts'
 import type { Pool } from './pool.ts'
 import { ProxyLinks } from './proxy-links.ts'
 import { ProxySessions } from './proxy-sessions.ts'
+import { SignalSlots } from './signal-slots.ts'
 
 const CLUSTER = 'sluice.test'
 const AGENT = 'agent-1'
@@ -79,6 +80,7 @@ function start(context: TestContext): Rig {
     ledger,
     log: silentLogger,
     links,
+    slots: new SignalSlots('proxy-1'),
     // Of the pool only the choice of a thread is used.
     workers: { least: () => thread } as unknown as Pool<ToProxyWorker, FromProxyWorker>,
     ticketKeys: () => [KEY],

@@ -29,6 +29,8 @@ import { discard, farewell } from './handover.ts'
 import type { Ledger } from './ledger.ts'
 import type { Pool, PoolThread } from './pool.ts'
 import type { ProxyLinks } from './proxy-links.ts'
+import type { SignalOwner } from './proxy-signals.ts'
+import type { SignalSlots } from './signal-slots.ts'
 import { SpareSupply } from './spare-supply.ts'
 import { type Dial, TicketGate } from './tickets.ts'
 import { alert, ALERTS } from './tls-alert.ts'
@@ -49,6 +51,7 @@ export interface ProxySessionsOptions {
   readonly ledger: Ledger
   readonly log: Logger
   readonly links: ProxyLinks
+  readonly slots: SignalSlots<SignalOwner>
   readonly workers: Pool<ToProxyWorker, FromProxyWorker>
   readonly ticketKeys: () => readonly TicketKey[]
   readonly inventory: () => Inventory | undefined
@@ -61,6 +64,8 @@ export interface ProxySessionsOptions {
 interface Session {
   readonly number: number
   readonly sessionId: string
+  /** What cancel requests name it by; 0: none reaches it. */
+  readonly signalHandle: number
   readonly passage: Passage
   readonly subjectTag: string
   readonly source: Source
@@ -141,7 +146,7 @@ export class ProxySessions {
   ): void {
     const session = this.#sessions.get(number)
     if (session === undefined) return
-    this.#sessions.delete(number)
+    this.#forget(session)
     session.dial?.leave()
     session.thread?.leave()
     this.#supply.ended(session)
@@ -203,7 +208,9 @@ export class ProxySessions {
     agents: readonly string[],
   ): void {
     const number = this.#options.newNumber()
+    const agentId = (): string => this.#sessions.get(number)?.agentId ?? ''
     const session: Session = {
+      signalHandle: this.#options.slots.take({ kind: 'agent', agentId }),
       number,
       sessionId: randomUUID(),
       passage: { ...passage, agentId: '' },
@@ -225,11 +232,16 @@ export class ProxySessions {
     if (session.dial === undefined) this.#overLimit(session, caller, agents, check.ticketId)
   }
 
+  #forget({ number, signalHandle }: Session): void {
+    this.#sessions.delete(number)
+    this.#options.slots.free(signalHandle)
+  }
+
   /** Too many dials of one ticket: said by the agent too, to as many as it can take without harm to others. */
   #overLimit(session: Session, caller: Caller, agents: readonly string[], ticketId: string): void {
     session.dial = this.#gate.refuse(ticketId)
     if (session.dial === undefined) {
-      this.#sessions.delete(session.number)
+      this.#forget(session)
       return farewell(caller.handle, alert(ALERTS.internalError))
     }
     this.#start(session, caller, agents, {
@@ -251,7 +263,7 @@ export class ProxySessions {
     const late = this.#options.clock.monotonic() - session.startedAtMs > max('handshakeDeadlineMs')
     if (thread === undefined || late) {
       discard(caller.handle)
-      this.#sessions.delete(session.number)
+      this.#forget(session)
       queueMicrotask(() => session.dial?.leave())
       return
     }
@@ -306,7 +318,7 @@ export class ProxySessions {
       target: session.passage.target,
       serverName: caller.serverName.toLowerCase(),
       client: caller.source,
-      cancelHandle: 0,
+      cancelHandle: session.signalHandle,
     }
     return denial === undefined ? { ...fields, mode: 'relay' } : { ...fields, mode: 'deny', denial }
   }

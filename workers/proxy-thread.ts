@@ -23,6 +23,7 @@ import { LinkProxy } from './link-proxy.ts'
 import { pause } from './pause.ts'
 import type { Relay } from './relay.ts'
 import { RelaySession } from './relay-session.ts'
+import { SignalSessions } from './signal-sessions.ts'
 import { TerminatedSessions } from './terminated-sessions.ts'
 import { threadLogger } from './thread-log.ts'
 import { threadPort } from './thread-port.ts'
@@ -49,6 +50,7 @@ const data = port.data as ProxyThreadData
 const log = threadLogger('proxy', port.slot)
 const trust = new Trust()
 const sessions = new Map<number, RelaySession>()
+const signals = new SignalSessions(systemClock)
 const controls = new Map<number, Relay>()
 const questions = new Map<number, (answer: ProxyAnswer) => void>()
 const asked = new Map<number, (reply: ApiReply) => void>()
@@ -133,6 +135,11 @@ port.onMessage((message) => {
     case 'front-keys':
       frontKeys = { certificate: message.certificate, key: message.key }
       return frontTls.replace(frontState())
+    case 'signal': {
+      const { id, key, address, port: from } = message
+      const hit = signals.signal(key, `${address}:${from}`)
+      return port.send({ kind: 'signal-answer', id, hit })
+    }
     case 'to-agent':
       return links.send(message.agentId, message.frame)
     case 'cut-agent':

@@ -16,7 +16,7 @@ import type {
 import { ChunkOut } from './chunk-out.ts'
 import type { PerformServices } from './session.ts'
 import { SideStream } from './side.ts'
-import { connectTls } from './tls-client.ts'
+import { connectTls, endPointOf } from './tls-client.ts'
 import type { TlsClientOptions } from './tls-client.ts'
 
 /** A connected target and how to log in to it. */
@@ -81,8 +81,18 @@ export function logInToTarget(
   services: LoginServices,
   signal: AbortSignal,
 ): Promise<LoggedIn> {
+  return runHalf(protocol.agent(dialled.login), dialled, services, signal)
+}
+
+/** Runs any half that begins on a connected target and ends with `ready`. */
+export function runHalf(
+  half: FramedSession,
+  dialled: Dialled,
+  services: LoginServices,
+  signal: AbortSignal,
+): Promise<LoggedIn> {
   return new Promise((resolve, reject) => {
-    const run = new LoginRun(protocol.agent(dialled.login), dialled, services, { resolve, reject })
+    const run = new LoginRun(half, dialled, services, { resolve, reject })
     const abort = (): void => run.fail('the target did not let us in in time')
     if (signal.aborted) return abort()
     signal.addEventListener('abort', abort, { once: true })
@@ -202,7 +212,12 @@ class LoginRun {
           return
         }
         this.#side.attach(socket)
-        this.#tell({ kind: 'tls', side: 'target' })
+        const endPoint = endPointOf(socket)
+        this.#tell({
+          kind: 'tls',
+          side: 'target',
+          ...(endPoint === undefined ? {} : { endPoint }),
+        })
       },
       (error: unknown) => this.fail(error instanceof Error ? error.message : String(error)),
     )

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
 
+import { tlsServerEndPoint } from '../core/cert/end-point.ts'
 import { writePem } from '../core/cert/pem.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
@@ -81,6 +82,12 @@ function keepSession(
     const leaf = socket.isSessionReused() ? undefined : socket.getPeerX509Certificate()
     if (leaf !== undefined && socket.authorized) keep(session, hash('sha256', leaf.raw, 'hex'))
   })
+}
+
+/** What a login can be bound to on this connection (RFC 5929); undefined when its certificate names no hash, or none was shown. */
+export function endPointOf(socket: tls.TLSSocket): Uint8Array | undefined {
+  const certificate = socket.getPeerX509Certificate()
+  return certificate === undefined ? undefined : tlsServerEndPoint(certificate.raw)
 }
 
 /**

@@ -1,4 +1,4 @@
-// `spec.options` of a role: every option of the reference product, with its values. What is enforced, what makes a role grant
+// `spec.options` of a role: every option of the reference product, with its values, and `db_replication`. What is enforced, what makes a role grant
 // nothing and what has no service yet is said in role-unenforced.ts, not here.
 
 import { z } from 'zod'
@@ -17,6 +17,8 @@ export interface RoleOptionsSpec {
   readonly pin_source_ip?: boolean
   readonly request_access?: string
   readonly create_db_user?: boolean
+  /** Ours: no field of the reference product grants replication, and a wildcard in `db_names` must not. */
+  readonly db_replication?: boolean
   readonly create_db_user_mode?: string
   readonly record_session?: {
     readonly default?: string
@@ -112,6 +114,7 @@ export const roleOptions: z.ZodType<RoleOptionsSpec> = z.strictObject({
   create_host_user_mode: z.exactOptional(z.enum(['off', 'keep', 'insecure-drop', ''])),
   create_host_user_default_shell: z.exactOptional(text),
   // Databases
+  db_replication: z.exactOptional(yesNo),
   create_db_user: z.exactOptional(yesNo),
   create_db_user_mode: z.exactOptional(z.enum(['off', 'keep', 'best_effort_drop', ''])),
   // Desktops and the web

@@ -33,6 +33,7 @@ spec:
     client_idle_timeout: 15m
     disconnect_expired_cert: yes
     max_connections: 3
+    db_replication: yes
     max_sessions: 10
     max_kubernetes_connections: 2
     lock: strict
@@ -197,6 +198,7 @@ describe('the role schema', () => {
         maxSessionTtlMs: 30_600_000,
         clientIdleTimeoutMs: 900_000,
         maxConnections: 3,
+        dbReplication: true,
         disconnectExpiredCert: true,
         lock: 'strict',
         recordSession: 'best_effort',

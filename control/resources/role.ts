@@ -128,6 +128,7 @@ function compileOptions(spec: RoleOptionsSpec): RoleOptions {
     ...(clientIdleTimeoutMs === 0 ? {} : { clientIdleTimeoutMs }),
     ...(connections === 0 ? {} : { maxConnections: connections }),
     ...(spec.disconnect_expired_cert === true ? { disconnectExpiredCert: true } : {}),
+    ...(spec.db_replication === true ? { dbReplication: true } : {}),
     ...(spec.lock === 'strict' || spec.lock === 'best_effort' ? { lock: spec.lock } : {}),
     ...recordSession(spec.record_session?.default),
   }

@@ -278,6 +278,19 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'forwarded_by',
   ]),
 
+  SLR005I: row(
+    ['agent'],
+    'db.session.cancel',
+    'A client asked for a session’s statement to be cancelled, with its key; the database was told.',
+    [...SESSION, 'cancelled_from', 'count', 'success', 'error'],
+  ),
+  SLR005W: row(
+    EDGE,
+    'db.session.cancel',
+    'A source sent so many cancel requests with keys of no session that it is not heard for a minute.',
+    ['addr.remote', 'success', 'reason'],
+  ),
+
   // Tunnels, snapshots, strangers
   SLL001I: row(['proxy'], 'link.start', 'An agent linked to a proxy.', [
     'agent_id',

@@ -13,7 +13,7 @@ export type Change =
   | {
       readonly what: 'add'
       readonly role: string
-      readonly field: AllowField
+      readonly field: Exclude<AllowField, 'options.db_replication'>
       readonly key?: string
       readonly value: string
     }
@@ -23,6 +23,13 @@ export type Change =
       readonly role: string
       readonly field: DenyField
       readonly entry?: string
+    }
+  /** Give a role an option. */
+  | {
+      readonly what: 'set'
+      readonly role: string
+      readonly field: 'options.db_replication'
+      readonly value: boolean
     }
   /** Unset a field that nothing enforces. */
   | { readonly what: 'unset'; readonly role: string; readonly field: string }
@@ -92,6 +99,8 @@ function lacking(role: CompiledRole, request: PolicyRequest): readonly Change[] 
       out.push({ what: 'add', role: name, field, value: request.access.principal })
     else if (field === 'allow.db_names')
       out.push({ what: 'add', role: name, field, value: request.access.resource })
+    else if (field === 'options.db_replication')
+      out.push({ what: 'set', role: name, field, value: true })
     else out.push(...lackingLabels(role, request))
   }
   return out

@@ -54,6 +54,7 @@ interface Asked {
   readonly labels?: Readonly<Record<string, string>>
   readonly principal?: string
   readonly resource?: string
+  readonly replication?: boolean
 }
 
 function input(roles: readonly Role[], asked: Asked = {}): DecisionInput {
@@ -65,6 +66,7 @@ function input(roles: readonly Role[], asked: Asked = {}): DecisionInput {
       target: ref,
       principal: asked.principal ?? 'app',
       resource: asked.resource ?? 'main',
+      ...(asked.replication === true ? { replication: true } : {}),
     },
     roles: compileRoles(roles),
   }
@@ -384,18 +386,30 @@ const unenforced = fc.array(
   { maxLength: 1 },
 )
 const anyRoles = fc
-  .array(fc.record({ allow: side, deny: fc.option(side, { nil: undefined }), unenforced }), {
-    maxLength: 4,
-  })
+  .array(
+    fc.record({
+      allow: side,
+      deny: fc.option(side, { nil: undefined }),
+      unenforced,
+      options: fc.record({ dbReplication: fc.boolean() }),
+    }),
+    { maxLength: 4 },
+  )
   .map((all) =>
-    all.map(({ allow, deny, unenforced: fields }, i) =>
-      role(`r${String(i)}`, { allow, unenforced: fields, ...(deny === undefined ? {} : { deny }) }),
+    all.map(({ allow, deny, unenforced: fields, options }, i) =>
+      role(`r${String(i)}`, {
+        allow,
+        options,
+        unenforced: fields,
+        ...(deny === undefined ? {} : { deny }),
+      }),
     ),
   )
 const asked: fc.Arbitrary<Asked> = fc.record({
   labels: fc.dictionary(fc.constantFrom('env', 'team'), word, { maxKeys: 2 }),
   principal: word,
   resource: word,
+  replication: fc.boolean(),
 })
 const traits = fc.dictionary(
   fc.constantFrom('t', 'db_users'),
@@ -480,6 +494,8 @@ function applied(each: Role, change: Change): Role {
       return { ...each, allow: { ...each.allow, db: added(allow, change) } }
     case 'remove':
       return { ...each, deny: { ...each.deny, db: removed(deny, change) } }
+    case 'set':
+      return { ...each, options: { ...each.options, dbReplication: change.value } }
     case 'unset':
       return { ...each, unenforced: each.unenforced.filter(({ field }) => field !== change.field) }
     case 'drop-key': {

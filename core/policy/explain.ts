@@ -30,6 +30,7 @@ export interface Explanation {
   readonly target: TargetRef
   readonly principal: string
   readonly resource: string
+  readonly replication?: true
   /** In the order of the certificate, at most explanationRolesMax; the others are counted. */
   readonly roles: readonly RoleFinding[]
   readonly rolesOmitted: number
@@ -99,7 +100,10 @@ export function shown(text: string): string {
   return chars.length <= most ? safe : `${chars.slice(0, most).join('')}…`
 }
 
-type Subject = Pick<Explanation, 'atMs' | 'user' | 'issuer' | 'target' | 'principal' | 'resource'>
+type Subject = Pick<
+  Explanation,
+  'atMs' | 'user' | 'issuer' | 'target' | 'principal' | 'resource' | 'replication'
+>
 
 function subject(input: Omit<ExplainInput, 'roles'>): Subject {
   return {
@@ -109,6 +113,7 @@ function subject(input: Omit<ExplainInput, 'roles'>): Subject {
     target: input.target.ref,
     principal: shown(input.access.principal),
     resource: shown(input.access.resource),
+    ...(input.access.replication === true ? { replication: true } : {}),
   }
 }
 

@@ -1,9 +1,10 @@
 // What one role by itself says about one request for a database. decide.ts adds the roles up; explain.ts tells of each.
-// The order is fixed: what refuses everything, what the role denies, what withholds, then labels, user and name it allows.
+// The order is fixed: what refuses everything, what the role denies, what withholds, then labels, user and name it allows,
+// then replication.
 
 import type { TargetRef, UserIdentity } from '../identity.ts'
 import type { Access } from '../protocol.ts'
-import type { CompiledRole, CompiledRule } from './compile.ts'
+import type { CompiledRole } from './compile.ts'
 import type { Labels } from './match.ts'
 import { findPattern, matchLabels, matchPattern } from './match.ts'
 import type { Unenforced } from './role.ts'
@@ -19,7 +20,11 @@ export interface PolicyRequest {
   readonly access: Access
 }
 
-export type AllowField = 'allow.db_labels' | 'allow.db_users' | 'allow.db_names'
+export type AllowField =
+  | 'allow.db_labels'
+  | 'allow.db_users'
+  | 'allow.db_names'
+  | 'options.db_replication'
 export type DenyField = 'deny.db_labels' | 'deny.db_users' | 'deny.db_names'
 
 /** A deny rule that matched. `entry` is as the role has it; absent for labels. */
@@ -42,6 +47,7 @@ const UNKNOWN_VERSION: Verdict = { outcome: 'unknown-version' }
 const NO_LABELS: Verdict = { outcome: 'no-match', field: 'allow.db_labels' }
 const NO_USER: Verdict = { outcome: 'no-match', field: 'allow.db_users' }
 const NO_NAME: Verdict = { outcome: 'no-match', field: 'allow.db_names' }
+const NO_REPLICATION: Verdict = { outcome: 'no-match', field: 'options.db_replication' }
 
 /** Shared constants where possible: with 50 roles this runs 50 times per decision. */
 export function judge(compiled: CompiledRole, request: PolicyRequest): Verdict {
@@ -51,7 +57,7 @@ export function judge(compiled: CompiledRole, request: PolicyRequest): Verdict {
   if (deny !== undefined) return { outcome: 'denies', deny }
   if (!compiled.knownVersion) return UNKNOWN_VERSION
   if (unenforced?.effect === 'withholds') return { outcome: 'withholds', field: unenforced.field }
-  const verdict = judgeAllow(compiled.allowDb, request)
+  const verdict = judgeAllow(compiled, request)
   return verdict === ALLOWS && unenforced !== undefined
     ? { outcome: 'demands', field: unenforced.field }
     : verdict
@@ -78,14 +84,23 @@ export function matchedDenies(compiled: CompiledRole, request: PolicyRequest): M
 export function unmatchedAllows(compiled: CompiledRole, request: PolicyRequest): AllowField[] {
   const rule = compiled.allowDb
   const { identity, target, access } = request
-  if (rule === undefined) return ['allow.db_labels', 'allow.db_users', 'allow.db_names']
+  const replication: readonly AllowField[] = replicates(compiled, access)
+    ? []
+    : ['options.db_replication']
+  if (rule === undefined)
+    return ['allow.db_labels', 'allow.db_users', 'allow.db_names', ...replication]
   const missing: AllowField[] = []
   if (!matchLabels(rule.labels, target.labels, identity, 'allow')) missing.push('allow.db_labels')
   if (findPattern(rule.users, access.principal, identity, 'allow') === undefined)
     missing.push('allow.db_users')
   if (findPattern(rule.names, access.resource, identity, 'allow') === undefined)
     missing.push('allow.db_names')
-  return missing
+  return [...missing, ...replication]
+}
+
+/** A stream of all changes is more than any statement gives: no wildcard of users and names covers it. */
+function replicates({ role }: CompiledRole, access: Access): boolean {
+  return access.replication !== true || role.options.dbReplication === true
 }
 
 /** The same rules in the same order, stopping at the first: this runs for every role of every decision. */
@@ -100,11 +115,13 @@ function firstDeny(compiled: CompiledRole, request: PolicyRequest): MatchedDeny 
   return name === undefined ? undefined : { field: 'deny.db_names', entry: name.source }
 }
 
-function judgeAllow(rule: CompiledRule | undefined, request: PolicyRequest): Verdict {
+function judgeAllow(compiled: CompiledRole, request: PolicyRequest): Verdict {
+  const rule = compiled.allowDb
   if (rule === undefined) return NO_LABELS
   const { identity, target, access } = request
   if (!matchLabels(rule.labels, target.labels, identity, 'allow')) return NO_LABELS
   if (findPattern(rule.users, access.principal, identity, 'allow') === undefined) return NO_USER
   if (findPattern(rule.names, access.resource, identity, 'allow') === undefined) return NO_NAME
+  if (!replicates(compiled, access)) return NO_REPLICATION
   return ALLOWS
 }

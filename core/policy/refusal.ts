@@ -46,7 +46,9 @@ function visibleReason(denial: Denial, access: Access): string {
     case 'demands':
       return `your role "${shown(role)}" sets ${field}, which Sluice does not enforce yet, so it refuses`
     case 'no-match':
-      return `no role of yours allows ${asked}`
+      return access.replication === true
+        ? `no role of yours allows replication as ${asked} (options.db_replication)`
+        : `no role of yours allows ${asked}`
     case 'kind':
     case 'request':
       return 'the user or database name asked for is empty or too long'

@@ -23,7 +23,7 @@ export function renderExplanation(explanation: Explanation): string {
 function headline(explanation: Explanation): string {
   const { target, user, issuer } = explanation
   const who = issuer === 'local' ? user : `${user} (${issuer})`
-  const what = `${target.kind} ${shown(target.name)} as "${explanation.principal}", database "${explanation.resource}"`
+  const what = `${target.kind} ${shown(target.name)} as "${explanation.principal}", database "${explanation.resource}"${explanation.replication === true ? ', for replication' : ''}`
   return `${explanation.allowed ? 'Allowed' : 'Denied'}: ${shown(who)} to ${what}, at ${new Date(explanation.atMs).toISOString()}`
 }
 
@@ -55,6 +55,7 @@ function renderFinding(finding: RoleFinding, explanation: Explanation): string {
 
 function unmatched(field: string, explanation: Explanation): string {
   if (field === 'allow.db_users') return `${field} does not match user "${explanation.principal}"`
+  if (field === 'options.db_replication') return `does not set ${field}`
   if (field === 'allow.db_names')
     return `${field} does not match database "${explanation.resource}"`
   return `${field} does not match the target's labels`
@@ -70,6 +71,8 @@ function renderChange(change: Change): string {
       return change.entry === undefined
         ? `role ${change.role}: remove spec.${change.field}`
         : `role ${change.role}: remove "${shown(change.entry)}" from spec.${change.field}`
+    case 'set':
+      return `role ${change.role}: set spec.${change.field} to ${String(change.value)}`
     case 'unset':
       return `role ${change.role}: unset spec.${change.field}`
     case 'drop-key':

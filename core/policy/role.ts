@@ -29,6 +29,8 @@ export interface RoleOptions {
   readonly lock?: 'strict' | 'best_effort'
   /** `record_session.default`. */
   readonly recordSession?: 'strict' | 'best_effort'
+  /** Databases' streams of changes, for the users and names the role allows. */
+  readonly dbReplication?: boolean
 }
 
 /**

@@ -57,6 +57,19 @@ export type LinkFrame =
   /** Either: no new sessions through this link, which ends by itself. */
   | { readonly type: 'drain'; readonly reason: string; readonly deadlineMs: number }
   | SignedPart
+  /**
+   * Either: whose session is this for? To an agent: one of yours. To a proxy: one that you relay to another agent. Answered by
+   * `signal-answer` with the same id, whether a session knew the key.
+   */
+  | {
+      readonly type: 'signal'
+      readonly id: number
+      readonly key: Uint8Array
+      /** Where it came from, for the audit log. */
+      readonly address: string
+      readonly port: number
+    }
+  | { readonly type: 'signal-answer'; readonly id: number; readonly hit: boolean }
   /** Either, last: why the link ends. */
   | { readonly type: 'refused'; readonly code: string; readonly text: string }
 
@@ -121,6 +134,8 @@ const SHAPES: Readonly<Record<LinkFrame['type'], Shape>> = {
     body: bytes(max('linkSignedPartBytes')),
     signature: bytes(SIGNATURE_BYTES_MAX),
   },
+  signal: { id: count, key: bytes(max('signalKeyBytesMax')), address: text, port: count },
+  'signal-answer': { id: count, hit: (value) => typeof value === 'boolean' },
   refused: { code: text, text },
 }
 

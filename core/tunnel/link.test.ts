@@ -35,6 +35,8 @@ const FRAMES: readonly LinkFrame[] = [
   { type: 'tickets', tickets: [order, order] },
   { type: 'dial-now', ticket: order },
   { type: 'drain', reason: 'stop', deadlineMs: 5 },
+  { type: 'signal', id: 4, key: new Uint8Array(36), address: '2001:db8::7', port: 4711 },
+  { type: 'signal-answer', id: 4, hit: true },
   { type: 'refused', code: 'login.locked', text: 'gesperrt – locked' },
   {
     type: 'signed',
@@ -108,6 +110,8 @@ test('an unknown type, a missing, a surplus and a wrong field end the link', () 
     { type: 'want', spares: -1 },
     { type: 'want', spares: 1.5 },
     { type: 'want', spares: '1' },
+    { type: 'signal', id: 1, key: new Uint8Array(261), address: '', port: 0 },
+    { type: 'signal-answer', id: 1, hit: 1 },
     { type: 'want', spares: 1, more: 1 },
     { type: 'drain', reason: 'x'.repeat(257), deadlineMs: 0 },
     { type: 'drain', reason: 'x', deadlineMs: Number.NaN },

@@ -1,9 +1,8 @@
 // The target's side of PostgreSQL, from connect to `ready`: TLS as the target's configuration demands, then the client's own
-// start-up message, then the server's verdict. It answers no request for a password and shows nobody what was said before TLS.
+// start-up message, then passwords as password.ts has them, then the server's verdict. It shows nobody what was said before TLS.
 
 import { Chunks } from '../../core/bytes/chunks.ts'
 import { Reader } from '../../core/bytes/reader.ts'
-import { Writer } from '../../core/bytes/writer.ts'
 import { max } from '../../core/limits.ts'
 import type {
   FramedSession,
@@ -14,17 +13,9 @@ import type {
   TargetLogin,
 } from '../../core/protocol.ts'
 import { PacketReader } from './codec.ts'
-import {
-  ANSWER,
-  AUTHENTICATION,
-  BACKEND,
-  HEAD_BYTES,
-  LENGTH_BYTES,
-  REQUEST,
-  REQUEST_BYTES,
-} from './wire.ts'
-
-const NOT_A_LOGIN = 'the database sent a message that no login allows'
+import { NOT_A_LOGIN, PasswordLogin } from './password.ts'
+import { answerProblem, sslRequest } from './secure.ts'
+import { BACKEND, HEAD_BYTES } from './wire.ts'
 
 type Phase =
   | { readonly name: 'new' }
@@ -32,13 +23,19 @@ type Phase =
   | { readonly name: 'asked' }
   | { readonly name: 'tls' }
   /** The start-up message is sent. `held`: messages the client must still see. */
-  | { readonly name: 'login'; readonly reader: PacketReader; readonly held: Chunks }
+  | {
+      readonly name: 'login'
+      readonly reader: PacketReader
+      readonly held: Chunks
+      readonly password: PasswordLogin
+    }
   | { readonly name: 'ready' }
   | { readonly name: 'ended' }
 
 export class PostgresAgent implements FramedSession {
   readonly #login: TargetLogin
   #phase: Phase = { name: 'new' }
+  #service = ''
 
   constructor(login: TargetLogin) {
     this.#login = login
@@ -64,10 +61,10 @@ export class PostgresAgent implements FramedSession {
   event(event: SessionEvent, out: Out): void {
     switch (event.kind) {
       case 'start':
-        return this.#start(out)
+        return this.#start(event.target?.name ?? '', out)
       case 'tls':
         if (this.#phase.name !== 'tls') return this.#end('TLS came unasked', out)
-        return this.#open(out)
+        return this.#open(event.endPoint, out)
       case 'ended':
         return this.#end('the database closed the connection before it let us in', out)
       case 'evict':
@@ -86,25 +83,19 @@ export class PostgresAgent implements FramedSession {
     this.#end(refusal.reason, out)
   }
 
-  #start(out: Out): void {
+  #start(service: string, out: Out): void {
     if (this.#phase.name !== 'new') return this.#end('started twice', out)
-    if (this.#login.tls === 'off') return this.#open(out)
+    this.#service = service
+    if (this.#login.tls === 'off') return this.#open(undefined, out)
     this.#phase = { name: 'asked' }
-    out.send('target', new Writer(REQUEST_BYTES).u32(REQUEST_BYTES).u32(REQUEST.ssl).done())
+    out.send('target', sslRequest())
   }
 
-  /** Bytes behind the answer were sent in clear by somebody who hopes that they are read as the server's (CVE-2021-23222). */
   #answered(chunk: Uint8Array, at: number, out: Out): number {
     if (at >= chunk.length) return at
-    const answer = chunk[at]
-    if (answer !== ANSWER.yes) {
-      // Text that comes in clear is not shown: anybody on the way could have written it (CVE-2024-10977).
-      const said = answer === ANSWER.no ? 'does not offer TLS' : 'gave no answer to the TLS request'
-      this.#end(`the database ${said}, and this service demands it`, out)
-      return chunk.length
-    }
-    if (chunk.length > at + 1) {
-      this.#end('bytes came in clear behind the answer to the TLS request', out)
+    const problem = answerProblem(chunk, at)
+    if (problem !== undefined) {
+      this.#end(problem, out)
       return chunk.length
     }
     this.#phase = { name: 'tls' }
@@ -112,11 +103,12 @@ export class PostgresAgent implements FramedSession {
     return at + 1
   }
 
-  #open(out: Out): void {
+  #open(endPoint: Uint8Array | undefined, out: Out): void {
     const bytesMax = max('pgLoginBytesMax')
     // Twice: what came before the verdict, and the verdict itself.
     const held = new Chunks(2 * bytesMax)
-    this.#phase = { name: 'login', reader: new PacketReader(1, bytesMax), held }
+    const password = new PasswordLogin(this.#login, this.#service, endPoint)
+    this.#phase = { name: 'login', reader: new PacketReader(1, bytesMax), held, password }
     out.send('target', this.#login.opening)
   }
 
@@ -129,7 +121,7 @@ export class PostgresAgent implements FramedSession {
         return chunk.length
       }
       const message = phase.reader.take()
-      if (message !== undefined && this.#decides(phase.held, message, out)) {
+      if (message !== undefined && this.#decides(phase, message, out)) {
         this.#phase = { name: 'ready' }
         // The message that decides is the session's to pass on: given back when this chunk holds all of it.
         const whole = to - o === message.length
@@ -144,10 +136,11 @@ export class PostgresAgent implements FramedSession {
   }
 
   /** True when this message is the server's verdict; otherwise it is held, or the login has failed. */
-  #decides(held: Chunks, message: Uint8Array, out: Out): boolean {
+  #decides(phase: Phase & { name: 'login' }, message: Uint8Array, out: Out): boolean {
+    const { held, password } = phase
     switch (message[0] ?? 0) {
       case BACKEND.authentication:
-        return this.#authentication(new Reader(message, HEAD_BYTES), out)
+        return this.#authentication(password, new Reader(message, HEAD_BYTES), out)
       case BACKEND.errorResponse:
         return true
       case BACKEND.negotiateProtocolVersion:
@@ -161,33 +154,21 @@ export class PostgresAgent implements FramedSession {
     }
   }
 
-  /** AuthenticationXxx: Int32 method, then what the method needs. A login with a stored password gets its cases here. */
-  #authentication(body: Reader, out: Out): boolean {
-    const method = body.left < LENGTH_BYTES ? -1 : body.u32()
-    switch (method) {
-      case AUTHENTICATION.ok:
-        if (body.left === 0) return true
-        this.#end(NOT_A_LOGIN, out)
+  /** True when the server let us in and is believed. */
+  #authentication(password: PasswordLogin, body: Reader, out: Out): boolean {
+    const step = password.heard(body)
+    switch (step.kind) {
+      case 'in':
+        return true
+      case 'wait':
         return false
-      case AUTHENTICATION.cleartextPassword:
-        return this.#asked('a password in clear', out)
-      case AUTHENTICATION.md5Password:
-        return this.#asked('a password (md5)', out)
-      case AUTHENTICATION.sasl:
-        return this.#asked('a password (SCRAM)', out)
-      case AUTHENTICATION.kerberosV5:
-      case AUTHENTICATION.gss:
-      case AUTHENTICATION.sspi:
-        return this.#asked('Kerberos', out)
-      default:
-        this.#end(NOT_A_LOGIN, out)
+      case 'say':
+        out.send('target', step.bytes)
+        return false
+      case 'no':
+        this.#end(step.reason, out)
         return false
     }
-  }
-
-  #asked(method: string, out: Out): false {
-    this.#end(`the database asks for ${method}; certificate login is configured`, out)
-    return false
   }
 
   #end(reason: string, out: Out): void {

@@ -47,6 +47,8 @@ function scan(frames: Frames, chunks: readonly Uint8Array[]): Seen {
   return seen
 }
 
+const bytewise = (bytes: Buffer): Buffer[] => [...bytes].map((byte) => Buffer.of(byte))
+
 const frames = (): Frames =>
   new Frames({ to: 'target', kinds: TABLE, after: AFTER, noteBase: 0x100 })
 
@@ -123,6 +125,45 @@ test('lengths outside 4 and the limit are faults, whole or in pieces', () => {
   scan(largest, [Buffer.from('513fffffff00', 'hex')])
   assert.equal(largest.fault, undefined)
   assert.equal(largest.between, false)
+})
+
+test('a message that is taken is whole wherever chunks end, nothing of it passes, all else does', () => {
+  const whole = message('K', 'secret')
+  const all = Buffer.concat([message('S', 'a'), whole, message('S', 'b')])
+  const table = kinds([
+    [0x53, KIND.pass],
+    [0x4b, KIND.take],
+  ])
+  for (let cut = 0; cut <= all.length; cut++)
+    for (const pieces of [[all.subarray(0, cut), all.subarray(cut)], bytewise(all)]) {
+      const taken: Buffer[] = []
+      const take = (bytes: Uint8Array, out: Out): undefined => {
+        taken.push(Buffer.from(bytes))
+        out.send('client', Buffer.from('<K>'))
+      }
+      const scanner = new Frames({
+        to: 'client',
+        kinds: table,
+        noteBase: 0,
+        taken: { bytesMax: whole.length, whole: take },
+      })
+      const { forwarded } = scan(scanner, pieces)
+      assert.deepEqual(taken, [whole])
+      const expected = [message('S', 'a'), Buffer.from('<K>'), message('S', 'b')]
+      assert.deepEqual(forwarded, Buffer.concat(expected), `cut at ${cut}`)
+    }
+})
+
+test('a message that is longer than its taker allows, or that nobody takes, stops the scan', () => {
+  const table = kinds([[0x4b, KIND.take]])
+  const taker = { bytesMax: 10, whole: (): string => 'not wanted' }
+  const options = { to: 'client', kinds: table, noteBase: 0, taken: taker } as const
+  const long = new Frames(options)
+  assert.equal(scan(long, [message('K', 'secret')]).forwarded.length, 0)
+  assert.match(long.fault ?? '', /longer/)
+  const unwanted = new Frames(options)
+  scan(unwanted, [message('K', 'x')])
+  assert.equal(unwanted.fault, 'not wanted')
 })
 
 test('a packet is taken at its end and not a byte further, however it comes', () => {

@@ -7,17 +7,30 @@ import { Reader } from '../../core/bytes/reader.ts'
 import { errorCode } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
 import type { Out, Side } from '../../core/protocol.ts'
-import { HEAD_BYTES, LENGTH_BYTES, MAJOR_VERSION, REQUEST } from './wire.ts'
+import {
+  CANCEL_HEAD_BYTES,
+  CANCEL_KEY_BYTES,
+  HEAD_BYTES,
+  LENGTH_BYTES,
+  MAJOR_VERSION,
+  PHYSICAL_REPLICATION,
+  REQUEST,
+  REQUEST_BYTES,
+} from './wire.ts'
 
 /** What a client's first packet says. `bad` carries the reason in words. */
 export type Startup =
   | {
       readonly kind: 'startup'
       readonly user: string
+      /** For physical replication the word the server's own access rules have for it: such a session reads every database. */
       readonly database: string
       readonly replication: boolean
     }
+  /** SSLRequest and GSSENCRequest. */
   | { readonly kind: 'request'; readonly code: number }
+  /** `key`: process id and secret as they stand in the message. */
+  | { readonly kind: 'cancel'; readonly key: Uint8Array }
   | { readonly kind: 'version'; readonly major: number; readonly minor: number }
   | { readonly kind: 'bad'; readonly reason: string }
 
@@ -72,9 +85,9 @@ export function readStartup(packet: Uint8Array): Startup {
   try {
     const reader = new Reader(packet, LENGTH_BYTES)
     const version = reader.u32()
-    if (version === REQUEST.ssl || version === REQUEST.gss || version === REQUEST.cancel) {
+    if (version === REQUEST.ssl || version === REQUEST.gss)
       return { kind: 'request', code: version }
-    }
+    if (version === REQUEST.cancel) return readCancel(packet)
     const [major, minor] = [version >>> 16, version & 0xffff]
     return major === MAJOR_VERSION ? readParameters(reader) : { kind: 'version', major, minor }
   } catch (error) {
@@ -84,6 +97,14 @@ export function readStartup(packet: Uint8Array): Startup {
     }
     throw error
   }
+}
+
+/** CancelRequest: Int32 length, Int32 code, Int32 process id, Byte[n] secret key. */
+function readCancel(packet: Uint8Array): Startup {
+  const keyBytes = packet.length - CANCEL_HEAD_BYTES
+  return keyBytes < CANCEL_KEY_BYTES || keyBytes > max('pgCancelKeyBytesMax')
+    ? { kind: 'bad', reason: 'a cancel request has a bad length' }
+    : { kind: 'cancel', key: packet.subarray(REQUEST_BYTES) }
 }
 
 /**
@@ -107,9 +128,28 @@ function readParameters(reader: Reader): Startup {
   if (reader.left > 0) return { kind: 'bad', reason: 'bytes follow the start-up parameters' }
   const user = parameters.get('user') ?? ''
   if (user === '') return { kind: 'bad', reason: 'no database user name was given' }
+  const replication = readReplication(parameters.get('replication'))
+  if (replication === undefined) {
+    return { kind: 'bad', reason: `replication is one of ${[...REPLICATION.keys()].join(', ')}` }
+  }
   // As the server does it: no database, or an empty one, means the one called like the user.
-  const database = parameters.get('database') || user
-  return { kind: 'startup', user, database, replication: parameters.has('replication') }
+  const named = parameters.get('database') || user
+  const database = replication === 'physical' ? PHYSICAL_REPLICATION : named
+  return { kind: 'startup', user, database, replication: replication !== 'no' }
+}
+
+/**
+ * The values of `replication` that nobody can read in two ways. The server takes beginnings of words and capitals too; those
+ * are refused.
+ */
+const REPLICATION: ReadonlyMap<string, 'no' | 'physical' | 'logical'> = new Map([
+  ...['false', 'off', 'no', '0'].map((word) => [word, 'no'] as const),
+  ...['true', 'on', 'yes', '1'].map((word) => [word, 'physical'] as const),
+  ['database', 'logical'],
+])
+
+function readReplication(value: string | undefined): 'no' | 'physical' | 'logical' | undefined {
+  return value === undefined ? 'no' : REPLICATION.get(value)
 }
 
 /** What a table says of a message type. 0, so every type that is not named, is refused. */
@@ -118,6 +158,8 @@ export const KIND = {
   note: 2,
   /** Added to one of these: behind this message the second table holds. */
   last: 4,
+  /** A small message that is not passed: collected whole and given to `FramesOptions.taken`. */
+  take: 8,
 } as const
 
 /** A table by type byte. */
@@ -135,6 +177,16 @@ export interface FramesOptions {
   readonly after?: Uint8Array
   /** Added to the type byte in notes. */
   readonly noteBase: number
+  /** For messages of kind `take`. */
+  readonly taken?: Taker
+}
+
+/** Whoever sends something of its own in place of a message. */
+export interface Taker {
+  /** Of the whole message, type and length included. */
+  readonly bytesMax: number
+  /** The message, as bytes of its own. Returns why it cannot be taken. */
+  readonly whole: (message: Uint8Array, out: Out) => string | undefined
 }
 
 /**
@@ -145,6 +197,7 @@ export class Frames {
   readonly #to: Side
   readonly #after: Uint8Array
   readonly #noteBase: number
+  readonly #taker: Taker | undefined
   readonly #bytesMax = max('pgMessageBytesMax')
   #kinds: Uint8Array
   /** Body bytes of the current message that are still to come, and the code to note them under (0: passed blind). */
@@ -153,10 +206,13 @@ export class Frames {
   /** A head that the last chunk cut. */
   readonly #head = new Uint8Array(HEAD_BYTES)
   #have = 0
+  /** A message that is being collected: nothing of it has passed. */
+  #taking: PacketReader | undefined
   #fault: string | undefined
 
   constructor(options: FramesOptions) {
     this.#to = options.to
+    this.#taker = options.taken
     this.#kinds = options.kinds
     this.#after = options.after ?? options.kinds
     this.#noteBase = options.noteBase
@@ -175,8 +231,8 @@ export class Frames {
   /** Judge chunk[at..]; returns how far it was taken. Less than all of it: the tap is full, or `fault` says why. */
   scan(chunk: Uint8Array, at: number, out: Out): number {
     if (this.#fault !== undefined) return at
-    const start = this.#resume(chunk, at, out)
-    if (this.#left > 0 || this.#have > 0) return start
+    let start = this.#resume(chunk, at, out)
+    if (this.#left > 0 || this.#have > 0 || this.#taking !== undefined) return start
     const end = chunk.length
     let o = start
     while (end - o >= HEAD_BYTES) {
@@ -189,6 +245,13 @@ export class Frames {
       }
       const whole = o + 1 + length
       const to = whole < end ? whole : end
+      if (kind === KIND.take) {
+        if (o > start) out.pass(start, o)
+        start = this.#take(chunk, o, out)
+        o = start
+        if (this.#taking !== undefined || this.#fault !== undefined) break
+        continue
+      }
       if (kind !== KIND.pass) {
         const noted = (kind & KIND.note) !== 0
         if (noted && !out.note(this.#noteBase + code, o + HEAD_BYTES, to, whole - to)) break
@@ -202,11 +265,13 @@ export class Frames {
       o = to
     }
     if (o > start) out.pass(start, o)
+    if (this.#fault !== undefined) return o
     return end - o < HEAD_BYTES && o < end ? this.#keep(chunk, o) : o
   }
 
   /** Go on where the last chunk ended: inside a body, or inside a head. */
   #resume(chunk: Uint8Array, at: number, out: Out): number {
+    if (this.#taking !== undefined) return this.#take(chunk, at, out)
     if (this.#left > 0) return this.#body(chunk, at, out)
     if (this.#have === 0) return at
     const o = Math.min(chunk.length, at + HEAD_BYTES - this.#have)
@@ -236,6 +301,12 @@ export class Frames {
       this.#blame(code, kind)
       return at
     }
+    if (kind === KIND.take) {
+      this.#have = 0
+      this.#taking = this.#collect()
+      this.#taking.add(this.#head, 0)
+      return this.#take(chunk, o, out)
+    }
     const to = Math.min(chunk.length, o + length - LENGTH_BYTES)
     const rest = length - LENGTH_BYTES - (to - o)
     this.#noting = (kind & KIND.note) === 0 ? 0 : this.#noteBase + code
@@ -247,6 +318,25 @@ export class Frames {
     this.#have = 0
     this.#left = rest
     return to
+  }
+
+  /** Collect a message from chunk[at..]; returns how far. It is given on once it is whole. */
+  #take(chunk: Uint8Array, at: number, out: Out): number {
+    const reader = (this.#taking ??= this.#collect())
+    const to = reader.add(chunk, at)
+    if (reader.bad) {
+      this.#fault = 'a message is longer than this place allows'
+      return to
+    }
+    const message = reader.take()
+    if (message === undefined) return to
+    this.#taking = undefined
+    this.#fault = this.#taker?.whole(message, out)
+    return to
+  }
+
+  #collect(): PacketReader {
+    return new PacketReader(1, this.#taker?.bytesMax ?? 0)
   }
 
   /** Keep a head that the chunk cuts, once its type was judged. */

@@ -5,6 +5,7 @@ import { Reader } from '../../core/bytes/reader.ts'
 import { max } from '../../core/limits.ts'
 import type { FramedProtocol, Recognition } from '../../core/protocol.ts'
 import { PostgresAgent } from './agent.ts'
+import { PostgresCancel } from './cancel.ts'
 import { PostgresObserver } from './observer.ts'
 import { PostgresSession } from './session.ts'
 import {
@@ -28,6 +29,7 @@ export const postgres: FramedProtocol = {
   session: () => new PostgresSession(),
   agent: (login) => new PostgresAgent(login),
   observer: (report) => new PostgresObserver(report),
+  signal: (login, real) => new PostgresCancel(login, real),
 }
 
 const NO: Recognition = { verdict: 'no' }

@@ -97,7 +97,15 @@ const REFUSED: readonly (readonly [
   ],
   ['bytes behind the terminator', startup('user\0alice\0\0x'), '08P01', /follow/],
   ['no terminator', startup('user\0alice'), '08P01', /malformed/],
-  ['replication', startup('user\0alice\0replication\0database\0'), '0A000', /replication/],
+  ...['', 'TRUE', 't', 'of', 'y', '01', 'Database', 'logical'].map(
+    (value) =>
+      [
+        `replication=${value || 'nothing'}`,
+        startup(`user\0alice\0replication\0${value}\0`),
+        '08P01',
+        /replication is one of false, .*database$/,
+      ] as const,
+  ),
   ['protocol 2', startup('', 0x0002_0000), '0A000', /version 2\.0/],
   ['a second SSLRequest', request(80877103), '08P01', /inside TLS/],
   ['a GSSENCRequest', request(80877104), '08P01', /inside TLS/],
@@ -117,10 +125,103 @@ for (const [what, bytes, code, words] of REFUSED) {
   })
 }
 
-test('a cancel request inside TLS ends without an answer', () => {
-  const rig = opened(request(80877102, Buffer.alloc(8)))
-  assert.ok(rig.ended)
-  assert.equal(rig.written('client').length, 0)
+test('replication is authorised as what it is, and as the database its kind reads', () => {
+  const access = (value: string): object => {
+    const rig = opened(startup(`user\0alice\0database\0app\0replication\0${value}\0`))
+    const last = rig.decisions.at(-1)
+    assert.ok(last && 'act' in last && last.act.kind === 'authorize', value)
+    return last.act.access
+  }
+  for (const value of ['false', 'off', 'no', '0'])
+    assert.deepEqual(access(value), { target, principal: 'alice', resource: 'app' })
+  const all = { target, principal: 'alice', resource: 'replication', replication: true }
+  for (const value of ['true', 'on', 'yes', '1']) assert.deepEqual(access(value), all)
+  assert.deepEqual(access('database'), { ...all, resource: 'app' })
+})
+
+const CANCEL = 80877102
+
+test('a cancel request inside TLS is passed on with its key, and ends without an answer', () => {
+  for (const keyBytes of [4, 32, 256]) {
+    const key = Buffer.alloc(4 + keyBytes, 7)
+    for (const tls of [secured, { event: { kind: 'tls', side: 'client' } } as const]) {
+      const rig = run(start, tls, client(request(CANCEL, key)))
+      assert.equal(rig.written('client').length, 0)
+      const acts = rig.decisions.flatMap((item) => ('act' in item ? [item.act] : []))
+      assert.deepEqual(acts.slice(1), [
+        { kind: 'signal', key: Uint8Array.from(key) },
+        { kind: 'end', reason: 'cancel request' },
+      ])
+    }
+  }
+})
+
+test('a cancel request inside TLS with no key, or with an endless one, reaches nobody', () => {
+  for (const bytes of [0, 4, 7, 261, 5000]) {
+    const rig = opened(request(CANCEL, Buffer.alloc(bytes)))
+    assert.deepEqual(actions(rig), ['upgrade-tls', 'end'])
+  }
+})
+
+const SIGNAL = { handle: 0x7ff00001, secret: Uint8Array.from({ length: 32 }, (_, i) => 100 + i) }
+
+/** A session that cancel requests reach, whose target has let it in. */
+function keyed(...steps: readonly Step[]): Rig {
+  const named: Step = { event: { kind: 'start', stage: 'ssl', target, nowMs: 0, signal: SIGNAL } }
+  const login = [named, secured, client(ALICE), ...allowed, server(authenticationOk)]
+  return run(...login, ...steps)
+}
+
+test('the client is shown the session’s handle and a key of its own, as long as the server’s', () => {
+  for (const [real, shown] of [
+    [4, 4],
+    [32, 32],
+    [16, 16],
+    [256, 32],
+  ] as const) {
+    const body = Buffer.concat([Buffer.from([0, 0, 4, 210]), Buffer.alloc(real, 9)])
+    const rig = keyed(server(message('K', body)), server(ready))
+    const mine = Buffer.concat([Buffer.from('7ff00001', 'hex'), SIGNAL.secret.subarray(0, shown)])
+    const written = rig.written('client').subarray(authenticationOk.length)
+    assert.deepEqual(written, Buffer.concat([message('K', mine), ready]))
+    const act = rig.decisions.find((item) => 'act' in item && item.act.kind === 'signal-key')
+    assert.deepEqual(act && 'act' in act ? act.act : undefined, {
+      kind: 'signal-key',
+      shown: Uint8Array.from(mine),
+      real: Uint8Array.from(body),
+    })
+  }
+})
+
+test('without a handle the server’s own key passes as it came', () => {
+  const key = message('K', Buffer.alloc(8, 9))
+  const rig = run(start, secured, client(ALICE), ...allowed, server(authenticationOk), server(key))
+  assert.deepEqual(rig.written('client'), Buffer.concat([authenticationOk, key]))
+  assert.ok(!actions(rig).includes('signal-key'))
+})
+
+test('hostile server: a key that is too short, too long, endless or comes twice ends the session', () => {
+  const good = message('K', Buffer.alloc(8))
+  for (const [bytes, words] of [
+    [message('K', Buffer.alloc(7)), /too short/],
+    [message('K', ''), /too short/],
+    [message('K', Buffer.alloc(261)), /longer than this place allows/],
+    [Buffer.from('4b3fffffff', 'hex'), /longer than this place allows/],
+    [Buffer.concat([good, good]), /came twice/],
+    [Buffer.concat([good, ready, good]), /came twice/],
+  ] as const) {
+    const rig = keyed(server(bytes))
+    assert.ok(rig.ended)
+    const audited = rig.decisions.at(-2)
+    assert.ok(audited && 'act' in audited && audited.act.kind === 'audit')
+    assert.match(String(audited.act.fields['payload']), words)
+  }
+})
+
+test('behind a key that is only begun a refusal is still heard: nothing of it has passed', () => {
+  const rig = keyed(server(message('K', Buffer.alloc(8)).subarray(0, 9)))
+  rig.event({ kind: 'evict', refusal: refusal('lock') })
+  assert.equal(said(rig, authenticationOk.length)['C'], '57P01')
 })
 
 test('a client without a certificate is told so, after its start-up message', () => {

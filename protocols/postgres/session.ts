@@ -3,19 +3,32 @@
 
 import type { TargetRef } from '../../core/identity.ts'
 import { max } from '../../core/limits.ts'
-import type { FramedSession, Out, Refusal, SessionEvent, Side } from '../../core/protocol.ts'
+import type {
+  Access,
+  FramedSession,
+  Out,
+  Refusal,
+  SessionEvent,
+  Side,
+  SignalIdentity,
+} from '../../core/protocol.ts'
+import { keyTaker } from './cancel.ts'
 import { Frames, KIND, kinds, PacketReader, readStartup } from './codec.ts'
 import type { Fatal } from './refusal.ts'
 import { denied, errorResponse, evicted, unreachable, violation } from './refusal.ts'
-import { ALPN, BACKEND, FRONTEND, NOTE_TARGET, REQUEST, SQLSTATE, STAGE } from './wire.ts'
+import { ALPN, BACKEND, FRONTEND, NOTE_TARGET, SQLSTATE, STAGE } from './wire.ts'
 
 type Phase =
   | { readonly name: 'new' }
   /** The client's TLS handshake runs: nothing can be said yet. */
   | { readonly name: 'tls'; readonly opening: Opening }
   | { readonly name: 'startup'; readonly opening: Opening; readonly reader: PacketReader }
-  | { readonly name: 'authorize'; readonly packet: Uint8Array }
-  | { readonly name: 'dial' }
+  | {
+      readonly name: 'authorize'
+      readonly packet: Uint8Array
+      readonly signal: SignalIdentity | undefined
+    }
+  | { readonly name: 'dial'; readonly signal: SignalIdentity | undefined }
   | { readonly name: 'relay'; readonly client: Frames; readonly target: Frames }
   | { readonly name: 'ended' }
 
@@ -23,6 +36,7 @@ type Phase =
 interface Opening {
   readonly stage: string
   readonly target: TargetRef | undefined
+  readonly signal: SignalIdentity | undefined
   readonly refusal?: Fatal
 }
 
@@ -72,6 +86,9 @@ const FROM_TARGET = kinds([
   [BACKEND.copyBothResponse, KIND.note],
 ])
 
+/** The same where cancel requests reach the session: the client is shown a key of ours. */
+const FROM_TARGET_KEYED = FROM_TARGET.with(BACKEND.backendKeyData, KIND.take)
+
 const NO_CERTIFICATE: Fatal = {
   code: SQLSTATE.invalidAuthorization,
   message: 'access denied by Sluice policy: no certificate of a Sluice user was shown',
@@ -109,10 +126,10 @@ export class PostgresSession implements FramedSession {
         return this.#secured(event, out)
       case 'authorized':
         if (phase.name !== 'authorize') return this.#impossible(event, out)
-        this.#phase = { name: 'dial' }
+        this.#phase = { name: 'dial', signal: phase.signal }
         return out.act({ kind: 'dial', right: event.right, opening: phase.packet })
       case 'connected':
-        return phase.name === 'dial' ? this.#connected() : this.#impossible(event, out)
+        return phase.name === 'dial' ? this.#connected(phase.signal) : this.#impossible(event, out)
       case 'dial-failed':
         return this.#fail(unreachable(event.message), out)
       case 'evict':
@@ -132,7 +149,8 @@ export class PostgresSession implements FramedSession {
   #start(event: SessionEvent & { kind: 'start' }, out: Out): void {
     if (this.#phase.name !== 'new') return this.#impossible(event, out)
     // Recognition lets no start-up in clear through, so every stage goes on with the client's hello.
-    this.#phase = { name: 'tls', opening: { stage: event.stage, target: event.target } }
+    const { stage, target, signal } = event
+    this.#phase = { name: 'tls', opening: { stage, target, signal } }
     out.act({ kind: 'upgrade-tls', side: 'client' })
   }
 
@@ -147,7 +165,8 @@ export class PostgresSession implements FramedSession {
     if (event.refusal !== undefined) refusal ??= denied(event.refusal)
     else if (event.peer === undefined) refusal ??= NO_CERTIFICATE
     const target = opening.target ?? event.target
-    const known = { stage: opening.stage, target, ...(refusal === undefined ? {} : { refusal }) }
+    const { stage, signal } = opening
+    const known = { stage, target, signal, ...(refusal === undefined ? {} : { refusal }) }
     this.#phase = { name: 'startup', opening: known, reader }
   }
 
@@ -164,8 +183,9 @@ export class PostgresSession implements FramedSession {
 
   #opened(opening: Opening, packet: Uint8Array, out: Out): void {
     const startup = readStartup(packet)
-    // A cancel inside TLS (libpq 17 and later): it has no identity of its own and is never answered.
-    if (startup.kind === 'request' && startup.code === REQUEST.cancel) {
+    // A cancel inside TLS (libpq 17 and later): its key is all its right, whoever brings it, and it is never answered.
+    if (startup.kind === 'cancel') {
+      out.act({ kind: 'signal', key: startup.key })
       return this.#end('cancel request', out)
     }
     if (opening.refusal !== undefined) return this.#say(opening.refusal, out)
@@ -178,31 +198,30 @@ export class PostgresSession implements FramedSession {
       return this.#say(violation(reason, SQLSTATE.featureNotSupported), out)
     }
     if (startup.kind === 'bad') return this.#say(violation(startup.reason), out)
-    if (startup.replication) {
-      const reason = 'replication connections are not carried'
-      return this.#say(violation(reason, SQLSTATE.featureNotSupported), out)
-    }
     if (opening.target === undefined) {
       return this.#say(violation('the connection names no database service'), out)
     }
-    this.#phase = { name: 'authorize', packet }
-    const access = {
+    this.#phase = { name: 'authorize', packet, signal: opening.signal }
+    const access: Access = {
       target: opening.target,
       principal: startup.user,
       resource: startup.database,
+      ...(startup.replication ? { replication: true } : {}),
     }
     out.act({ kind: 'authorize', access })
   }
 
-  #connected(): void {
+  #connected(signal: SignalIdentity | undefined): void {
     this.#phase = {
       name: 'relay',
       client: new Frames({ to: 'target', kinds: FROM_CLIENT, noteBase: 0 }),
       target: new Frames({
         to: 'client',
         kinds: FROM_TARGET_FIRST,
-        after: FROM_TARGET,
         noteBase: NOTE_TARGET,
+        ...(signal === undefined
+          ? { after: FROM_TARGET }
+          : { after: FROM_TARGET_KEYED, taken: keyTaker(signal) }),
       }),
     }
   }

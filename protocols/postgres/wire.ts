@@ -19,6 +19,9 @@ export const CANCEL_HEAD_BYTES = 12
 /** Secret key of protocol 3.0; later ones are longer. */
 export const CANCEL_KEY_BYTES = 4
 
+/** What pg_hba.conf calls a session of physical replication in the place of its database. */
+export const PHYSICAL_REPLICATION = 'replication'
+
 /** Answers to SSLRequest and GSSENCRequest: one byte. */
 export const ANSWER = { yes: 0x53, no: 0x4e } as const
 
@@ -49,6 +52,15 @@ export const FRONTEND = {
   sync: 0x53, // S
   terminate: 0x58, // X
 } as const
+
+/**
+ * PasswordMessage, SASLInitialResponse, SASLResponse, GSSResponse: 'p'. Only the agent half sends it, so it is not among the
+ * messages a client may send.
+ */
+export const FRONTEND_PASSWORD = 0x70
+
+/** Mechanisms of AuthenticationSASL. */
+export const SASL = { scram: 'SCRAM-SHA-256', scramPlus: 'SCRAM-SHA-256-PLUS' } as const
 
 /** Messages of the server ("B" in the manual). */
 export const BACKEND = {
@@ -88,10 +100,9 @@ export const AUTHENTICATION = {
   gssContinue: 8,
   sspi: 9,
   sasl: 10,
+  saslContinue: 11,
+  saslFinal: 12,
 } as const
-
-/** AuthenticationOk: type, length, the word 0. */
-export const AUTHENTICATION_BYTES = 9
 
 /** Fields of an ErrorResponse. */
 export const FIELD = {

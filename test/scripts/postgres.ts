@@ -2,7 +2,7 @@
 // performer adds around it.
 
 import { ProxyError } from '../../core/errors.ts'
-import type { SessionEvent, TargetLogin } from '../../core/protocol.ts'
+import type { SessionEvent, StoredPassword, TargetLogin } from '../../core/protocol.ts'
 import { postgres } from '../../protocols/postgres/index.ts'
 import type { FramedScripts, Script } from '../contract.ts'
 import type { Step } from '../fake/rig.ts'
@@ -18,6 +18,7 @@ export const VECTORS = [
   'pgbench15-pg15-prepared',
   'libpq18-pg15-negotiate',
   'libpq18-pg18-protocol32',
+  'pg_recvlogical15-pg15-replication',
 ] as const
 
 export function vector(name: (typeof VECTORS)[number] | 'psql15-pg15-scram'): Recorded[] {
@@ -61,9 +62,37 @@ export function sessionSteps(recorded: readonly Recorded[]): Step[] {
   ]
 }
 
-export function loginOf(opening: Uint8Array, tls: TargetLogin['tls'] = 'verify-full'): TargetLogin {
+export function loginOf(
+  opening: Uint8Array,
+  tls: TargetLogin['tls'] = 'verify-full',
+  stored?: StoredPassword,
+): TargetLogin {
   const random = new Uint8Array(32)
-  return { right, opening, certificate: true, tls, servername: 'db.internal', random }
+  const login = { right, opening, certificate: true, tls, servername: 'db.internal', random }
+  return stored === undefined ? login : { ...login, stored }
+}
+
+/** A session that cancel requests reach: the client is shown a key of ours. */
+function keyed(name: (typeof VECTORS)[number]): Script {
+  const signal = { handle: 0x12345678, secret: Uint8Array.from({ length: 32 }, (_, i) => i) }
+  const named = event({ kind: 'start', stage: 'ssl', target, nowMs: 0, signal })
+  const steps = [named, ...sessionSteps(vector(name)).slice(1)]
+  return { name: `${name}, with a key of ours`, open: () => postgres.session(), steps }
+}
+
+/** A server is told its own key, and hangs up. */
+function cancel(): Script {
+  const key = Uint8Array.from({ length: 8 }, (_, i) => i)
+  return {
+    name: 'a cancel request',
+    open: () => postgres.signal?.(loginOf(new Uint8Array(0)), key) ?? postgres.session(),
+    steps: [
+      start,
+      { from: 'target', bytes: Buffer.from('S') },
+      event({ kind: 'tls', side: 'target' }),
+      event({ kind: 'ended', side: 'target' }),
+    ],
+  }
 }
 
 /** What the server said before the client's first message. */
@@ -122,12 +151,13 @@ export const postgresScripts: FramedScripts = {
     { bytes: Buffer.from('GET'), verdict: 'no' },
     { bytes: hex('0000000804d3'), verdict: 'no' },
   ],
-  sessions: [...VECTORS.map(session), unfinished()],
+  sessions: [...VECTORS.map(session), keyed('libpq18-pg18-protocol32'), unfinished()],
   agents: [
     agent('psql15-pg15-simple'),
     agent('psql15-pg15-no-such-role'),
     agent('libpq18-pg15-negotiate'),
     agent('psql15-pg15-scram'),
+    cancel(),
   ],
   heard,
 }
