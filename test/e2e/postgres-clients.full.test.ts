@@ -11,10 +11,11 @@ import { runMatrix } from '../matrix/run.ts'
 import { LARGE_RESULTS, REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
 import { CANCEL, NOTIFY } from '../matrix/signals.ts'
 
+const SERVERS = [15, 18] as const
+
 runMatrix({
   matrix: 'PostgreSQL clients',
-  clients: CLIENTS,
-  servers: [15, 18],
+  seats: SERVERS.flatMap((server) => CLIENTS.map((client) => [client, server] as const)),
   cells: [
     ...SCRIPT_CELLS,
     REFUSED_LOGIN,

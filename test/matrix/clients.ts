@@ -35,7 +35,7 @@ export interface Client {
 
 const DIRECT_TLS = { sslnegotiation: 'direct' }
 
-const psql15: Client = {
+export const PSQL_15: Client = {
   name: 'psql 15',
   version: 15,
   direct: {},
@@ -44,8 +44,8 @@ const psql15: Client = {
   libraries: () => Promise.resolve(undefined),
 }
 
-const onLibpq18: Client = {
-  ...psql15,
+export const ON_LIBPQ_18: Client = {
+  ...PSQL_15,
   name: 'psql 15 on libpq 18, direct TLS',
   direct: DIRECT_TLS,
   libraries: async () => (await embeddedPostgres()).lib,
@@ -61,9 +61,7 @@ const psql18: Client = {
   libraries: () => Promise.resolve(undefined),
 }
 
-/** What every machine that runs the tests has. */
-export const THIN_CLIENTS: readonly Client[] = [psql15, onLibpq18]
-export const CLIENTS: readonly Client[] = [...THIN_CLIENTS, psql18]
+export const CLIENTS: readonly Client[] = [PSQL_15, ON_LIBPQ_18, psql18]
 
 /** Runs one of the client's programs to its end. */
 export async function runProgram(

@@ -1,4 +1,5 @@
-// A million rows in and out, as text and in binary: the bytes of a file are those that come back.
+// A million rows in and out, as text and in binary: the bytes of a file are those that come back. Ordered, because a server keeps rows
+// in the order it likes.
 
 import { equal, match } from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -11,6 +12,7 @@ import { alike, type Cell, type Seat, type Way } from './seat.ts'
 /** Rows of the whole matrix, and of a machine that only wants to know whether it works. */
 const ROWS = 1_000_000
 const ROWS_FEW = 20_000
+const ORDERED = '(SELECT * FROM copied ORDER BY id)'
 
 export function copyCell(rows: number): Cell {
   return {
@@ -36,13 +38,13 @@ async function thereAndBack(
   const back = join(seat.folder, 'back')
   await copy(way, `CREATE TABLE copied (id int, body text, at timestamptz)`)
   await copy(way, `\\copy copied FROM '${file}'`)
-  await copy(way, `\\copy copied TO '${back}'`)
+  await copy(way, `\\copy ${ORDERED} TO '${back}'`)
   const text = await sum(way, back)
-  await copy(way, `\\copy copied TO '${back}' WITH (FORMAT binary)`)
+  await copy(way, `\\copy ${ORDERED} TO '${back}' WITH (FORMAT binary)`)
   const binary = await sum(way, back)
   await copy(way, 'TRUNCATE copied')
   await copy(way, `\\copy copied FROM '${back}' WITH (FORMAT binary)`)
-  await copy(way, `\\copy copied TO '${back}'`)
+  await copy(way, `\\copy ${ORDERED} TO '${back}'`)
   equal(await sum(way, back), text, 'binary is not what text was')
   await copy(way, 'DROP TABLE copied')
   return { text, binary }

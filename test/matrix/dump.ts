@@ -32,10 +32,9 @@ function refusesServer({ client, server }: Pick<Seat, 'client' | 'server'>): boo
   return client.version < server
 }
 
-function tooOld(seat: Pick<Seat, 'client' | 'server'>): string | undefined {
-  return refusesServer(seat)
-    ? `pg_dump ${seat.client.version} refuses PostgreSQL ${seat.server}: there is nothing to restore`
-    : undefined
+/** What a newer pg_dump writes, an older server does not read: the manual promises nothing of the kind. */
+function unlike({ client, server }: Pick<Seat, 'client' | 'server'>): string | undefined {
+  return client.version === server ? undefined : 'client and server are of different versions'
 }
 
 /** Needs a shared database; fills it for the cells below. */
@@ -55,8 +54,8 @@ export const DUMP: Cell = {
 }
 
 export const DUMP_TO_PSQL: Cell = {
-  row: 'pg_dump | psql',
-  lacks: tooOld,
+  row: 'pg_dump piped into psql',
+  lacks: unlike,
   async run(seat) {
     const from = shellWord(seat.through.conninfo({ dbname: seat.shared }))
     await restored(seat, async (into) => {
@@ -70,7 +69,7 @@ export const DUMP_TO_PSQL: Cell = {
 
 export const RESTORE: Cell = {
   row: 'pg_restore -j4, custom and directory format',
-  lacks: tooOld,
+  lacks: unlike,
   async run(seat) {
     for (const format of ['custom', 'directory']) {
       const archive = join(seat.folder, `archive-${format}`)
@@ -100,7 +99,12 @@ async function restored(
     equal(code, 0, stderr)
     const [is, was] = [await dump(seat.direct, into), await dump(seat.direct, seat.shared)]
     equal(is.code, 0, is.stderr)
-    equal(mask(is.stdout) === mask(was.stdout), true, 'what was restored is not what was dumped')
+    // Not line by line: a server keeps rows in the order it likes.
+    equal(
+      sorted(is.stdout) === sorted(was.stdout),
+      true,
+      'what was restored is not what was dumped',
+    )
   } finally {
     await seat.postgres.sql(`DROP DATABASE ${into}`)
   }
@@ -108,6 +112,10 @@ async function restored(
 
 async function dump(way: Way, dbname: string): ReturnType<Way['run']> {
   return await way.run('pg_dump', ['-d', way.conninfo({ dbname })], { timeoutMs: 120_000 })
+}
+
+function sorted(text: string): string {
+  return mask(text).split('\n').sort().join('\n')
 }
 
 function shellWord(text: string): string {

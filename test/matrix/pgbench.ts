@@ -77,9 +77,15 @@ export const CROWD: Cell = {
   },
 }
 
-export const BURST: Cell = {
-  row: '200 connects at once, twice',
-  async run({ through }) {
-    await pgbench(through, ['-n', '-S', '-C', '-c', '200', '-j', '2', '-t', '2'], 400)
-  },
+export const BURST: Cell = connects(200)
+export const FEW_CONNECTS: Cell = connects(20)
+
+function connects(clients: number): Cell {
+  return {
+    row: `${clients} connects at once, twice`,
+    async run({ through }) {
+      const how = ['-n', '-S', '-C', '-c', String(clients), '-j', '2', '-t', '2']
+      await pgbench(through, how, 2 * clients)
+    },
+  }
 }

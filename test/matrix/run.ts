@@ -1,5 +1,4 @@
-// Runs cells at every seat: client by client, server by server, one cluster for each mode. A test per cell, in the order given,
-// since some use what one before them made.
+// Runs cells at seats, one cluster for each mode. A test per cell, in the order given, since some use what one before them made.
 
 import { strictEqual } from 'node:assert'
 import { before, describe, it } from 'node:test'
@@ -20,8 +19,7 @@ import { type Cell, type Seat, Way } from './seat.ts'
 
 export interface Plan {
   readonly matrix: string
-  readonly clients: readonly Client[]
-  readonly servers: readonly Version[]
+  readonly seats: readonly (readonly [Client, Version])[]
   readonly cells: readonly Cell[]
 }
 
@@ -31,10 +29,10 @@ export function runMatrix(plan: Plan): void {
       const cleanup = suiteCleanup()
       const opened = { rig: undefined as Rig | undefined }
       before(async () => {
-        opened.rig = await Rig.open(cleanup, mode, plan.servers)
+        const servers = new Set(plan.seats.map(([, server]) => server))
+        opened.rig = await Rig.open(cleanup, mode, [...servers])
       })
-      for (const server of plan.servers)
-        for (const client of plan.clients) atSeat(plan, opened, { mode, server, client })
+      for (const [client, server] of plan.seats) atSeat(plan, opened, { mode, server, client })
     })
 }
 

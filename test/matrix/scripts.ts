@@ -161,6 +161,7 @@ LISTEN news;
 NOTIFY news, 'first';
 SELECT pg_notify('news', repeat('y', 7999)) IS NOT NULL;
 UNLISTEN *;
+SELECT ssl, version, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid();
 SELECT current_user, session_user, inet_client_addr(), current_setting('is_superuser');
 `
 

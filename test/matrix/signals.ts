@@ -8,6 +8,7 @@ import { startProgram } from './clients.ts'
 import { type Cell, mask, type Seat, type Way } from './seat.ts'
 
 const CTRL_C = '\x03'
+const ANSWER_MS = 15_000
 
 export const CANCEL: Cell = {
   row: 'Ctrl-C',
@@ -23,12 +24,24 @@ export const CANCEL: Cell = {
 /** Two statements are interrupted, one of them within a transaction; what psql said to that, and that the session went on. */
 async function interrupted(seat: Seat, way: Way, context: TestContext): Promise<string> {
   // A terminal of its own: without one psql ends at Ctrl-C, and with one it is the terminal that turns the key into a signal.
-  const quiet = ['-X', '-n', '-q', '-A', '-t', '-v', 'PROMPT1=', '-v', 'PROMPT2=']
+  const quiet = [
+    '-X',
+    '-n',
+    '-q',
+    '-A',
+    '-t',
+    '-v',
+    'PROMPT1=',
+    '-v',
+    'PROMPT2=',
+    '-P',
+    'pager=off',
+  ]
   const command = ['psql', ...quiet, '-d', way.conninfo()]
   const terminal = await startTerminal(seat, command, context)
   const ask = async (sql: string, answer: RegExp): Promise<void> => {
     terminal.write(`${sql}\n`)
-    await terminal.line(answer)
+    await terminal.line(answer, ANSWER_MS)
   }
   await ask("SELECT 'pid' || pg_backend_pid();", /^pid\d+\s*$/)
   const pid = /^pid(\d+)\s*$/m.exec(terminal.output())?.[1] ?? ''
