@@ -31,7 +31,8 @@ export const PGJDBC: Driver = {
     '-Xshare:auto',
     '-Dfile.encoding=UTF-8',
     `-Djdk.net.hosts.file=${hostsFile}`,
-    ...['-cp', '/usr/share/java/postgresql.jar'],
+    '-cp',
+    '/usr/share/java/postgresql.jar',
     join(import.meta.dirname, 'pgjdbc.java'),
   ],
 }
