@@ -34,10 +34,8 @@ export const REPLICATION: Cell = {
   row: 'replication with a role for it',
   async run(seat) {
     const way = seat.replicating
-    const identified = await way.run('psql', [
-      ...['-X', '-A', '-t', '-d', way.conninfo({ replication: 'database' })],
-      ...['-c', 'IDENTIFY_SYSTEM'],
-    ])
+    const replication = { replication: 'database' }
+    const identified = await way.psql(['-A', '-t', '-c', 'IDENTIFY_SYSTEM'], replication)
     equal(identified.code, 0, identified.stderr)
     match(identified.stdout, /^\d+\|1\|/)
     await baseBackup(seat, way)
