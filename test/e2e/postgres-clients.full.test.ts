@@ -4,6 +4,7 @@
 import { CLIENTS } from '../matrix/clients.ts'
 import { COPY } from '../matrix/copy.ts'
 import { DUMP, DUMP_TO_PSQL, RESTORE } from '../matrix/dump.ts'
+import { MODES } from '../matrix/modes.ts'
 import { LARGE_OBJECTS } from '../matrix/objects.ts'
 import { BURST, CROWD, PARALLEL_WRITERS, PGBENCH_INIT, PGBENCH_SCRIPTS } from '../matrix/pgbench.ts'
 import { REPLICATION_REFUSED } from '../matrix/replication.ts'
@@ -15,6 +16,7 @@ const SERVERS = [15, 18] as const
 
 runMatrix({
   matrix: 'PostgreSQL clients',
+  modes: MODES,
   seats: SERVERS.flatMap((server) => CLIENTS.map((client) => [client, server] as const)),
   cells: [
     ...SCRIPT_CELLS,

@@ -1,5 +1,5 @@
 // Real clients to real servers through the public port, proxy, tunnel and agent, as they behave when connected directly. A thin
-// slice of the matrix in postgres-clients.full.test.ts: each client, each server and each mode once, the quick cells.
+// slice of the matrix in postgres-clients.full.test.ts: each client and each server once, the quick cells.
 
 import { ON_LIBPQ_18, PSQL_15 } from '../matrix/clients.ts'
 import { COPY_FEW } from '../matrix/copy.ts'
@@ -8,10 +8,11 @@ import { FEW_CONNECTS, PGBENCH_INIT, PGBENCH_SCRIPTS, PARALLEL_WRITERS } from '.
 import { REPLICATION_REFUSED } from '../matrix/replication.ts'
 import { runMatrix } from '../matrix/run.ts'
 import { REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
-import { CANCEL, NOTIFY } from '../matrix/signals.ts'
+import { NOTIFY } from '../matrix/signals.ts'
 
 runMatrix({
   matrix: 'PostgreSQL clients, thin',
+  modes: ['relay'],
   seats: [
     [PSQL_15, 15],
     [ON_LIBPQ_18, 18],
@@ -20,7 +21,6 @@ runMatrix({
     ...SCRIPT_CELLS,
     REFUSED_LOGIN,
     NOTIFY,
-    CANCEL,
     LARGE_OBJECTS,
     PGBENCH_INIT,
     ...PGBENCH_SCRIPTS,

@@ -14,17 +14,18 @@ import { directAccess } from '../fixtures/direct.ts'
 import { type Cleanup, openFolder, suiteCleanup } from '../fixtures/files.ts'
 import type { TestPostgres } from '../fixtures/postgres.ts'
 import type { Client, Version } from './clients.ts'
-import { carriedBy, type Mode, MODES } from './modes.ts'
+import { carriedBy, type Mode } from './modes.ts'
 import { type Cell, type Seat, Way } from './seat.ts'
 
 export interface Plan {
   readonly matrix: string
+  readonly modes: readonly Mode[]
   readonly seats: readonly (readonly [Client, Version])[]
   readonly cells: readonly Cell[]
 }
 
 export function runMatrix(plan: Plan): void {
-  for (const mode of MODES)
+  for (const mode of plan.modes)
     describe(`PostgreSQL in ${mode} mode`, () => {
       const cleanup = suiteCleanup()
       const opened = { rig: undefined as Rig | undefined }
