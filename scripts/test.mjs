@@ -20,26 +20,24 @@ const unknown = args.filter((arg) => arg.startsWith('--') && arg !== '--full')
 if (unknown.length > 0) fail(`unknown option ${unknown.join(' ')}; there is --full`)
 
 process.chdir(root)
-const long = full || named.some((file) => file.endsWith('.full.test.ts'))
+const files = named.length > 0 ? named : all()
+if (files.length === 0) fail('no test file found')
+const long = files.some((file) => isWhole(file) && file.endsWith('.full.test.ts'))
 const lacking = provide({ full: long })
 // Somebody who names files may well not need the programs; whoever asks for everything does.
 if (lacking.length > 0 && named.length === 0) fail(advice(lacking))
 if (lacking.length > 0) console.error(advice(lacking))
 if (long && !provideClients()) fail('pip could not fetch what scripts/postgres-clients.txt names')
 
-const files = named.length > 0 ? named : all()
-if (files.length === 0) fail('no test file found')
 const totals = { tests: 0, passed: 0, bad: 0 }
 const slow = []
 const cells = []
-// The tests of the whole start servers and measure deadlines: they do not share two cores with others.
-const isWhole = (file) => file.startsWith('test/e2e/')
 await pass(
   files.filter((file) => !isWhole(file)),
   availableParallelism(),
   3 * MINUTE,
 )
-await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (full ? 20 : 6) * MINUTE)
+await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (long ? 20 : 6) * MINUTE)
 
 for (const line of cellTables(cells)) console.log(line)
 for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
@@ -47,6 +45,11 @@ for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
 if (totals.tests === 0) fail('no test ran')
 console.log(`${totals.passed} passed, ${totals.bad} failed`)
 process.exitCode = totals.bad === 0 ? 0 : 1
+
+/** The tests of the whole start servers and measure deadlines: they do not share two cores with others. */
+function isWhole(file) {
+  return file.startsWith('test/e2e/')
+}
 
 function all() {
   const exclude = ['node_modules/**', 'dist/**', 'bench/node_modules/**']
