@@ -1,6 +1,6 @@
 // Runs cells at seats, one cluster for each mode. A test per cell, in the order given, since some use what one before them made.
 
-import { strictEqual } from 'node:assert'
+import { ok } from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
 import {
@@ -47,8 +47,8 @@ function atSeat(
   describe(`${client.name} to PostgreSQL ${server}`, () => {
     let seat: Seat
     before(async () => {
-      strictEqual(opened.rig === undefined, false, 'the cluster did not start')
-      if (opened.rig !== undefined) seat = await opened.rig.seat(server, client)
+      ok(opened.rig, 'the cluster did not start')
+      seat = await opened.rig.seat(server, client)
     })
     const column = `${client.name} to PostgreSQL ${server}, ${mode}`
     for (const { row, lacks, run } of plan.cells)
