@@ -10,5 +10,5 @@ const RSS_GROWTH_MB = 64
 
 it('gives back descriptors, heap and counts after a thousand short sessions', async (context) => {
   const rig = await LeakRig.start(context)
-  await rig.check(() => rig.sessions(SESSIONS), RSS_GROWTH_MB)
+  await rig.check(() => rig.sessions(SESSIONS), { rssGrowthMb: RSS_GROWTH_MB })
 })
