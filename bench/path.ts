@@ -1,31 +1,24 @@
 // The whole path for benches: a cluster as a user starts it, with real PostgreSQL, and two ways to the same server: through the
 // public port, and straight to it over TLS with a client certificate of the same CA. pgbench is the load; it is never installed.
 
-import { createPrivateKey } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 
 import type { ConnectOptions } from '../cli/postgres-client.ts'
 import { splitAddress } from '../cli/supervisor/listeners.ts'
-import { generateKey, signerOf } from '../core/cert/key.ts'
-import { subjectAttributes } from '../core/cert/name.ts'
 import type { SessionMode } from '../core/login.ts'
-import { OID } from '../core/cert/oid.ts'
-import { readPem, writePem } from '../core/cert/pem.ts'
-import { buildCertificate, newSerial, readCertificate } from '../core/cert/x509.ts'
 import {
   type Cluster,
   type DatabaseAccess,
   conninfoOf,
-  readKeyFile,
   startCluster,
   type TestUser,
 } from '../test/fixtures/cluster.ts'
-import { type Cleanup, openFolder, privateFile } from '../test/fixtures/files.ts'
+import { directAccess } from '../test/fixtures/direct.ts'
+import type { Cleanup } from '../test/fixtures/files.ts'
 import { pgbench } from '../test/fixtures/psql.ts'
 import { type Figure, median } from './scenario.ts'
 
 export const PGBENCH = '/usr/lib/postgresql/15/bin/pgbench'
-const HOUR_MS = 3_600_000
 
 export interface Way {
   readonly name: 'through Sluice' | 'direct TLS'
@@ -102,67 +95,18 @@ export async function makeTables(path: Path): Promise<void> {
 
 /** The same server without us, as fairly as can be: verify-full, and a client certificate like the one an agent shows. */
 async function directWay(cleanup: Cleanup, cluster: Cluster, service: string): Promise<Way> {
-  const { pem } = await cluster.admin.call('auth-export', { type: 'db' })
-  const { certificate, key } = await clientCertificate(cluster, service)
-  const port = cluster.postgres.get(service)?.port ?? 0
-  const folder = await openFolder(cleanup)
-  const conninfo = conninfoOf({
-    host: 'localhost',
-    hostaddr: '127.0.0.1',
-    port: String(port),
-    user: 'app',
-    dbname: 'postgres',
-    sslmode: 'verify-full',
-    sslrootcert: await privateFile(folder, 'ca', pem),
-    sslcert: await privateFile(folder, 'crt', certificate),
-    sslkey: await privateFile(folder, 'key', key),
-    gssencmode: 'disable',
-  })
+  const access = await directAccess(cleanup, cluster, service)
+  const { host, port, ca, certificate, key, settings } = access
   const options = {
-    addresses: [{ host: '127.0.0.1', port }],
+    addresses: [{ host, port }],
     serverName: 'localhost',
-    ca: [pem],
+    ca: [ca],
     certificate,
     key,
     user: 'app',
     database: 'postgres',
   }
-  return { name: 'direct TLS', conninfo, options }
-}
-
-/** Made past the signer with the key in the bench's own folder: control gives such certificates to agents alone. */
-async function clientCertificate(
-  cluster: Cluster,
-  service: string,
-): Promise<{ readonly certificate: string; readonly key: string }> {
-  const authority = await cluster.admin.call('auth-export', { type: 'db-client' })
-  const [caDer] = readPem('CERTIFICATE', authority.pem)
-  if (caDer === undefined) throw new Error('there is no db_client CA')
-  const ca = readCertificate(caDer)
-  const { privateKey, signer } = generateKey('ecdsa-p256')
-  const subject = { commonName: 'app', organizationalUnit: service, organization: 'test.cluster' }
-  const nowMs = Date.now()
-  const der = buildCertificate(
-    {
-      serial: newSerial(),
-      issuer: ca.subject.raw,
-      subject: subjectAttributes(subject),
-      notBeforeMs: nowMs - 60_000,
-      notAfterMs: nowMs + HOUR_MS,
-      spki: signer.spki,
-      extensions: {
-        basicConstraints: { ca: false },
-        keyUsage: ['digitalSignature'],
-        extendedKeyUsage: [OID.clientAuth],
-        dnsNames: [],
-        ipAddresses: [],
-        others: [],
-      },
-    },
-    signerOf(createPrivateKey(readKeyFile(cluster, 'db_client.key'))),
-  )
-  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-  return { certificate: writePem('CERTIFICATE', der), key }
+  return { name: 'direct TLS', conninfo: conninfoOf(settings), options }
 }
 
 export interface Load {

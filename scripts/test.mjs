@@ -6,6 +6,8 @@ import { relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { HYGIENE, root } from './node.mjs'
+import { cellTables } from './cells.mjs'
+import { provideClients } from './postgres-clients.mjs'
 import { advice, provide } from './prerequisites.mjs'
 
 const MINUTE = 60_000
@@ -18,29 +20,36 @@ const unknown = args.filter((arg) => arg.startsWith('--') && arg !== '--full')
 if (unknown.length > 0) fail(`unknown option ${unknown.join(' ')}; there is --full`)
 
 process.chdir(root)
-const lacking = provide()
+const files = named.length > 0 ? named : all()
+if (files.length === 0) fail('no test file found')
+const long = files.some((file) => isWhole(file) && file.endsWith('.full.test.ts'))
+const lacking = provide({ full: long })
 // Somebody who names files may well not need the programs; whoever asks for everything does.
 if (lacking.length > 0 && named.length === 0) fail(advice(lacking))
 if (lacking.length > 0) console.error(advice(lacking))
+if (long && !provideClients()) fail('pip could not fetch what scripts/postgres-clients.txt names')
 
-const files = named.length > 0 ? named : all()
-if (files.length === 0) fail('no test file found')
 const totals = { tests: 0, passed: 0, bad: 0 }
 const slow = []
-// The tests of the whole start servers and measure deadlines: they do not share two cores with others.
-const isWhole = (file) => file.startsWith('test/e2e/')
+const cells = []
 await pass(
   files.filter((file) => !isWhole(file)),
   availableParallelism(),
   3 * MINUTE,
 )
-await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (full ? 20 : 6) * MINUTE)
+await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (long ? 20 : 6) * MINUTE)
 
+for (const line of cellTables(cells)) console.log(line)
 for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
   console.log(`slow: ${(ms / 1000).toFixed(1)} s  ${file}`)
 if (totals.tests === 0) fail('no test ran')
 console.log(`${totals.passed} passed, ${totals.bad} failed`)
 process.exitCode = totals.bad === 0 ? 0 : 1
+
+/** The tests of the whole start servers and measure deadlines: they do not share two cores with others. */
+function isWhole(file) {
+  return file.startsWith('test/e2e/')
+}
 
 function all() {
   const exclude = ['node_modules/**', 'dist/**', 'bench/node_modules/**']
@@ -54,6 +63,7 @@ async function pass(some, concurrency, timeout) {
   // A relative name would be looked for from the place of this script by some versions of the runner.
   const stream = run({ files: some, concurrency, timeout, execArgv: HYGIENE, cwd: root })
   stream.on('test:summary', count)
+  stream.on('test:diagnostic', ({ message }) => cells.push(message))
   const report = stream.compose(new spec())
   report.pipe(process.stdout, { end: false })
   await new Promise((resolve, reject) => report.on('end', resolve).on('error', reject))

@@ -105,6 +105,25 @@ test('npm test fails when a test fails, when one is skipped, and when none ran',
   match(empty.stderr, /no test file found/)
 })
 
+test('npm test shows what the cells of a matrix came to, gaps and reasons too', async (t) => {
+  const cell = (...words: string[]): string =>
+    `import { test } from 'node:test'
+test('${words.join(' ')}', (t) => {
+  t.diagnostic('cell ${JSON.stringify(words)}')
+  if ('${words.at(-1)}' === 'FAILED') throw new Error('no')
+})
+`
+  const folder = await smallCheckout(t, {
+    'a.test.ts': cell('clients', 'psql 15', 'copy | paste', 'ok'),
+    'b.test.ts': cell('clients', 'psql 18', 'copy | paste', 'FAILED'),
+    'c.test.ts': cell('clients', 'psql 18', 'pipelines', 'the server knows none'),
+  })
+  const { stdout } = await runTests(folder, [])
+  match(stdout, /^clients:\n {2}1 = psql 15\n {2}2 = psql 18\n/m)
+  match(stdout, /^ {2}copy \| paste +ok FAILED$/m)
+  match(stdout, /^ {2}pipelines +- +\[1\]\n {2}\[1\] the server knows none$/m)
+})
+
 test('check names its steps and fails when one of them fails', async (t) => {
   const folder = await smallCheckout(t, { 'a.test.ts': FAILING })
   const check = join(folder, 'scripts/check.mjs')

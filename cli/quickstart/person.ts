@@ -79,7 +79,7 @@ function newKey(): { key: string; publicKey: string } {
   }
 }
 
-function codeAt(secret: string, stepsAhead: number): string {
+export function codeAt(secret: string, stepsAhead: number): string {
   return totpCode(base32Bytes(secret), Math.floor(Date.now() / max('totpStepMs')) + stepsAhead)
 }
 

@@ -96,7 +96,6 @@ test('a database login leaves certificate, key, CA and a service that libpq unde
     sslcert: files.certificate,
     sslkey: files.key,
     gssencmode: 'disable',
-    application_name: 'sluice',
   })
   match(tools.printed(), /psql "service=orders"/)
   ok(control.closed)

@@ -91,7 +91,6 @@ test('a login names each proxy as host, with its address where it is known, and 
     sslcert: files.certificate,
     sslkey: files.key,
     gssencmode: 'disable',
-    application_name: 'sluice',
   })
   equal(readFileSync(files.cas, 'utf8'), ONE.ca + LOCAL.ca)
   ok(files.cas !== tools.profiles.databaseFiles(profile, 'orders', 'relay').cas)
