@@ -69,11 +69,9 @@ function start(context: TestContext): Rig {
     onReplayed: () => {},
   })
   const inventory = new Inventory(buildInventory([ORDERS]), 1)
-  const lockSet = (): LockSet => ({
-    revision: rig.lockRevision,
-    locks: rig.locks,
-    generations: {},
-  })
+  const lockSet = (): LockSet => {
+    return { revision: rig.lockRevision, locks: rig.locks, generations: {} }
+  }
   const sessions = new ProxySessions({
     cluster: CLUSTER,
     clock,

@@ -3,6 +3,7 @@
 // docs/audit-events.md equals this table (a test keeps it so). A code that was released is never used for anything else.
 
 import type { SystemRole } from '../identity.ts'
+import { logRows } from './log-rows.ts'
 import { statementRows } from './statement-rows.ts'
 
 export interface AuditRow {
@@ -335,61 +336,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'by_reason',
   ]),
 
-  // The log itself
-  SLA001W: row(ALL, 'audit.recovered', 'A torn end of the log was cut off after a crash.', [
-    'file',
-    'offset',
-    'dropped_bytes',
-    'whole_records',
-    'kept_as',
-  ]),
-  SLA002W: row(ALL, 'audit.gap', 'Events are missing, and how many.', [
-    'emitter_id',
-    'reason',
-    'from_seq',
-    'to_seq',
-    'lost',
-    'since',
-  ]),
-  SLA003E: row(ALL, 'audit.fork', 'Two different histories of one log exist.', [
-    'emitter_id',
-    'writer',
-    'seq',
-    'expected_hash',
-    'claimed_hash',
-    'reason',
-  ]),
-  SLA004W: row(CONTROL, 'audit.refused', 'An event of an emitter was not taken over.', [
-    'emitter_id',
-    'writer',
-    'seq',
-    'claimed_hash',
-    'claimed_event',
-    'claimed_code',
-    'reason',
-  ]),
-  SLA005W: row(
-    CONTROL,
-    'audit.unmatched',
-    'One host told of a session, and the other host it ran through did not.',
-    [
-      'sid',
-      'emitter_id',
-      'lacking',
-      'lacking_role',
-      'target_name',
-      'claimed_event',
-      'claimed_code',
-      'since',
-      'reason',
-    ],
-  ),
-  SLA006W: row(
-    CONTROL,
-    'audit.unmatched',
-    'Sessions were not compared: too many waited for their other side.',
-    ['lost', 'reason'],
-  ),
+  ...logRows(),
   SLX000W: row(ALL, 'unknown', 'An event this version has no row for.', [
     'claimed_event',
     'claimed_code',
