@@ -7,6 +7,7 @@ import type tls from 'node:tls'
 
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { AgentResume, OpenRequest, SpareGrant } from '../core/messages.ts'
 import { type Forward, SESSION_ALPN, writeForward } from '../core/tunnel/forward.ts'
@@ -36,6 +37,7 @@ export class AgentDial {
   readonly #done = Promise.withResolvers<tls.TLSSocket>()
   #spare: net.Socket | undefined
   #over = false
+  #tried = 0
   /** Why an agent did not take the session, while another one is looked for. */
   #refusal: string | undefined
   /** Whose spare it has. */
@@ -60,6 +62,7 @@ export class AgentDial {
     if (this.#over || this.#spare !== undefined) return discard(grant.handle)
     const { open, clock } = this.#options
     this.agentId = grant.agentId
+    this.#tried++
     this.#spare = openSpare(grant, open, new Uint8Array(0), clock.now(), {
       accepted: (spare, rest) => this.#secure(spare, rest, grant, resume),
       refused: (reason) => this.#refusedBy(reason),
@@ -88,7 +91,8 @@ export class AgentDial {
     this.#spare = undefined
     if (this.#over) return
     this.#options.log.debug('spare lost before accept', { how, agent: this.agentId })
-    this.#options.needSpare(refused)
+    if (this.#tried < max('spareTriesMax')) return this.#options.needSpare(refused)
+    return this.#fail('dial.failed', `${this.#tried} spares were lost, the last: ${how}`)
   }
 
   #secure(spare: net.Socket, rest: Uint8Array, grant: SpareGrant, resume: AgentResume): void {

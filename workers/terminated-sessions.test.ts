@@ -303,6 +303,17 @@ describe('a session whose TLS ends at the proxy', () => {
     assert.equal(rig.proxySent.filter(({ kind }) => kind === 'need-spare').length, 3)
   })
 
+  it('tries only so many spares: clocks that differ must not make a storm of dials', async (context) => {
+    const rig = await start(context, { dying: 1000 })
+    const client = await rig.client()
+    client.write('HELLO app main\n')
+    assert.match(await ending(client), CLOSED)
+    client.destroy()
+    await until(() => rig.sessions.size === 0, 'the session is over')
+    const asked = rig.proxySent.filter(({ kind }) => kind === 'need-spare')
+    assert.equal(asked.length, max('spareTriesMax'))
+  })
+
   const impostors: readonly (readonly [string, PemPair])[] = [
     ['another target’s name', forgedServer(ca.target, [`*.payroll.db.${CLUSTER}`])],
     ['a certificate of the host CA', forgedServer(ca.host, [`*.orders.db.${CLUSTER}`])],
