@@ -97,6 +97,8 @@ export type ToProxyWorker =
       readonly stage: string
       readonly protocol: string
       readonly source: Source
+      /** What signals for the session are named by; 0: none reaches it. */
+      readonly signalHandle: number
     }
   /** Reply to a `question`. */
   | { readonly kind: 'told'; readonly id: number; readonly answer: ProxyAnswer }

@@ -29,7 +29,7 @@ import { AuditQueue } from './audit-queue.ts'
 import { adopt, lastWord } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
-import { SignalSessions } from './signal-sessions.ts'
+import { type SignalFrom, SignalSessions } from './signal-sessions.ts'
 import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerOptions } from './tls.ts'
 import type { HostKeys, Trust } from './trust.ts'
@@ -96,7 +96,7 @@ export class AgentSessions {
   }
 
   /** A message for a live session; true when it is one of ours and was told. `from`: where it came from. */
-  signal(key: Uint8Array, from: string): boolean {
+  signal(key: Uint8Array, from: SignalFrom): boolean {
     return this.#signals.signal(key, from)
   }
 

@@ -62,8 +62,8 @@ port.onMessage((message) => {
     case 'spare':
       return sessions.take(message)
     case 'signal': {
-      const { id, key, address, port: from } = message
-      const hit = sessions.signal(key, `${address}:${from}`)
+      const { id, key } = message
+      const hit = sessions.signal(key, message)
       return port.send({ kind: 'signal-answer', id, hit })
     }
     case 'statements-kept':

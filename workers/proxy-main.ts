@@ -186,6 +186,7 @@ export class Proxy {
       ledger: this.ledger,
       log,
       links: this.#links,
+      slots: this.#signals.slots,
       workers: this.#workers,
       control,
       inventory: () => this.#feed.inventory,

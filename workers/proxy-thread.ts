@@ -91,6 +91,7 @@ const terminated = new TerminatedSessions({
   clock: systemClock,
   log,
   queue,
+  signals,
   ask: askMain,
   send: (message) => port.send(message),
 })
@@ -136,8 +137,8 @@ port.onMessage((message) => {
       frontKeys = { certificate: message.certificate, key: message.key }
       return frontTls.replace(frontState())
     case 'signal': {
-      const { id, key, address, port: from } = message
-      const hit = signals.signal(key, `${address}:${from}`)
+      const { id, key } = message
+      const hit = signals.signal(key, message)
       return port.send({ kind: 'signal-answer', id, hit })
     }
     case 'to-agent':

@@ -5,8 +5,10 @@ import { describe, it } from 'node:test'
 
 import { FakeClock } from '../core/clock.ts'
 import { signalHandle } from '../core/tunnel/signal.ts'
-import { SignalSessions } from './signal-sessions.ts'
+import { type SignalFrom, SignalSessions } from './signal-sessions.ts'
 import { SignalSlots } from './signal-slots.ts'
+
+const at = (address: string): SignalFrom => ({ address, port: 1 })
 
 function key(handle: number, secret: number, length = 4): Uint8Array {
   const bytes = Buffer.alloc(4 + length, secret)
@@ -18,16 +20,16 @@ describe('the sessions of a thread that signals reach', () => {
   it('one is told by its key, with where the signal came from, and no other', () => {
     const sessions = new SignalSessions(new FakeClock())
     const told: string[] = []
-    sessions.add(key(7, 1), (from) => told.push(`a ${from}`))
+    sessions.add(key(7, 1), (from) => told.push(`a ${from.address}`))
     // Another proxy with the same bits gave the same handle.
-    sessions.add(key(7, 2), (from) => told.push(`b ${from}`))
-    sessions.add(key(8, 1), (from) => told.push(`c ${from}`))
-    assert.ok(sessions.signal(key(7, 2), 'x'))
-    assert.ok(sessions.signal(key(7, 1), 'y'))
+    sessions.add(key(7, 2), (from) => told.push(`b ${from.address}`))
+    sessions.add(key(8, 1), (from) => told.push(`c ${from.address}`))
+    assert.ok(sessions.signal(key(7, 2), at('x')))
+    assert.ok(sessions.signal(key(7, 1), at('y')))
     assert.deepEqual(told, ['b x', 'a y'])
-    assert.equal(sessions.signal(key(9, 1), 'z'), false)
-    assert.equal(sessions.signal(key(7, 1, 32), 'z'), false)
-    assert.equal(sessions.signal(Buffer.alloc(3), 'z'), false)
+    assert.equal(sessions.signal(key(9, 1), at('z')), false)
+    assert.equal(sessions.signal(key(7, 1, 32), at('z')), false)
+    assert.equal(sessions.signal(Buffer.alloc(3), at('z')), false)
     assert.equal(told.length, 2)
   })
 
@@ -36,23 +38,23 @@ describe('the sessions of a thread that signals reach', () => {
     const sessions = new SignalSessions(clock)
     let told = 0
     sessions.add(key(7, 1), () => told++)
-    for (let i = 2; i < 5; i++) assert.equal(sessions.signal(key(7, i), 'x'), false)
-    assert.equal(sessions.signal(key(7, 1), 'x'), false)
+    for (let i = 2; i < 5; i++) assert.equal(sessions.signal(key(7, i), at('x')), false)
+    assert.equal(sessions.signal(key(7, 1), at('x')), false)
     clock.advance(60_000)
-    assert.ok(sessions.signal(key(7, 1), 'x'))
+    assert.ok(sessions.signal(key(7, 1), at('x')))
     assert.equal(told, 1)
   })
 
   it('nothing is left of one that is over, nor counted against the next of its handle', () => {
     const sessions = new SignalSessions(new FakeClock())
     const end = sessions.add(key(7, 1), () => assert.fail('told after its end'))
-    for (let i = 2; i < 5; i++) sessions.signal(key(7, i), 'x')
+    for (let i = 2; i < 5; i++) sessions.signal(key(7, i), at('x'))
     end()
     end()
     assert.equal(sessions.size, 0)
-    assert.equal(sessions.signal(key(7, 1), 'x'), false)
+    assert.equal(sessions.signal(key(7, 1), at('x')), false)
     sessions.add(key(7, 9), () => {})
-    assert.ok(sessions.signal(key(7, 9), 'x'))
+    assert.ok(sessions.signal(key(7, 9), at('x')))
   })
 })
 

@@ -5,12 +5,16 @@ import { timingSafeEqual } from 'node:crypto'
 
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
+import type { Source } from '../core/messages.ts'
 import { handleOf } from '../core/tunnel/signal.ts'
 import { SignalGate } from './signal-gate.ts'
 
+/** Where a signal came from. */
+export type SignalFrom = Pick<Source, 'address' | 'port'>
+
 interface Entry {
   readonly key: Uint8Array
-  readonly deliver: (from: string) => void
+  readonly deliver: (from: SignalFrom) => void
 }
 
 export class SignalSessions {
@@ -28,7 +32,7 @@ export class SignalSessions {
   }
 
   /** `deliver` is told where a signal with this key came from. The result ends it: the session is over. */
-  add(key: Uint8Array, deliver: (from: string) => void): () => void {
+  add(key: Uint8Array, deliver: (from: SignalFrom) => void): () => void {
     const handle = handleOf(key)
     if (handle === undefined) return () => {}
     const entry: Entry = { key, deliver }
@@ -41,7 +45,7 @@ export class SignalSessions {
   }
 
   /** True when a session here knows the key; it is told. */
-  signal(key: Uint8Array, from: string): boolean {
+  signal(key: Uint8Array, from: SignalFrom): boolean {
     const handle = handleOf(key)
     const entries = handle === undefined ? undefined : this.#sessions.get(handle)
     if (entries === undefined) return false

@@ -35,7 +35,7 @@ class Worker extends FakeThread<ToAgentWorker> {
   override post(message: ToAgentWorker): boolean {
     super.post(message)
     if (message.kind !== 'signal' || this.silent) return true
-    const hit = this.sessions.signal(message.key, `${message.address}:${message.port}`)
+    const hit = this.sessions.signal(message.key, message)
     this.agent?.answered(this, { kind: 'signal-answer', id: message.id, hit })
     return true
   }
@@ -43,7 +43,7 @@ class Worker extends FakeThread<ToAgentWorker> {
   session(handle: number, secret: number): Uint8Array {
     const key = Buffer.alloc(8, secret)
     key.writeUInt32BE(handle, 0)
-    this.sessions.add(key, (from) => this.told.push(from))
+    this.sessions.add(key, ({ address, port }) => this.told.push(`${address}:${port}`))
     return key
   }
 }

@@ -41,7 +41,7 @@ export function reachable(
   options: TargetSignalOptions,
 ): () => void {
   const target = new TargetSignal(options)
-  const forget = signals.add(shown, (from) => target.tell(from))
+  const forget = signals.add(shown, ({ address, port }) => target.tell(`${address}:${port}`))
   return () => {
     forget()
     target.end()

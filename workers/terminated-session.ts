@@ -33,6 +33,7 @@ import type { LiveSession } from './live-sessions.ts'
 import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from './session.ts'
 import { SessionAudit } from './session-audit.ts'
 import { leaseFor } from './session-lease.ts'
+import type { SignalSessions } from './signal-sessions.ts'
 import { sessionTap } from './session-tap.ts'
 import type { Dialled } from './target-login.ts'
 import { systemTimers, type Timers } from './timers.ts'
@@ -50,6 +51,7 @@ export interface TerminatedSessionOptions {
   readonly protocol: FramedProtocol
   readonly message: TerminateMessage
   readonly tls: TlsServer
+  readonly signals: SignalSessions
   readonly queue: AuditQueue
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
@@ -77,6 +79,8 @@ export class TerminatedSession implements PerformServices, LiveSession {
   #tap: ReturnType<typeof sessionTap> | undefined
   #begun = false
   #over = false
+  /** Takes the session out of the reach of signals. */
+  #unsignal: () => void = () => {}
 
   constructor(options: TerminatedSessionOptions) {
     const { clock, log, message, proxyId, protocol } = options
@@ -255,12 +259,23 @@ export class TerminatedSession implements PerformServices, LiveSession {
 
   readonly random = (bytes: number): Uint8Array => randomBytes(bytes)
 
-  signal(): void {}
+  signal(key: Uint8Array): void {
+    const { address, port } = this.#options.message.source
+    this.#options.send({ kind: 'signal', key, address, port })
+  }
 
-  signalKey(): void {}
+  /** The agent showed a key of its own: a signal with ours becomes one with that. */
+  signalKey(shown: Uint8Array, real: Uint8Array, right: Authorized | undefined): void {
+    if (right === undefined) return
+    this.#unsignal = this.#options.signals.add(shown, ({ address, port }) => {
+      const agentId = this.#dial?.agentId ?? ''
+      this.#options.send({ kind: 'signal-agent', agentId, key: real, address, port })
+    })
+  }
 
   /** The session is over: tells the log, gives the lease back. */
   ended(reason: string): void {
+    this.#unsignal()
     this.#over = true
     this.#releaseLease()
     if (!this.#begun) return
@@ -318,7 +333,7 @@ export class TerminatedSession implements PerformServices, LiveSession {
       target: target.ref,
       serverName,
       client: message.source,
-      cancelHandle: 0,
+      cancelHandle: message.signalHandle,
     }
   }
 

@@ -32,6 +32,7 @@ import { AgentResumption } from './agent-resumption.ts'
 import { AgentSessions } from './agent-sessions.ts'
 import { AuditQueue } from './audit-queue.ts'
 import { discard, release } from './handover.ts'
+import { SignalSessions } from './signal-sessions.ts'
 import { TerminatedSessions } from './terminated-sessions.ts'
 import { systemTimers } from './timers.ts'
 import { Trust } from './trust.ts'
@@ -116,6 +117,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     trust: proxyTrust,
     clock: systemClock,
     log: silentLogger,
+    signals: new SignalSessions(systemClock),
     ask: async (question) => {
       if (question.what === 'lease')
         return (await options.lease?.()) ?? { what: 'lease', lease: 'l1' }
@@ -223,6 +225,7 @@ async function clientOf(
     stage: '',
     protocol: 'line',
     source: { address: '127.0.0.1', port: 1, trusted: true },
+    signalHandle: 0,
   })
   const client = tls.connect({
     socket: outer,

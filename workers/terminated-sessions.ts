@@ -16,6 +16,7 @@ import type { AuditQueue } from './audit-queue.ts'
 import { adopt, discard } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
+import type { SignalSessions } from './signal-sessions.ts'
 import { type TerminateMessage, TerminatedSession } from './terminated-session.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
 import type { Trust } from './trust.ts'
@@ -29,6 +30,8 @@ export interface TerminatedSessionsOptions {
   readonly log: Logger
   /** Statements of this thread, on their way to the spool. */
   readonly queue: AuditQueue
+  /** Those of this thread that signals reach. */
+  readonly signals: SignalSessions
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
 }
@@ -73,8 +76,9 @@ export class TerminatedSessions {
     this.#sessions.set(message.session, session)
     this.#unproven.add(session)
     this.#live.add(session)
-    const { stage, first } = message
-    const running = runFramed(protocol, adopt(message.client), { stage, first }, session)
+    const { stage, first, signalHandle } = message
+    const start = { stage, first, signalHandle }
+    const running = runFramed(protocol, adopt(message.client), start, session)
     session.attach(running)
     void running.done.then((reason) => {
       this.#sessions.delete(message.session)

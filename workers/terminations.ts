@@ -25,6 +25,8 @@ import type { Ledger } from './ledger.ts'
 import type { Pool, PoolThread } from './pool.ts'
 import type { ProxyLinks } from './proxy-links.ts'
 import type { Caller } from './proxy-sessions.ts'
+import type { SignalOwner } from './proxy-signals.ts'
+import type { SignalSlots } from './signal-slots.ts'
 import { type Seeker, SpareSupply } from './spare-supply.ts'
 
 export interface TerminationsOptions {
@@ -38,6 +40,7 @@ export interface TerminationsOptions {
   readonly inventory: () => Inventory | undefined
   /** What decides on leases while control is away. */
   readonly connectionsMode: () => ClusterConfig['maxConnectionsMode']
+  readonly slots: SignalSlots<SignalOwner>
   readonly newNumber: () => number
 }
 
@@ -45,6 +48,7 @@ type Thread = PoolThread<ToProxyWorker>
 
 interface Termination extends Seeker {
   readonly thread: Thread
+  readonly signalHandle: number
   target: Target | undefined
 }
 
@@ -75,9 +79,11 @@ export class Terminations {
     const thread = this.#options.workers.least()
     if (thread === undefined) return discard(handle)
     const number = this.#options.newNumber()
+    const signalHandle = this.#options.slots.take({ kind: 'thread', thread })
     this.#sessions.set(number, {
       number,
       thread,
+      signalHandle,
       target: undefined,
       agentId: '',
       spareAtMs: 0,
@@ -95,6 +101,7 @@ export class Terminations {
         stage,
         protocol,
         source,
+        signalHandle,
       },
       [handle],
     )
@@ -137,6 +144,7 @@ export class Terminations {
     const session = this.#sessions.get(number)
     if (session === undefined) return
     this.#sessions.delete(number)
+    this.#options.slots.free(session.signalHandle)
     session.thread.leave()
     this.#supply.ended(session)
   }

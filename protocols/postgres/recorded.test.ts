@@ -111,12 +111,13 @@ for (const name of VECTORS) {
       }
       observer.end()
       assert.equal(observer.fault, undefined)
-      // Each of these messages is one statement of its own; none of these sessions ended too early for its answers.
+      // Each of these messages is one statement of its own. Who follows changes leaves in the middle of the answer; nobody else does.
       const asked = recorded.filter(({ name: kind }) =>
         /^(Query|Execute|FunctionCall)\b/.test(kind),
       )
       assert.equal(told.filter(({ code }) => !/^TPG0[013]/.test(code)).length, asked.length)
-      assert.ok(told.every(({ fields }) => fields['unanswered'] === undefined))
+      const open = told.filter(({ fields }) => fields['unanswered'] !== undefined)
+      assert.equal(open.length, name.endsWith('-replication') ? 1 : 0)
     })
   }
 }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
+import { cancelInClear, cancelInTls, keyedSession } from '../fixtures/cancel.ts'
 import {
   type Cluster,
   conninfoOf,
@@ -160,6 +161,29 @@ describe('PostgreSQL in terminate mode', () => {
       stderr,
       /FATAL: .*decision [0-9A-Z]{26}.*session recording mode proxy.*tsh db login/s,
     )
+  })
+
+  it('Ctrl-C reaches the session through proxy and agent, each with a key of its own; inside TLS too', async (test) => {
+    const port = Number(cluster.proxy.split(':')[1])
+    const access = await user.database('pg15')
+    for (const cancel of [
+      (key: Buffer) => cancelInClear(port, key),
+      (key: Buffer) => cancelInTls(port, access, key),
+    ]) {
+      const session = await keyedSession(test, port, access)
+      const answer = session.ask('SELECT pg_sleep(600)')
+      const running =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)%'"
+      while ((await cluster.postgres.get('pg15')?.sql(`${running} AND state = 'active'`)) !== '1')
+        assert.equal(cluster.postgres.size, 1)
+      const wrong = Buffer.from(session.key)
+      wrong[7] = (wrong[7] ?? 0) ^ 1
+      assert.equal((await cancel(wrong)).length, 0)
+      assert.equal((await cancel(session.key)).length, 0)
+      assert.match(await answer, /canceling statement due to user request/)
+    }
+    const event = await cluster.event('db.session.cancel', (each) => each['success'] === true)
+    assert.equal(event['db_user'], 'app')
   })
 
   it('sessions over max_connections are refused, and room comes back with every end', async () => {
