@@ -28,16 +28,17 @@ const ANYONE: readonly CallName[] = [
   'invite-complete',
   'join',
 ]
-const BOTH: readonly CallName[] = [...ANYONE, 'renew', 'watch', 'audit-upload']
-const PROXY: readonly CallName[] = [...BOTH, 'permit', 'proxy-self', 'ticket-keys']
-const AGENT: readonly CallName[] = [
-  ...BOTH,
-  'inventory',
-  'certificate-db-client',
+const BOTH: readonly CallName[] = [
+  ...ANYONE,
+  'renew',
+  'watch',
+  'audit-upload',
   'lease-take',
   'lease-keep',
   'lease-release',
 ]
+const PROXY: readonly CallName[] = [...BOTH, 'permit', 'proxy-self', 'ticket-keys']
+const AGENT: readonly CallName[] = [...BOTH, 'inventory', 'certificate-db-client']
 
 describe('A hostile proxy or agent at control', () => {
   const cleanup = suiteCleanup()
@@ -79,7 +80,14 @@ describe('A hostile proxy or agent at control', () => {
 })
 
 /** Fills the path of every row. */
-const ANYTHING = { kind: 'role', name: 'access', id: 'some', token: 'some' }
+const ANYTHING = {
+  kind: 'role',
+  name: 'access',
+  id: 'some',
+  token: 'some',
+  database: 'some',
+  dbUser: 'some',
+}
 
 /** Calls that are denied for who asks; the others may fail for what is asked. */
 async function refused(client: ControlClient): Promise<readonly CallName[]> {
