@@ -249,8 +249,8 @@ function checkMode(wish: Wish): CheckFailed | undefined {
   const { mode } = wish.context
   const { config } = wish.snapshot
   if (mode === undefined || mode === modeInForce(config)) return undefined
-  const place = mode === 'relay' ? 'not at agents' : 'not at proxies'
-  const reason = `sessions of this cluster end ${place} (session recording mode ${config.recording})`
+  const place = mode === 'relay' ? 'agents' : 'proxies'
+  const reason = `sessions of this cluster do not end at ${place} (session recording mode ${config.recording})`
   return failed(wish, 'mode', 'policy', reason, DB_LOGIN_AGAIN)
 }
 
