@@ -10,8 +10,10 @@ import { runMatrix } from '../matrix/run.ts'
 import { REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
 import { NOTIFY } from '../matrix/signals.ts'
 
+const matrix = 'PostgreSQL clients, thin'
+
 runMatrix({
-  matrix: 'PostgreSQL clients, thin',
+  matrix,
   modes: ['relay'],
   seats: [
     [PSQL_15, 15],
@@ -29,4 +31,11 @@ runMatrix({
     COPY_FEW,
     REPLICATION_REFUSED,
   ],
+})
+
+runMatrix({
+  matrix,
+  modes: ['terminate'],
+  seats: [[ON_LIBPQ_18, 18]],
+  cells: [...SCRIPT_CELLS, NOTIFY, LARGE_OBJECTS, PGBENCH_INIT, ...PGBENCH_SCRIPTS, COPY_FEW],
 })
