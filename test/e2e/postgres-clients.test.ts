@@ -8,7 +8,7 @@ import { FEW_CONNECTS, PGBENCH_INIT, PGBENCH_SCRIPTS, PARALLEL_WRITERS } from '.
 import { REPLICATION_REFUSED } from '../matrix/replication.ts'
 import { runMatrix } from '../matrix/run.ts'
 import { REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
-import { NOTIFY } from '../matrix/signals.ts'
+import { CANCEL, NOTIFY } from '../matrix/signals.ts'
 
 const matrix = 'PostgreSQL clients, thin'
 
@@ -23,6 +23,7 @@ runMatrix({
     ...SCRIPT_CELLS,
     REFUSED_LOGIN,
     NOTIFY,
+    CANCEL,
     LARGE_OBJECTS,
     PGBENCH_INIT,
     ...PGBENCH_SCRIPTS,
@@ -37,5 +38,5 @@ runMatrix({
   matrix,
   modes: ['terminate'],
   seats: [[ON_LIBPQ_18, 18]],
-  cells: [...SCRIPT_CELLS, NOTIFY, LARGE_OBJECTS, PGBENCH_INIT, ...PGBENCH_SCRIPTS, COPY_FEW],
+  cells: [...SCRIPT_CELLS, NOTIFY, CANCEL, PGBENCH_INIT, ...PGBENCH_SCRIPTS, COPY_FEW],
 })
