@@ -17,11 +17,15 @@ const ROWS = 2_130_000
 /** What may be held of a stream at any time, besides what young generations come to. */
 const PEAK_MB = 128
 
+/** Ten minutes on two idle cores. */
+const LONG_MS = 60 * 60_000
+
 for (const mode of MODES)
   describe(`growth in ${mode} mode`, () => {
     const place = { matrix: 'growth', column: mode }
 
-    it(`gives back descriptors, memory and counts after ${SESSIONS} short sessions`, async (t) => {
+    const title = `gives back descriptors, memory and counts after ${SESSIONS} short sessions`
+    it(title, { timeout: LONG_MS }, async (t) => {
       const rig = await LeakRig.start(t, mode)
       await cell(t, { ...place, row: `${SESSIONS} short sessions` }, async () => {
         const bounds = { rssGrowthMb: RSS_GROWTH_MB, warmUp: WARM_UP }

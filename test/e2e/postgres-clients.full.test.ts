@@ -7,7 +7,7 @@ import { DUMP, DUMP_TO_PSQL, RESTORE } from '../matrix/dump.ts'
 import { MODES } from '../matrix/modes.ts'
 import { LARGE_OBJECTS } from '../matrix/objects.ts'
 import { BURST, CROWD, PARALLEL_WRITERS, PGBENCH_INIT, PGBENCH_SCRIPTS } from '../matrix/pgbench.ts'
-import { REPLICATION_REFUSED } from '../matrix/replication.ts'
+import { REPLICATION, REPLICATION_REFUSED } from '../matrix/replication.ts'
 import { runMatrix } from '../matrix/run.ts'
 import { LARGE_RESULTS, REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
 import { CANCEL, NOTIFY } from '../matrix/signals.ts'
@@ -35,5 +35,6 @@ runMatrix({
     DUMP_TO_PSQL,
     RESTORE,
     REPLICATION_REFUSED,
+    REPLICATION,
   ],
 })

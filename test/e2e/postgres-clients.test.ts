@@ -8,10 +8,12 @@ import { FEW_CONNECTS, PGBENCH_INIT, PGBENCH_SCRIPTS, PARALLEL_WRITERS } from '.
 import { REPLICATION_REFUSED } from '../matrix/replication.ts'
 import { runMatrix } from '../matrix/run.ts'
 import { REFUSED_LOGIN, SCRIPT_CELLS } from '../matrix/scripts.ts'
-import { NOTIFY } from '../matrix/signals.ts'
+import { CANCEL, NOTIFY } from '../matrix/signals.ts'
+
+const matrix = 'PostgreSQL clients, thin'
 
 runMatrix({
-  matrix: 'PostgreSQL clients, thin',
+  matrix,
   modes: ['relay'],
   seats: [
     [PSQL_15, 15],
@@ -21,6 +23,7 @@ runMatrix({
     ...SCRIPT_CELLS,
     REFUSED_LOGIN,
     NOTIFY,
+    CANCEL,
     LARGE_OBJECTS,
     PGBENCH_INIT,
     ...PGBENCH_SCRIPTS,
@@ -29,4 +32,11 @@ runMatrix({
     COPY_FEW,
     REPLICATION_REFUSED,
   ],
+})
+
+runMatrix({
+  matrix,
+  modes: ['terminate'],
+  seats: [[ON_LIBPQ_18, 18]],
+  cells: [...SCRIPT_CELLS, NOTIFY, CANCEL, PGBENCH_INIT, ...PGBENCH_SCRIPTS, COPY_FEW],
 })

@@ -3,5 +3,11 @@
 
 import { DRIVERS } from '../drivers/drivers.ts'
 import { runDrivers } from '../matrix/drivers.ts'
+import { MODES } from '../matrix/modes.ts'
 
-runDrivers({ matrix: 'PostgreSQL drivers', drivers: DRIVERS, servers: [15, 18] })
+runDrivers({
+  matrix: 'PostgreSQL drivers',
+  modes: MODES,
+  drivers: DRIVERS,
+  servers: [15, 18],
+})

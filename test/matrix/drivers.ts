@@ -10,7 +10,7 @@ import { type Cluster, startCluster } from '../fixtures/cluster.ts'
 import { directAccess } from '../fixtures/direct.ts'
 import { openFolder, suiteCleanup } from '../fixtures/files.ts'
 import { Tsh } from '../fixtures/tsh.ts'
-import { carriedBy, MODES } from './modes.ts'
+import { carriedBy, type Mode } from './modes.ts'
 
 interface Ways {
   readonly direct: Target
@@ -20,12 +20,13 @@ interface Ways {
 
 export interface DriverPlan {
   readonly matrix: string
+  readonly modes: readonly Mode[]
   readonly drivers: readonly Driver[]
   readonly servers: readonly (15 | 18)[]
 }
 
-export function runDrivers({ matrix, drivers, servers }: DriverPlan): void {
-  for (const mode of MODES)
+export function runDrivers({ matrix, modes, drivers, servers }: DriverPlan): void {
+  for (const mode of modes)
     describe(`drivers in ${mode} mode`, () => {
       const cleanup = suiteCleanup()
       const ways = new Map<number, Ways>()

@@ -2,14 +2,16 @@
 
 import type { ClusterOptions } from '../fixtures/cluster.ts'
 
-export type Mode = 'relay'
+export type Mode = 'relay' | 'terminate'
 
-export const MODES: readonly Mode[] = ['relay']
+export const MODES: readonly Mode[] = ['relay', 'terminate']
 
 /** Options of a cluster whose sessions are carried in this mode. */
 export function carriedBy(mode: Mode): Pick<ClusterOptions, 'extra'> {
   switch (mode) {
     case 'relay':
       return {}
+    case 'terminate':
+      return { extra: { auth_service: ['session_recording: proxy'] } }
   }
 }

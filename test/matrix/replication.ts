@@ -1,10 +1,12 @@
 // Replication: refused with a clear error to whom no role allows it, and whole for whom one does: a base backup that
-// pg_verifybackup finds complete, and a stream of WAL up to a position.
+// pg_verifybackup finds complete, and a stream of WAL, segment by segment.
 
 import { equal, match } from 'node:assert/strict'
-import { mkdir, readdir } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 
+import { startProgram } from './clients.ts'
 import type { Cell, Seat, Way } from './seat.ts'
 
 /** Programs that open a physical or a logical replication connection, in a way that ends soon. */
@@ -29,17 +31,21 @@ export const REPLICATION_REFUSED: Cell = {
   },
 }
 
-/** Both sides of the WAL stream are asked to end at a position that has been written when they begin. */
+/** The programs copy no server newer than themselves. */
 export const REPLICATION: Cell = {
   row: 'replication with a role for it',
-  async run(seat) {
+  lacks: ({ client, server }) =>
+    client.version < server
+      ? `pg_basebackup ${client.version} refuses PostgreSQL ${server}`
+      : undefined,
+  async run(seat, context) {
     const way = seat.replicating
     const replication = { replication: 'database' }
     const identified = await way.psql(['-A', '-t', '-c', 'IDENTIFY_SYSTEM'], replication)
     equal(identified.code, 0, identified.stderr)
     match(identified.stdout, /^\d+\|1\|/)
     await baseBackup(seat, way)
-    await walStream(seat, way)
+    await walStream(seat, way, context)
   },
 }
 
@@ -48,31 +54,33 @@ async function baseBackup({ folder, server }: Seat, way: Way): Promise<void> {
   const how = ['-D', into, '-X', 'stream', '-c', 'fast', '-d', way.conninfo()]
   const { code, stderr } = await way.run('pg_basebackup', how, { timeoutMs: 120_000 })
   equal(code, 0, stderr)
-  // The program of the server's version: an older one does not know the manifest, and WAL is read by its own version alone.
-  const verified = await way.run('pg_verifybackup', [
-    ...(way.client.version === server ? [] : ['-n']),
-    into,
-  ])
+  // WAL is read by the programs of its own version alone.
+  const withoutWal = way.client.version === server ? [] : ['-n']
+  const verified = await way.run('pg_verifybackup', [...withoutWal, into])
   equal(verified.code, 0, verified.stderr)
+  match(verified.stdout, /backup successfully verified/)
+  await rm(into, { recursive: true })
 }
 
-async function walStream({ folder, postgres }: Seat, way: Way): Promise<void> {
+/** Streams until a segment is whole, which the server ends on demand. */
+async function walStream(
+  { folder, postgres, client }: Seat,
+  way: Way,
+  context: TestContext,
+): Promise<void> {
   const into = join(folder, 'wal')
   await mkdir(into)
-  const slot = ['--slot', 'matrix']
-  const made = await way.run('pg_receivewal', [...slot, '--create-slot', '-d', way.conninfo()])
-  equal(made.code, 0, made.stderr)
-  const endpos = await postgres.sql(
-    'CREATE TABLE streamed AS SELECT generate_series(1, 100000); SELECT pg_switch_wal(); DROP TABLE streamed; SELECT pg_current_wal_lsn();',
+  const how = ['-n', '-v', '-D', into, '-d', way.conninfo()]
+  const stream = await startProgram(context, client, 'pg_receivewal', how)
+  await stream.line(/starting log streaming/)
+  await postgres.sql(
+    'CREATE TABLE streamed AS SELECT generate_series(1, 100000); DROP TABLE streamed; SELECT pg_switch_wal();',
   )
-  const position = endpos.split('\n').at(-1) ?? ''
-  const how = ['-n', '-D', into, '--endpos', position, ...slot, '-d', way.conninfo()]
-  const { code, stderr } = await way.run('pg_receivewal', how)
+  await stream.line(/finished segment/)
+  const { code, stderr } = await stream.kill('SIGINT')
   equal(code, 0, stderr)
   equal(
     (await readdir(into)).some((name) => /^[0-9A-F]{24}$/.test(name)),
     true,
   )
-  const dropped = await way.run('pg_receivewal', [...slot, '--drop-slot', '-d', way.conninfo()])
-  equal(dropped.code, 0, dropped.stderr)
 }

@@ -88,12 +88,20 @@ class Rig {
     const options = (version: Version): DatabaseOptions => ({
       version,
       sql: ['ALTER ROLE app REPLICATION'],
+      // A wildcard in pg_hba.conf does not mean replication: an administrator who wants it says so.
+      hba: ['hostssl replication all 0.0.0.0/0 cert clientname=DN map=sluice'],
+      settings: ['max_wal_senders = 10'],
     })
     const databases = Object.fromEntries(servers.map((each) => [`pg${each}`, options(each)]))
     const cluster = await startCluster(cleanup, { databases, ...carriedBy(mode) })
     const traits = { db_users: ['app'], db_names: ['*'] }
+    await cluster.role('replicator', {
+      options: { db_replication: true },
+      allow: { db_labels: { '*': '*' }, db_users: ['app'], db_names: ['*'] },
+    })
     const user = await cluster.user(['access'], traits)
-    return new Rig(cleanup, mode, cluster, [user, user])
+    const replicator = await cluster.user(['replicator'])
+    return new Rig(cleanup, mode, cluster, [user, replicator])
   }
 
   /** Three fresh databases: one for each way, one for both. */
