@@ -1,6 +1,7 @@
 // Where a driver's program is to connect to, from its environment, and how it tells what it saw: one line for each step.
 
 import { readFileSync } from 'node:fs'
+import net from 'node:net'
 
 export interface Settings {
   readonly host: string
@@ -13,7 +14,9 @@ export interface Settings {
         readonly ca: string
         readonly cert: string
         readonly key: string
-        readonly servername: string
+        /** The name to ask for and to be shown; an address is not asked for, only shown. */
+        readonly servername?: string
+        readonly host?: string
       }
     | undefined
 }
@@ -25,12 +28,15 @@ export function settingsFromEnvironment(): Settings {
     return value
   }
   const file = (name: string): string => readFileSync(read(name), 'utf8')
-  const ssl = (): Settings['ssl'] => ({
-    ca: file('DRIVER_CA'),
-    cert: file('DRIVER_CERT'),
-    key: file('DRIVER_KEY'),
-    servername: read('DRIVER_SERVERNAME'),
-  })
+  const ssl = (): Settings['ssl'] => {
+    const name = read('DRIVER_SERVERNAME')
+    return {
+      ca: file('DRIVER_CA'),
+      cert: file('DRIVER_CERT'),
+      key: file('DRIVER_KEY'),
+      ...(net.isIP(name) === 0 ? { servername: name } : { host: name }),
+    }
+  }
   return {
     host: read('DRIVER_HOST'),
     port: Number(read('DRIVER_PORT')),
