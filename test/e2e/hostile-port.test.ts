@@ -307,6 +307,13 @@ describe('A public port among strangers', () => {
         'no session of the storm is left',
       )
     })
+    // Until the agent has seen them leave, they keep the places of her name, and her own connection would be one more.
+    await diagnostics.until(
+      'agent',
+      ({ sessions: open = 0 }) => open === 0,
+      2 * SETTLE_MS,
+      'the agent has none either',
+    )
     await served(alice)
   })
 })
