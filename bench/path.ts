@@ -48,10 +48,16 @@ export async function withPath<T>(
   work: (path: Path, cleanup: Cleanup) => Promise<T>,
   mode: SessionMode = 'relay',
 ): Promise<T> {
+  return await withCleanup(async (cleanup) =>
+    work(await openPath(cleanup, services, mode), cleanup),
+  )
+}
+
+/** Runs `work` and ends what it began, last first. */
+export async function withCleanup<T>(work: (cleanup: Cleanup) => Promise<T>): Promise<T> {
   const endings: (() => void | Promise<void>)[] = []
-  const cleanup: Cleanup = { after: (ending) => void endings.push(ending) }
   try {
-    return await work(await openPath(cleanup, services, mode), cleanup)
+    return await work({ after: (ending) => void endings.push(ending) })
   } finally {
     for (let next = endings.pop(); next !== undefined; next = endings.pop()) await next()
   }

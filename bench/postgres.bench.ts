@@ -2,7 +2,6 @@
 // in turn, and the CPU that proxy and agent spend on one query, which is the robust figure on shared cores.
 
 import type { SessionMode } from '../core/login.ts'
-import { psql } from '../test/fixtures/psql.ts'
 import { load, makeTables, missing, type Path, type Way, withPath } from './path.ts'
 import { cpuSeconds, type Figure, median, round, type Scenario } from './scenario.ts'
 
@@ -53,7 +52,7 @@ interface Seen {
 export const postgres: Scenario = { name: 'postgres', run: () => run('relay') }
 export const postgresTerminate: Scenario = {
   name: 'postgres-terminate',
-  run: async () => [...(await run('terminate')), ...(await bulk())],
+  run: () => run('terminate'),
 }
 
 async function run(mode: SessionMode): Promise<readonly Figure[]> {
@@ -116,42 +115,4 @@ function figuresOf(mode: SessionMode, shape: Shape, seen: Seen): readonly Figure
     shape.cpuBudget ? { ...cpu, ...cpuKept } : cpu,
     shape.ratioBudget ? { ...rate, ...rateKept } : rate,
   ]
-}
-
-const BULK_BYTES = 500_000_000
-
-/** One large result: TLS in, TLS out at the proxy, and the agent's two ends. */
-async function bulk(): Promise<readonly Figure[]> {
-  return (
-    missing() ??
-    withPath(
-      ['pg'],
-      async ({ cluster, through: { conninfo } }) => {
-        const [proxy, agent] = [cluster.pid('proxy'), cluster.pid('agent')]
-        const rows = (count: number): readonly string[] => [
-          '-c',
-          `\\copy (SELECT repeat('x', 999) FROM generate_series(1, ${count})) TO '/dev/null'`,
-        ]
-        await psql(conninfo, rows(BULK_BYTES / 10_000))
-        const before = [cpuSeconds(proxy), cpuSeconds(agent)] as const
-        const { code, stderr } = await psql(conninfo, rows(BULK_BYTES / 1000))
-        if (code !== 0) throw new Error(stderr)
-        const perGb = (spent: number): number => round((spent * 1e9) / BULK_BYTES)
-        const [proxyS, agentS] = [cpuSeconds(proxy) - before[0], cpuSeconds(agent) - before[1]]
-        return [
-          {
-            name: 'COPY out, one stream: proxy, terminate',
-            value: perGb(proxyS),
-            unit: 's CPU per GB',
-          },
-          {
-            name: 'COPY out, one stream: agent, terminate',
-            value: perGb(agentS),
-            unit: 's CPU per GB',
-          },
-        ]
-      },
-      'terminate',
-    )
-  )
 }

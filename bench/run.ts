@@ -12,6 +12,7 @@ import { relayBench } from './relay.bench.ts'
 import { comparison, here, keep, type Result } from './results.ts'
 import type { Figure, Scenario } from './scenario.ts'
 import { snapshot } from './snapshot.bench.ts'
+import { terminate } from './terminate.bench.ts'
 
 const SCENARIOS: readonly Scenario[] = [
   accept,
@@ -19,6 +20,7 @@ const SCENARIOS: readonly Scenario[] = [
   handshake,
   postgres,
   postgresTerminate,
+  terminate,
   firstQuery,
   idle,
   policy,
