@@ -110,6 +110,18 @@ export const LIMITS = {
     'Longest life of a certificate from `tctl auth sign --format=db`.',
   ) as Limit,
 
+  // Recordings
+  recordingHeadBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'What a recording says of itself before its first chunk.',
+  ) as Limit,
+  recordingChunkBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'A chunk, compressed and not: what a reader of somebody’s recording decompresses at a time.',
+  ) as Limit,
+
   // Policy
   patternLengthMax: limit(1024, 'count', 'Characters of one pattern in a role.') as Limit,
   patternStepsMax: limit(
