@@ -359,7 +359,7 @@ export interface FromRecorder {
   readonly last: boolean
   /** Of the chunk, chained: what the audit log hears of it. */
   readonly hash: string
-  readonly bytes: Uint8Array
+  readonly bytes: Uint8Array<ArrayBuffer>
 }
 
 /** `kept`: durable. `refused`: the disk is full or broken. `unwanted`: there is such a recording, or its name is none. */

@@ -11,6 +11,7 @@ import type {
   AgentAnswer,
   AgentQuestion,
   FromAgentWorker,
+  FromRecorder,
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
@@ -32,6 +33,7 @@ import { HeldLeases, type LeaseControl } from './held-leases.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
+import type { RecordingKeeper } from './recording-spool.ts'
 import { Staleness } from './staleness.ts'
 import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
@@ -66,6 +68,8 @@ export interface AgentOptions {
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
   /** Where statements of sessions are kept: the spool. */
   readonly statements: StatementKeeper
+  /** Where their recordings are. */
+  readonly recordings: RecordingKeeper
   readonly clock: Clock
   readonly log: Logger
 }
@@ -241,6 +245,9 @@ export class Agent {
       case 'statements':
         void keepStatements(this.#options.statements, thread, message)
         return
+      case 'recording':
+        void this.#record(thread, message)
+        return
       case 'statements-lost':
         return this.#options.statements.lost(message.count, message.sinceMs)
       case 'session-opened':
@@ -253,6 +260,12 @@ export class Agent {
         return this.#leases.release(message.lease)
       case 'drained':
     }
+  }
+
+  async #record(thread: Thread, chunk: FromRecorder): Promise<void> {
+    const { sid, seq } = chunk
+    const outcome = await this.#options.recordings.keep(thread, chunk)
+    thread.post({ kind: 'recording-kept', sid, seq, outcome })
   }
 
   async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
@@ -284,6 +297,12 @@ export class Agent {
   #lost(thread: Thread): void {
     this.#sessions -= thread.load
     this.#leases.lost(thread)
+    const { recordings, log } = this.#options
+    recordings
+      .lost(thread)
+      .catch((error: unknown) =>
+        log.error('recordings of a crashed thread have no end', { error: String(error) }),
+      )
   }
 
   #held(): AgentHeld {

@@ -181,7 +181,10 @@ it('a disk that does nothing for too long: strict ends, best effort goes on, and
     while (rig.sent.length > 0) rig.disk('kept')
     const words = rig.words()
     assert.equal(words.filter((word) => word.startsWith('x')).length, count)
-    assert.equal(words.find((word) => word.startsWith('gap')), 'gap 50')
+    assert.equal(
+      words.find((word) => word.startsWith('gap')),
+      'gap 50',
+    )
     assert.equal(words.at(-1), 'end')
     assert.equal(rig.recorders.size, 0)
   }

@@ -32,7 +32,9 @@ export interface RecorderOptions {
 }
 
 interface Flight {
-  readonly message: FromRecorder
+  /** Without its bytes, which are copied each time it is sent. */
+  readonly message: Omit<FromRecorder, 'bytes'>
+  readonly file: Uint8Array
   readonly position: RecordingPosition
   /** Held for it in memory. */
   readonly bytes: number
@@ -142,7 +144,7 @@ export class SessionRecorder implements Recorder {
   #kept(flight: Flight): void {
     this.#land(flight)
     this.#position = flight.position
-    this.#written += flight.message.bytes.length
+    this.#written += flight.file.length
     if (flight.message.last) return this.#finish()
     if (this.#written >= max('recordingBytesMax') && !this.#cut) this.#cutOff()
     if (this.#sync || this.#sealing || this.#pendingBytes >= max('recordingBatchBytesMax'))
@@ -176,15 +178,15 @@ export class SessionRecorder implements Recorder {
     const { startMs, packed } = packEvents(events)
     const chunk = writeChunk(this.#position, last ? 'end' : 'events', startMs, packed)
     const { seq, hash } = chunk.position
-    const message: FromRecorder = {
+    const message = {
       kind: 'recording',
       sid: this.#options.header.sid,
       seq,
       last,
       hash,
-      bytes: seq === 1 ? Buffer.concat([this.#head, chunk.bytes]) : chunk.bytes,
-    }
-    this.#flight = { message, position: chunk.position, bytes, events: count }
+    } as const
+    const file = seq === 1 ? Buffer.concat([this.#head, chunk.bytes]) : chunk.bytes
+    this.#flight = { message, file, position: chunk.position, bytes, events: count }
     this.#post(this.#flight)
   }
 
@@ -212,7 +214,7 @@ export class SessionRecorder implements Recorder {
   #post(flight: Flight): void {
     this.#deadlines.after('stall', max('recordingStallMs'), () => this.#stall())
     // The copy moves to the main thread: what is offered again must still be here.
-    this.#options.send({ ...flight.message, bytes: new Uint8Array(flight.message.bytes) })
+    this.#options.send({ ...flight.message, bytes: new Uint8Array(flight.file) })
   }
 
   #stall(): void {

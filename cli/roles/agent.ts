@@ -63,6 +63,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       sessions: agent.sessions,
       linked_proxies: agent.linkedProxies,
       audit_spool: member.spool.pending,
+      recordings_at_risk: member.recordings.atRisk,
     }),
   })
   return {
@@ -99,6 +100,7 @@ function makeAgent(
     anchor: member.anchor(),
     audit: (name, code, fields) => member.audit(name, code, fields),
     statements: member.spool,
+    recordings: member.recordings,
     clock: systemClock,
     log,
   })

@@ -67,6 +67,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       ...proxy.ledger.counts(),
       ...flat(proxy.counters),
       audit_spool: member.spool.pending,
+      recordings_at_risk: member.recordings.atRisk,
     }),
   })
   const { host } = splitAddress(config.proxy_service.web_listen_addr)

@@ -90,6 +90,10 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     ...system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
     lines: true,
   },
+  'recording-state': system('system', 'GET', '/v1/recordings/:sid/state', QUIET),
+  'recording-put': system('system', 'PUT', '/v1/recordings/:sid', {
+    none: 'session.upload tells of it when it is whole',
+  }),
   'lease-take': system('system', 'POST', '/v1/leases', QUIET),
   'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
   'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),
@@ -155,6 +159,16 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     { kind: 'database_certificate', verb: 'create' },
     'cert.create',
   ),
+  'recording-list': admin('GET', '/v1/recordings', { kind: 'session', verb: 'list' }, NONE),
+  'recording-read': {
+    ...admin(
+      'GET',
+      '/v1/recordings/:sid',
+      { kind: 'session', verb: 'read' },
+      'session.recording.access',
+    ),
+    stream: true,
+  },
   'audit-list': admin('GET', '/v1/audit', { kind: 'event', verb: 'list' }, NONE),
   'audit-export': {
     ...admin('GET', '/v1/audit/export', { kind: 'event', verb: 'list' }, NONE),
