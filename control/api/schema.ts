@@ -18,8 +18,8 @@ export interface Row<N extends CallName> {
   readonly audit: AuditName
   /** Whether a second factor must be fresh. `login`: the certificate's own proof is enough. */
   readonly mfa: 'none' | 'login'
-  /** NDJSON: the reply is a stream of items. */
-  readonly stream?: true
+  /** NDJSON: the reply is a stream of items. `begun`: it begins with the first of them, or is a refusal. */
+  readonly stream?: true | 'begun'
   /** NDJSON: the body is the request's `lines`, which the handler reads and checks itself. */
   readonly lines?: true
   readonly request: z.ZodType<Calls[N]['request']>
@@ -167,7 +167,7 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
       { kind: 'session', verb: 'read' },
       'session.recording.access',
     ),
-    stream: true,
+    stream: 'begun',
   },
   'audit-list': admin('GET', '/v1/audit', { kind: 'event', verb: 'list' }, NONE),
   'audit-export': {
