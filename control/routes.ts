@@ -146,10 +146,11 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
     inventory: async (request, context) => {
       const caller = member(context)
       await membership.confirm(caller)
-      const { checkpoint, trustedAtMs } = request
+      const { checkpoint, trustedAtMs, recordingsAtRisk } = request
       presence.heard(caller.identity.id, {
         ...(checkpoint === undefined ? {} : { checkpoint }),
         ...(trustedAtMs === undefined ? {} : { trustedAtMs }),
+        ...(recordingsAtRisk === undefined ? {} : { recordingsAtRisk }),
       })
       return await targets.announce(request, caller, context)
     },

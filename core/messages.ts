@@ -69,6 +69,7 @@ export type OpenRequest = WithoutSpare<OpenFrame>
 export type ToProxyWorker =
   | TrustMessage
   | ToAuditQueue
+  | ToRecorder
   | {
       readonly kind: 'relay'
       readonly session: number
@@ -168,6 +169,7 @@ export interface RelayCounters {
 
 export type FromProxyWorker =
   | FromAuditQueue
+  | FromRecorder
   /** A browser's call that the front passes on to control. */
   | {
       readonly kind: 'ask'

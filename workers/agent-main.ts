@@ -11,7 +11,6 @@ import type {
   AgentAnswer,
   AgentQuestion,
   FromAgentWorker,
-  FromRecorder,
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
@@ -25,7 +24,7 @@ import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
-import { keepStatements, queueBytesMax, type StatementKeeper } from './audit-queue.ts'
+import { queueBytesMax } from './audit-queue.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
@@ -33,7 +32,7 @@ import { HeldLeases, type LeaseControl } from './held-leases.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
-import type { RecordingKeeper } from './recording-spool.ts'
+import { keepHeard, keepLost, type Keeping } from './session-keeping.ts'
 import { Staleness } from './staleness.ts'
 import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
@@ -50,7 +49,7 @@ export interface AgentControl extends LeaseControl {
   ): Promise<IssuedCertificate>
 }
 
-export interface AgentOptions {
+export interface AgentOptions extends Keeping {
   readonly agentId: string
   readonly cluster: string
   readonly hostname: string
@@ -66,10 +65,6 @@ export interface AgentOptions {
   readonly save: (saved: SavedTrust) => void
   readonly anchor: Anchor
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
-  /** Where statements of sessions are kept: the spool. */
-  readonly statements: StatementKeeper
-  /** Where their recordings are. */
-  readonly recordings: RecordingKeeper
   readonly clock: Clock
   readonly log: Logger
 }
@@ -243,13 +238,9 @@ export class Agent {
       case 'signal-answer':
         return this.#signals.answered(thread, message)
       case 'statements':
-        void keepStatements(this.#options.statements, thread, message)
-        return
-      case 'recording':
-        void this.#record(thread, message)
-        return
       case 'statements-lost':
-        return this.#options.statements.lost(message.count, message.sinceMs)
+      case 'recording':
+        return keepHeard(this.#options, thread, message)
       case 'session-opened':
         this.#sessions++
         return thread.enter()
@@ -260,12 +251,6 @@ export class Agent {
         return this.#leases.release(message.lease)
       case 'drained':
     }
-  }
-
-  async #record(thread: Thread, chunk: FromRecorder): Promise<void> {
-    const { sid, seq } = chunk
-    const outcome = await this.#options.recordings.keep(thread, chunk)
-    thread.post({ kind: 'recording-kept', sid, seq, outcome })
   }
 
   async #answer(thread: Thread, id: number, question: AgentQuestion): Promise<void> {
@@ -297,12 +282,7 @@ export class Agent {
   #lost(thread: Thread): void {
     this.#sessions -= thread.load
     this.#leases.lost(thread)
-    const { recordings, log } = this.#options
-    recordings
-      .lost(thread)
-      .catch((error: unknown) =>
-        log.error('recordings of a crashed thread have no end', { error: String(error) }),
-      )
+    keepLost(this.#options, thread)
   }
 
   #held(): AgentHeld {

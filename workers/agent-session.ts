@@ -173,6 +173,8 @@ export class AgentSession implements PerformServices, LiveSession {
     this.#tap = sessionTap({
       ...this.#options,
       right,
+      host: this.#options.agentId,
+      sid: this.#options.frame.sessionId,
       fields: this.#audit.fields(this.peer, right.access),
       snapshot: this.#options.trust.snapshot,
       evict: (refusal) => this.evict(refusal),

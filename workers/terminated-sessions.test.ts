@@ -32,6 +32,7 @@ import { AgentResumption } from './agent-resumption.ts'
 import { AgentSessions } from './agent-sessions.ts'
 import { AuditQueue } from './audit-queue.ts'
 import { discard, release } from './handover.ts'
+import { Recorders } from './recorders.ts'
 import { SignalSessions } from './signal-sessions.ts'
 import { TerminatedSessions } from './terminated-sessions.ts'
 import { systemTimers } from './timers.ts'
@@ -126,6 +127,11 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
         : { what: 'target', target: options.target ?? ORDERS }
     },
     queue: queueInto(proxySent),
+    recorders: new Recorders({
+      clock: systemClock,
+      timers: systemTimers,
+      send: (message) => proxySent.push(message),
+    }),
     send: (message) => {
       proxySent.push(message)
       if (message.kind === 'need-spare') void supply(message.session)

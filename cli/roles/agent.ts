@@ -118,7 +118,10 @@ function controlOf(member: Member, config: ConfigFile): AgentControl {
   )
   const announcer = new Announcer(client, descriptions, systemClock)
   return {
-    announce: (word) => announcer.announce(word),
+    announce: (word) => {
+      const held = { ...word.held, recordingsAtRisk: member.recordings.atRisk }
+      return announcer.announce({ ...word, held })
+    },
     dbClient: (target, principal, userCertificate) =>
       issueDbClient(member, target, principal, userCertificate),
     ...leaseControl(client),

@@ -125,6 +125,7 @@ function makeProxy(
     save: (saved) => member.saveTrust(saved),
     anchor: member.anchor(),
     statements: member.spool,
+    recordings: member.recordings,
     audit: (name, code, fields) => member.audit(name, code, fields),
     clock: systemClock,
     log,
@@ -159,7 +160,8 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
       }))
     },
     async report(report) {
-      await client.call('proxy-self', { address, ...report })
+      const recordingsAtRisk = member.recordings.atRisk
+      await client.call('proxy-self', { address, ...report, recordingsAtRisk })
     },
     ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),
