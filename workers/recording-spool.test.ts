@@ -52,9 +52,9 @@ interface Rig {
   readonly folder: string
   readonly timers: FakeTimers
   readonly told: { readonly code: string; readonly fields: Readonly<Record<string, unknown>> }[]
-  open(bytesMax?: number): Promise<RecordingSpool>
-  file(sid?: string): string
-  words(path?: string): Promise<readonly string[]>
+  readonly open: (bytesMax?: number) => Promise<RecordingSpool>
+  readonly file: (sid?: string) => string
+  readonly words: (path?: string) => Promise<readonly string[]>
 }
 
 async function rig(context: TestContext): Promise<Rig> {

@@ -116,7 +116,8 @@ export class RecordingSpool implements RecordingKeeper {
 
   /** A thread is gone: what it recorded gets an end. */
   async lost(owner: object): Promise<void> {
-    for (const file of [...this.#files.values()]) {
+    // A map may lose entries while it is walked.
+    for (const file of this.#files.values()) {
       if (file.owner !== owner || file.state !== 'recording') continue
       await this.#slots.run(async () => {
         await file.handle?.close()

@@ -63,21 +63,21 @@ export class RecordingUpload {
       pauseMs =
         failed === undefined ? max('redialMinMs') : Math.min(pauseMs * 2, max('redialMaxMs'))
       if (failed === undefined) continue
-      log.debug('recordings not uploaded yet', { error: String(failed) })
+      log.debug('recordings not uploaded yet', { error: failed.message })
       await pause(pauseMs, signal)
     }
   }
 
   /** Each recording that is closed now, once; gives the last failure that may pass. */
-  async round(): Promise<unknown> {
-    let failed: unknown
+  async round(): Promise<Error | undefined> {
+    let failed: Error | undefined
     for (const recording of this.#options.spool.closed) {
       if (this.#stopping.signal.aborted) break
       if (this.#running.size >= max('recordingUploadsMax'))
         await Promise.race(this.#running.values())
       const upload = this.#upload(recording)
         .catch((error: unknown) => {
-          failed = error
+          failed = error instanceof Error ? error : new Error(String(error))
         })
         .finally(() => this.#running.delete(recording.sid))
       this.#running.set(recording.sid, upload)

@@ -42,10 +42,12 @@ export function sessionTap(options: SessionTapOptions): Tap & { readonly stateme
   if (mode === 'off') return new StatementTap(common)
   const header = { sid, kind: 'db', cluster, serverId: host, startedAtMs: clock.now() } as const
   // It tells of nothing before there is a tap.
-  let tap: StatementTap | undefined
-  const recorder = recorders.open(header, rule, (reason, next) => tap?.giveUp(reason, next))
-  tap = new StatementTap({ ...common, ...(recorder === undefined ? {} : { recorder }) })
+  const session: { tap?: StatementTap } = {}
+  const giveUp = (reason: string, next: string): void => session.tap?.giveUp(reason, next)
+  const recorder = recorders.open(header, rule, giveUp)
+  const tap = new StatementTap({ ...common, ...(recorder === undefined ? {} : { recorder }) })
+  session.tap = tap
   // Two sessions would write one file.
-  if (recorder === undefined) tap.giveUp(TWICE, 'Connect again.')
+  if (recorder === undefined) giveUp(TWICE, 'Connect again.')
   return tap
 }

@@ -127,11 +127,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
         : { what: 'target', target: options.target ?? ORDERS }
     },
     queue: queueInto(proxySent),
-    recorders: new Recorders({
-      clock: systemClock,
-      timers: systemTimers,
-      send: (message) => proxySent.push(message),
-    }),
+    recorders: recordersInto(proxySent),
     send: (message) => {
       proxySent.push(message)
       if (message.kind === 'need-spare') void supply(message.session)
@@ -149,6 +145,11 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     resumption,
     client: (shown) => clientOf(context, sessions, ++number, shown),
   }
+}
+
+function recordersInto(sent: FromProxyWorker[]): Recorders {
+  const send = (message: FromProxyWorker): void => void sent.push(message)
+  return new Recorders({ clock: systemClock, timers: systemTimers, send })
 }
 
 function queueInto(sent: FromProxyWorker[]): AuditQueue {

@@ -69,8 +69,8 @@ export function packEvents(events: readonly RecordingEvent[]): {
 export function unpackEvents(chunk: Chunk): readonly RecordingEvent[] {
   let atMs = chunk.startMs
   return readEvents(chunk).map((value) => {
-    if (!Array.isArray(value)) throw damaged('an event is no list')
-    const [tag, deltaMs, ...rest]: readonly unknown[] = value
+    if (!isList(value)) throw damaged('an event is no list')
+    const [tag, deltaMs, ...rest] = value
     if (!isWhole(deltaMs) || !Number.isSafeInteger(atMs + deltaMs))
       throw damaged('an event has no time')
     atMs += deltaMs
@@ -162,6 +162,10 @@ function fieldsOf(text: unknown): Readonly<Record<string, unknown>> | undefined 
   } catch {
     return undefined
   }
+}
+
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value)
 }
 
 function isTexts(value: unknown): value is readonly string[] {

@@ -33,6 +33,8 @@ const BOTH: readonly CallName[] = [
   'renew',
   'watch',
   'audit-upload',
+  'recording-state',
+  'recording-put',
   'lease-take',
   'lease-keep',
   'lease-release',

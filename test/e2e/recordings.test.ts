@@ -38,6 +38,10 @@ async function mode(cluster: Cluster, mode: string): Promise<void> {
   await cluster.admin.call('resource-put', { kind, name, document, force: true })
 }
 
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
 describe('recordings of psql sessions', () => {
   const cleanup = suiteCleanup()
   let cluster: Cluster
@@ -57,7 +61,7 @@ describe('recordings of psql sessions', () => {
       assert.ok(performance.now() < endMs, stderr)
       if (!stdout.includes('42')) continue
       const { sid } = await cluster.event('db.session.end', (event) => !known.has(event['sid']))
-      return typeof sid === 'string' ? sid : ''
+      return textOf(sid)
     }
   }
 
@@ -93,8 +97,8 @@ describe('recordings of psql sessions', () => {
     process.kill(cluster.pid('agent'), 'SIGKILL')
     await running
     const upload = await cluster.event('session.upload', (event) => event['sid'] === sid)
-    assert.match(String(upload['reason']), /the process that recorded it ended before/)
-    const { text, reader } = await play(cluster, String(sid))
+    assert.match(textOf(upload['reason']), /the process that recorded it ended before/)
+    const { text, reader } = await play(cluster, textOf(sid))
     assert.deepEqual(reader.damages, [])
     assert.match(text, /SELECT 'before'.*\n.*session ends: the process that recorded it ended/)
   })
