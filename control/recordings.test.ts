@@ -138,6 +138,8 @@ describe('Recordings at control', () => {
       await codeOf(put(agent, made.sid, at, second.subarray(0, 50))),
       'recording.damaged',
     )
+    const half = Buffer.concat([second, third.subarray(0, 50)])
+    assert.equal(await codeOf(put(agent, made.sid, at, half)), 'recording.damaged')
     const flipped = Buffer.from(second)
     flipped[100] = (flipped[100] ?? 0) ^ 1
     assert.equal(await codeOf(put(agent, made.sid, at, flipped)), 'recording.damaged')
