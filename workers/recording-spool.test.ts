@@ -114,7 +114,7 @@ it('keeps chunks of one session in one file, and tells the log the hash of the n
   const recorded = all.reduce((sum, { bytes }) => sum + bytes.length, 0)
   assert.deepEqual(told, [
     {
-      code: 'SLR001I',
+      code: 'SLV001I',
       fields: { sid, chunk_seq: seq, chunk_hash: hash, recorded_bytes: recorded },
     },
   ])
@@ -181,7 +181,7 @@ it('a crash before the first chunk leaves nothing; one that was altered is kept 
   assert.deepEqual([spool.atRisk, spool.quarantined, spool.closed.length], [1, 1, 0])
   assert.deepEqual(
     told.map(({ code, fields }) => [code, fields['reason']]),
-    [['SLR002W', 'it is damaged']],
+    [['SLV002W', 'it is damaged']],
   )
   const [aside = ''] = await readdir(join(folder, QUARANTINE))
   assert.deepEqual(await readFile(join(folder, QUARANTINE, aside)), bytes)
@@ -262,7 +262,7 @@ it('what control will never take is kept aside; another history is never added t
   await uploadOf(spool, other).round()
   assert.deepEqual([spool.quarantined, other.puts], [2, 0])
   assert.deepEqual(
-    told.filter(({ code }) => code === 'SLR002W').map(({ fields }) => fields['reason']),
+    told.filter(({ code }) => code === 'SLV002W').map(({ fields }) => fields['reason']),
     ['not yours', 'control holds another recording of this session'],
   )
 })

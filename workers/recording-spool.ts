@@ -145,7 +145,7 @@ export class RecordingSpool implements RecordingKeeper {
     this.#forget(file)
     this.#quarantined++
     log.error('a recording was put into quarantine', { sid, reason })
-    audit('session.recording.quarantined', 'SLR002W', { sid, reason, recorded_bytes: file.bytes })
+    audit('session.recording.quarantined', 'SLV002W', { sid, reason, recorded_bytes: file.bytes })
   }
 
   async close(): Promise<void> {
@@ -250,7 +250,7 @@ export class RecordingSpool implements RecordingKeeper {
     if (told === undefined) return
     delete file.told
     const { seq, hash } = told
-    this.#options.audit('session.recording.chunks', 'SLR001I', {
+    this.#options.audit('session.recording.chunks', 'SLV001I', {
       sid,
       chunk_seq: seq,
       chunk_hash: hash,

@@ -16,13 +16,13 @@ const CONTROL: readonly SystemRole[] = ['control']
 /** By code. `person`: the fields that every event with a person behind it has. */
 export function recordingRows(person: readonly string[]): Readonly<Record<string, RecordingRow>> {
   return {
-    SLR001I: {
+    SLV001I: {
       by: EDGE,
       name: 'session.recording.chunks',
       meaning: 'A recording grew; the hash covers all of it so far.',
       fields: ['sid', 'server_id', 'chunk_seq', 'chunk_hash', 'recorded_bytes'],
     },
-    SLR002W: {
+    SLV002W: {
       by: EDGE,
       name: 'session.recording.quarantined',
       meaning: 'A recording is kept aside: it is damaged, or control does not take it.',
