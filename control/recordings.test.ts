@@ -21,6 +21,7 @@ import {
 import type { ControlClient } from './api/client.ts'
 import type { RecordingState } from './api/recording-messages.ts'
 
+const PRINTED = Buffer.from(`${randomBytes(2000).toString('base64')}\u{1b}]0;title\u{7}\u{1b}[1m`)
 const STARTED_MS = 1_800_000_000_000
 const FIELDS = { user: 'alice', db_service: 'orders', db_user: 'app' }
 
@@ -31,10 +32,15 @@ interface Made {
   readonly whole: Buffer
 }
 
-function make(serverId: string, sid: string = randomUUID(), cluster = CLUSTER): Made {
-  const head = writeHead({ sid, kind: 'db', cluster, serverId, startedAtMs: STARTED_MS })
+function make(
+  serverId: string,
+  sid: string = randomUUID(),
+  cluster = CLUSTER,
+  kind: 'ssh' | 'db' = 'db',
+): Made {
+  const head = writeHead({ sid, kind, cluster, serverId, startedAtMs: STARTED_MS })
   let { position } = head
-  const print = { kind: 'print', atMs: STARTED_MS, bytes: randomBytes(3000) } as const
+  const print = { kind: 'print', atMs: STARTED_MS, bytes: PRINTED } as const
   const all: RecordingEvent[] = [
     { kind: 'start', atMs: STARTED_MS, fields: FIELDS },
     print,
@@ -164,6 +170,14 @@ describe('Recordings at control', () => {
     )
     for (const sid of ['../../etc/passwd', 'x', made.sid.toUpperCase()])
       assert.equal(await codeOf(put(agent, sid, 0, first)), 'resource.invalid')
+  })
+
+  it('of a terminal lie beside a flat file, filtered', async () => {
+    const made = make(agent.id, randomUUID(), CLUSTER, 'ssh')
+    await putAll(agent, made)
+    const text = await readFile(path.join(stored(), `${made.sid}.txt`), 'latin1')
+    const shown = PRINTED.toString('latin1').replace('\u{1b}]0;title\u{7}', '')
+    assert.equal(text, shown + shown)
   })
 
   it('are listed and read by auditors alone, and each reading is told', async () => {

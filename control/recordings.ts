@@ -21,6 +21,7 @@ import type {
 } from './api/recording-messages.ts'
 import { syncFolder } from './audit/files.ts'
 import { type Base, parseStored, readStored } from './base.ts'
+import { writeFlat } from './recording-flat.ts'
 import { NOTHING_TOLD, type Told, toldBy } from './recording-told.ts'
 import { recordingKey, type RecordingRecord, RECORDINGS, recordingSchema } from './records.ts'
 
@@ -237,11 +238,26 @@ export class Recordings {
   }
 
   /** Moves a sealed one to its place; a crash may have come between. */
-  async #settle({ sid, serverId }: RecordingRecord): Promise<void> {
+  async #settle({ sid, serverId, kind }: RecordingRecord): Promise<void> {
     const moved = await rename(this.#path(sid, serverId), this.#path(sid))
       .then(() => true)
       .catch(absent)
-    if (moved === true) await syncFolder(this.#folder)
+    if (moved !== true) return
+    if (kind === 'ssh') await this.#flatten(sid)
+    await syncFolder(this.#folder)
+  }
+
+  /** The recording is what counts: without its flat file it is as whole as with it. */
+  async #flatten(sid: string): Promise<void> {
+    const file = this.#path(sid)
+    const handle = await open(file, O_RDONLY | O_NOFOLLOW)
+    try {
+      await writeFlat(contents(handle), file.replace(/\.rec$/, '.txt'))
+    } catch (error) {
+      this.#base.log.warn('a recording has no flat file', { sid, error: String(error) })
+    } finally {
+      await handle.close()
+    }
   }
 
   async #sealed(sid: string): Promise<RecordingRecord | undefined> {

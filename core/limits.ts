@@ -152,6 +152,11 @@ export const LIMITS = {
     'ms',
     'Before a chunk of a sync mode is offered to a full or broken disk again.',
   ) as Limit,
+  recordingEndTriesMax: limit(
+    600,
+    'count',
+    'How often the end of a recording is offered to a full or broken disk: ten minutes. Its process completes it when it starts again.',
+  ) as Limit,
   recordingBytesMax: limit(
     4 * GB,
     'bytes',

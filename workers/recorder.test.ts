@@ -2,13 +2,14 @@
 // that memory stays bounded while the disk stands still. What was kept is read back as a file.
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { it } from 'node:test'
 
 import { max } from '../core/limits.ts'
 import type { FromRecorder, RecordingOutcome } from '../core/messages.ts'
 import { type RecordingEvent, unpackEvents } from '../core/recording/events.ts'
-import type { Recorder } from '../core/recording/timeline.ts'
 import { RecordingVerifier } from '../core/recording/verify.ts'
+import type { SessionRecorder } from './recorder.ts'
 import { Recorders } from './recorders.ts'
 import type { RecordingRule } from './statement-tap.ts'
 import { FakeTimers } from './timers.ts'
@@ -21,7 +22,7 @@ class Rig {
   readonly ends: string[] = []
   readonly kept: Uint8Array[] = []
   readonly recorders: Recorders
-  readonly recorder: Recorder
+  readonly recorder: SessionRecorder
 
   constructor(rule: RecordingRule) {
     const { clock } = this.timers
@@ -33,7 +34,7 @@ class Rig {
     this.recorder = this.open(rule)
   }
 
-  open(rule: RecordingRule, sid: string = SID): Recorder {
+  open(rule: RecordingRule, sid: string = SID): SessionRecorder {
     const startedAtMs = this.timers.clock.now()
     const header = { sid, kind: 'db', cluster: 'c', serverId: 'agent-1', startedAtMs } as const
     const recorder = this.recorders.open(header, rule, (reason) => this.ends.push(reason))
@@ -199,6 +200,30 @@ it('an end that the disk refuses is offered again, though nobody waits for it', 
   rig.timers.advance(max('recordingRetryMs'))
   rig.disk('kept')
   assert.deepEqual([rig.words(), rig.recorders.size], [['end'], 0])
+})
+
+it('an end that is refused for ever is given up', () => {
+  const rig = new Rig('sync')
+  void rig.seal()
+  for (let tries = 1; tries < max('recordingEndTriesMax'); tries++) {
+    rig.disk('refused')
+    rig.timers.advance(max('recordingRetryMs'))
+  }
+  assert.equal(rig.recorders.size, 1)
+  rig.disk('refused')
+  assert.deepEqual([rig.recorders.size, rig.timers.size], [0, 0])
+})
+
+it('what a terminal showed is copied, and longer than a chunk if need be', () => {
+  const rig = new Rig('best_effort')
+  const bytes = randomBytes(600_000)
+  const expected = Buffer.from(bytes)
+  rig.recorder.add({ kind: 'print', atMs: 5, bytes })
+  bytes.fill(0)
+  void rig.seal()
+  while (rig.sent.length > 0) rig.disk('kept')
+  const shown = rig.read().flatMap((event) => (event.kind === 'print' ? [event.bytes] : []))
+  assert.equal(Buffer.compare(Buffer.concat(shown), expected), 0)
 })
 
 it('a session whose id has a recording is ended, whatever its rule', () => {

@@ -42,6 +42,8 @@ interface Flight {
   readonly events: number
 }
 
+const PRINT_BYTES_MAX = 64 * 1024
+
 const NOT_KEPT = 'its recording could not be kept, and record_session.default is strict'
 const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
 const UNWANTED = 'there is a recording of a session with this id, which nobody writes twice'
@@ -59,6 +61,7 @@ export class SessionRecorder implements Recorder {
   /** Events to be told of as a gap. */
   #lost = 0
   #written = 0
+  #endTries = 0
   /** The disk did nothing with the last chunk for too long. */
   #stalled = false
   /** It is as long as it may be: only a gap and the end follow. */
@@ -92,20 +95,12 @@ export class SessionRecorder implements Recorder {
   }
 
   add(event: RecordingEvent): void {
-    if (this.#over || this.#sealing) return
-    const bytes = eventBytes(event)
-    const unfit = this.#cut || bytes > max('recordingBatchBytesMax')
-    // What is told of while the disk stands still: its session goes on by its rule, and memory does not grow.
-    if (event.kind !== 'end' && (unfit || (this.#stalled && this.#isBeyond()))) {
-      this.#lost++
-      return
-    }
-    this.#pending.push(event)
-    this.#pendingBytes += bytes
-    this.#options.share.take(bytes)
-    // Somebody waits for it in a sync mode; a turn of the loop lets its neighbours come along.
-    const now = this.#sync || this.#pendingBytes >= max('recordingBatchBytesMax')
-    this.#soon(now ? 0 : max('recordingBatchMs'))
+    if (event.kind !== 'print') return this.#add(event)
+    // Copies: what a terminal showed lies in somebody's buffer. In pieces: it may be longer than a chunk.
+    const { kind, atMs, bytes } = event
+    for (let at = 0; at < bytes.length; at += PRINT_BYTES_MAX)
+      this.#add({ kind, atMs, bytes: Uint8Array.from(bytes.subarray(at, at + PRINT_BYTES_MAX)) })
+    return undefined
   }
 
   /** Nothing follows. Waits for the disk, but not for one that is broken: the end is offered to it again when nobody waits. */
@@ -141,6 +136,23 @@ export class SessionRecorder implements Recorder {
     this.#tellSealed()
   }
 
+  #add(event: RecordingEvent): void {
+    if (this.#over || this.#sealing) return
+    const bytes = eventBytes(event)
+    const unfit = this.#cut || bytes > max('recordingBatchBytesMax')
+    // What is told of while the disk stands still: its session goes on by its rule, and memory does not grow.
+    if (event.kind !== 'end' && (unfit || (this.#stalled && this.#isBeyond()))) {
+      this.#lost++
+      return
+    }
+    this.#pending.push(event)
+    this.#pendingBytes += bytes
+    this.#options.share.take(bytes)
+    // Somebody waits for it in a sync mode; a turn of the loop lets its neighbours come along.
+    const now = this.#sync || this.#pendingBytes >= max('recordingBatchBytesMax')
+    this.#soon(now ? 0 : max('recordingBatchMs'))
+  }
+
   #kept(flight: Flight): void {
     this.#land(flight)
     this.#position = flight.position
@@ -155,6 +167,9 @@ export class SessionRecorder implements Recorder {
 
   #refused(flight: Flight): void {
     if (flight.message.last) this.#tellSealed()
+    // Nobody waits for the end; it must not be offered for ever.
+    if (flight.message.last && ++this.#endTries >= max('recordingEndTriesMax'))
+      return this.#finish()
     if (this.#sync || flight.message.last)
       return this.#deadlines.after('retry', max('recordingRetryMs'), () => this.#post(flight))
     this.#land(flight)

@@ -5,7 +5,6 @@ import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
 import type { RecordingHeader } from '../core/recording/format.ts'
-import type { Recorder } from '../core/recording/timeline.ts'
 import { SessionRecorder } from './recorder.ts'
 import type { RecordingRule } from './statement-tap.ts'
 import type { Timers } from './timers.ts'
@@ -64,7 +63,7 @@ export class Recorders {
     header: RecordingHeader,
     rule: RecordingRule,
     end: (reason: string, next: string) => void,
-  ): Recorder | undefined {
+  ): SessionRecorder | undefined {
     const { sid } = header
     if (this.#bySid.has(sid)) return undefined
     const done = (): void => void this.#bySid.delete(sid)
