@@ -150,7 +150,11 @@ export class Membership {
     await this.confirm(caller)
     presence.proxyAt(address)
     const { id } = caller.identity
-    presence.heard(id, heardOf(report.lockRevision, report.checkpoint))
+    const { recordingsAtRisk } = report
+    presence.heard(id, {
+      ...heardOf(report.lockRevision, report.checkpoint),
+      ...(recordingsAtRisk === undefined ? {} : { recordingsAtRisk }),
+    })
     for (const agent of report.linkedAgents)
       presence.heard(agent, { ...heardOf(report.agentLockRevisions?.[agent]), hearsay: true })
     // Reports come every few seconds; the store is asked only when there is something to write.

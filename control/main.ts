@@ -30,6 +30,7 @@ import { LocalLogin } from './login/local.ts'
 import { type PasswordCost, Passwords } from './login/password.ts'
 import { Permits } from './permits.ts'
 import { Presence } from './presence.ts'
+import { Recordings } from './recordings.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
 import type { SignerApi } from './signer/api.ts'
@@ -163,6 +164,7 @@ async function serve(options: ControlOptions, foundation: Foundation): Promise<C
     log,
   })
   opened.push(
+    () => parts.recordings.close(),
     () => parts.snapshots.close(),
     () => server.close(),
   )
@@ -259,6 +261,7 @@ async function assemble(
     invites,
     tokens,
     permits: new Permits(base, cache),
+    recordings: new Recordings(base, path.join(options.folder, 'recordings')),
     leases: new Leases(base.clock),
     login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),

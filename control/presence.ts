@@ -9,6 +9,8 @@ export interface Report {
   readonly atMs: number
   /** Newest lock set the member is known to hold; undefined when nobody said. */
   readonly lockRevision?: number
+  /** Recordings that it has and control does not have whole. */
+  readonly atRisk?: number
   /** When the member itself called last, and since when it does so without a break. */
   readonly called?: { readonly atMs: number; readonly sinceMs: number }
   /** What an agent itself said last, end to end: a proxy between may say what it likes. */
@@ -20,6 +22,7 @@ export interface Heard {
   /** Control's time of the newest beacon the member holds everything of. */
   readonly trustedAtMs?: number
   readonly checkpoint?: AuditCheckpoint
+  readonly recordingsAtRisk?: number
   /** Another member says so. */
   readonly hearsay?: boolean
 }
@@ -39,11 +42,13 @@ export class Presence {
     const atMs = this.#clock.now()
     const lockRevision = heard.lockRevision ?? before?.lockRevision
     const { trustedAtMs } = heard
+    const atRisk = heard.recordingsAtRisk ?? before?.atRisk
     const called = heard.hearsay === true ? before?.called : this.#calls(before)
     const own = trustedAtMs === undefined ? before?.own : { atMs, lagMs: atMs - trustedAtMs }
     this.#reports.set(id, {
       atMs,
       ...(lockRevision === undefined ? {} : { lockRevision }),
+      ...(atRisk === undefined ? {} : { atRisk }),
       ...(called === undefined ? {} : { called }),
       ...(own === undefined ? {} : { own }),
     })
@@ -71,6 +76,10 @@ export class Presence {
 
   lastSeenMs(id: string): number {
     return this.#reports.get(id)?.atMs ?? 0
+  }
+
+  recordingsAtRisk(id: string): number {
+    return this.#reports.get(id)?.atRisk ?? 0
   }
 
   isOnline(id: string): boolean {

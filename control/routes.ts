@@ -24,6 +24,8 @@ import type { Invites } from './login/invites.ts'
 import type { LocalLogin } from './login/local.ts'
 import type { Permits } from './permits.ts'
 import type { Presence } from './presence.ts'
+import { recordingHandlers } from './recording-routes.ts'
+import type { Recordings } from './recordings.ts'
 import type { Snapshots } from './snapshots.ts'
 import { clusterStatus, lacking } from './status.ts'
 import type { TargetHealths } from './target-health.ts'
@@ -47,6 +49,7 @@ export interface RouteParts {
   readonly membership: Membership
   readonly permits: Permits
   readonly presence: Presence
+  readonly recordings: Recordings
   readonly healths: TargetHealths
   readonly snapshots: Snapshots
   readonly targets: Targets
@@ -62,6 +65,7 @@ export function makeHandlers(parts: RouteParts): Handlers {
     ...machineHandlers(parts),
     ...resourceHandlers(parts),
     ...operationHandlers(parts),
+    ...recordingHandlers(parts.recordings),
   }
 }
 
@@ -142,10 +146,11 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
     inventory: async (request, context) => {
       const caller = member(context)
       await membership.confirm(caller)
-      const { checkpoint, trustedAtMs } = request
+      const { checkpoint, trustedAtMs, recordingsAtRisk } = request
       presence.heard(caller.identity.id, {
         ...(checkpoint === undefined ? {} : { checkpoint }),
         ...(trustedAtMs === undefined ? {} : { trustedAtMs }),
+        ...(recordingsAtRisk === undefined ? {} : { recordingsAtRisk }),
       })
       return await targets.announce(request, caller, context)
     },

@@ -82,5 +82,6 @@ function memberOf({ presence }: StatusParts, host: HostRecord): Member {
     address: host.address ?? '',
     lastSeenMs: presence.lastSeenMs(host.id),
     online: presence.isOnline(host.id),
+    recordingsAtRisk: presence.recordingsAtRisk(host.id),
   }
 }

@@ -27,6 +27,7 @@ export const ERROR_CODES = {
   'permit.forged': 'A permit beside a forwarded certificate was not signed by control.',
   'policy.denied': 'Policy denied the request; the message carries the decision id.',
   'protocol.violation': 'Bytes that the protocol does not allow at this point.',
+  'recording.damaged': 'A recording is not what was written; the message says where.',
   'resource.conflict': 'The resource changed since it was read (compare-and-swap failed).',
   'resource.invalid': 'A resource does not match its schema.',
   'resource.not-found': 'No such resource.',

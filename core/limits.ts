@@ -13,6 +13,7 @@ function limit(value: number, unit: Limit['unit'], reason: string): Limit {
 
 const KB = 1024
 const MB = 1024 * KB
+const GB = 1024 * MB
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
@@ -108,6 +109,88 @@ export const LIMITS = {
     3 * 365 * DAY,
     'ms',
     'Longest life of a certificate from `tctl auth sign --format=db`.',
+  ) as Limit,
+
+  // Recordings
+  recordingHeadBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'What a recording says of itself before its first chunk.',
+  ) as Limit,
+  recordingChunkBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'A chunk, compressed and not: what a reader of somebody’s recording decompresses at a time.',
+  ) as Limit,
+  recordingBatchBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'Events gathered into one chunk: what the disk, and an upload, take at a time.',
+  ) as Limit,
+  recordingBatchMs: limit(
+    2 * SECOND,
+    'ms',
+    'How long events gather before they go to the disk; what a crash may lose.',
+  ) as Limit,
+  recordingQueueBytesMax: limit(
+    MB,
+    'bytes',
+    'Events of one session that the disk does not hold yet; the session waits beyond it.',
+  ) as Limit,
+  recordingThreadBytesMax: limit(
+    32 * MB,
+    'bytes',
+    'The same of all sessions of one thread together.',
+  ) as Limit,
+  recordingStallMs: limit(
+    5 * SECOND,
+    'ms',
+    'A disk that does nothing with a chunk for so long is broken, not slow: what record_session says applies.',
+  ) as Limit,
+  recordingRetryMs: limit(
+    SECOND,
+    'ms',
+    'Before a chunk of a sync mode is offered to a full or broken disk again.',
+  ) as Limit,
+  recordingEndTriesMax: limit(
+    600,
+    'count',
+    'How often the end of a recording is offered to a full or broken disk: ten minutes. Its process completes it when it starts again.',
+  ) as Limit,
+  recordingBytesMax: limit(
+    4 * GB,
+    'bytes',
+    'The recording of one session, at its recorder and at control; beyond it the disk counts as full.',
+  ) as Limit,
+  recordingSpoolBytesMax: limit(
+    16 * GB,
+    'bytes',
+    'Recordings that an agent or proxy keeps until control has them.',
+  ) as Limit,
+  recordingWritesMax: limit(
+    2,
+    'count',
+    'Chunks written at the same time: statements of the audit log need the disk too.',
+  ) as Limit,
+  recordingTellMs: limit(
+    5 * SECOND,
+    'ms',
+    'Before the audit log hears of new chunks by their hash.',
+  ) as Limit,
+  recordingUploadsMax: limit(
+    4,
+    'count',
+    'Recordings that one agent or proxy uploads at the same time.',
+  ) as Limit,
+  recordingPieceBytesMax: limit(
+    512 * KB,
+    'bytes',
+    'Whole chunks in one upload or one line of a download; in base64 they must fit apiBodyBytesMax.',
+  ) as Limit,
+  recordingsOpenMax: limit(
+    10_000,
+    'count',
+    'Recordings of one agent or proxy that control took a part of and not the end.',
   ) as Limit,
 
   // Policy

@@ -69,6 +69,7 @@ export type OpenRequest = WithoutSpare<OpenFrame>
 export type ToProxyWorker =
   | TrustMessage
   | ToAuditQueue
+  | ToRecorder
   | {
       readonly kind: 'relay'
       readonly session: number
@@ -168,6 +169,7 @@ export interface RelayCounters {
 
 export type FromProxyWorker =
   | FromAuditQueue
+  | FromRecorder
   /** A browser's call that the front passes on to control. */
   | {
       readonly kind: 'ask'
@@ -308,6 +310,7 @@ export type AgentAnswer =
 export type ToAgentWorker =
   | TrustMessage
   | ToAuditQueue
+  | ToRecorder
   /** The targets this agent owns, and its server certificate for their names (PEM chain and key). */
   | {
       readonly kind: 'targets'
@@ -346,10 +349,36 @@ export type ToAuditQueue = {
   readonly outcome: 'kept' | 'refused' | 'lost'
 }
 
+/**
+ * A chunk of a session's recording on its way to the spool (workers/recorder.ts), whose bytes move to the main thread; answered by one
+ * `recording-kept` with the same `sid` and `seq`. The first has the file's head before it.
+ */
+export interface FromRecorder {
+  readonly kind: 'recording'
+  readonly sid: string
+  readonly seq: number
+  /** The end: nothing follows. */
+  readonly last: boolean
+  /** Of the chunk, chained: what the audit log hears of it. */
+  readonly hash: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+}
+
+/** `kept`: durable. `refused`: the disk is full or broken. `unwanted`: there is such a recording, or its name is none. */
+export type RecordingOutcome = 'kept' | 'refused' | 'unwanted'
+
+export interface ToRecorder {
+  readonly kind: 'recording-kept'
+  readonly sid: string
+  readonly seq: number
+  readonly outcome: RecordingOutcome
+}
+
 export type AuditFieldsByName = Readonly<Record<string, unknown>>
 
 export type FromAgentWorker =
   | FromAuditQueue
+  | FromRecorder
   | { readonly kind: 'ask'; readonly id: number; readonly question: AgentQuestion }
   | { readonly kind: 'release-lease'; readonly lease: string }
   | {

@@ -13,6 +13,7 @@ const TESTS = {
   'util-linux': ['/usr/bin/setpriv'],
   faketime: ['/usr/bin/faketime'],
   mount: ['/usr/bin/mount', '/usr/bin/umount'],
+  'openssh-client': ['/usr/bin/ssh', '/usr/bin/ssh-keygen'],
 }
 
 /** What `npm run test:full` runs besides: PostgreSQL's Java driver, and pip, which fetches PostgreSQL 18's client programs. */

@@ -24,7 +24,7 @@ import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
-import { keepStatements, queueBytesMax, type StatementKeeper } from './audit-queue.ts'
+import { queueBytesMax } from './audit-queue.ts'
 import { DbCertificates, type IssuedCertificate } from './db-certificates.ts'
 import { release } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
@@ -32,6 +32,7 @@ import { HeldLeases, type LeaseControl } from './held-leases.ts'
 import { Ledger } from './ledger.ts'
 import type { OpenedSpare } from './link-spares.ts'
 import { Pool, type PoolThread } from './pool.ts'
+import { keepHeard, keepLost, type Keeping } from './session-keeping.ts'
 import { Staleness } from './staleness.ts'
 import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
@@ -48,7 +49,7 @@ export interface AgentControl extends LeaseControl {
   ): Promise<IssuedCertificate>
 }
 
-export interface AgentOptions {
+export interface AgentOptions extends Keeping {
   readonly agentId: string
   readonly cluster: string
   readonly hostname: string
@@ -64,8 +65,6 @@ export interface AgentOptions {
   readonly save: (saved: SavedTrust) => void
   readonly anchor: Anchor
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
-  /** Where statements of sessions are kept: the spool. */
-  readonly statements: StatementKeeper
   readonly clock: Clock
   readonly log: Logger
 }
@@ -239,10 +238,9 @@ export class Agent {
       case 'signal-answer':
         return this.#signals.answered(thread, message)
       case 'statements':
-        void keepStatements(this.#options.statements, thread, message)
-        return
       case 'statements-lost':
-        return this.#options.statements.lost(message.count, message.sinceMs)
+      case 'recording':
+        return keepHeard(this.#options, thread, message)
       case 'session-opened':
         this.#sessions++
         return thread.enter()
@@ -284,6 +282,7 @@ export class Agent {
   #lost(thread: Thread): void {
     this.#sessions -= thread.load
     this.#leases.lost(thread)
+    keepLost(this.#options, thread)
   }
 
   #held(): AgentHeld {

@@ -21,6 +21,7 @@ import type { AuditQueue } from './audit-queue.ts'
 import { acceptForwarded } from './forwarded-client.ts'
 import { identifyUser, type Shown } from './identify-user.ts'
 import type { LiveSession } from './live-sessions.ts'
+import type { Recorders } from './recorders.ts'
 import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from './session.ts'
 import { SessionAudit } from './session-audit.ts'
 import { leaseFor } from './session-lease.ts'
@@ -50,6 +51,7 @@ export interface AgentSessionOptions {
   readonly protocol: FramedProtocol
   readonly queue: AuditQueue
   readonly signals: SignalSessions
+  readonly recorders: Recorders
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
 }
@@ -171,6 +173,8 @@ export class AgentSession implements PerformServices, LiveSession {
     this.#tap = sessionTap({
       ...this.#options,
       right,
+      host: this.#options.agentId,
+      sid: this.#options.frame.sessionId,
       fields: this.#audit.fields(this.peer, right.access),
       snapshot: this.#options.trust.snapshot,
       evict: (refusal) => this.evict(refusal),

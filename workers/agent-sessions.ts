@@ -13,6 +13,7 @@ import type {
   FromAgentWorker,
   ToAgentWorker,
   ToAuditQueue,
+  ToRecorder,
 } from '../core/messages.ts'
 import { modeInForce, type SessionMode } from '../core/login.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
@@ -29,6 +30,7 @@ import { AuditQueue } from './audit-queue.ts'
 import { adopt, lastWord } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
+import { Recorders } from './recorders.ts'
 import { type SignalFrom, SignalSessions } from './signal-sessions.ts'
 import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerOptions } from './tls.ts'
@@ -56,6 +58,7 @@ export class AgentSessions {
   readonly #opening = new Set<net.Socket>()
   readonly #queue: AuditQueue
   readonly #signals: SignalSessions
+  readonly #recorders: Recorders
   #targets: ReadonlyMap<string, AgentTarget> = new Map()
   #keys: HostKeys | undefined
   /** One per mode: another CA, other ALPN names, no session of the one resumes at the other. */
@@ -72,6 +75,11 @@ export class AgentSessions {
     })
     this.#live = new LiveSessions({ trust: options.trust, clock: options.clock, host: 'agent' })
     this.#signals = new SignalSessions(options.clock)
+    this.#recorders = new Recorders({
+      clock: options.clock,
+      timers: systemTimers,
+      send: (message) => options.send(message),
+    })
     options.trust.onChange((what) => {
       if (what === 'snapshot' || what === 'resumption-keys') this.#renewServers()
     })
@@ -80,6 +88,11 @@ export class AgentSessions {
   /** The spool's answer to statements of this thread. */
   kept(message: ToAuditQueue): void {
     this.#queue.answered(message)
+  }
+
+  /** The disk's answer to a chunk of a recording. */
+  recorded(message: ToRecorder): void {
+    this.#recorders.kept(message)
   }
 
   get size(): number {
@@ -164,6 +177,7 @@ export class AgentSessions {
     await this.#live.gone()
     await Promise.all([this.#servers.relay?.destroyAll(), this.#servers.terminate?.destroyAll()])
     this.#queue.close()
+    this.#recorders.close()
   }
 
   #opened(spare: net.Socket, message: SpareMessage, frame: OpenFrame, first: Uint8Array): void {
@@ -235,6 +249,7 @@ export class AgentSessions {
       protocol,
       queue: this.#queue,
       signals: this.#signals,
+      recorders: this.#recorders,
     })
     this.#live.add(session)
     this.#options.send({ kind: 'session-opened' })

@@ -31,6 +31,8 @@ export interface OwnTargets {
 export interface AgentHeld {
   readonly checkpoint?: AuditCheckpoint
   readonly trustedAtMs: number
+  /** Recordings that control does not have whole. */
+  readonly recordingsAtRisk?: number
 }
 
 /** What an agent tells control each time. */

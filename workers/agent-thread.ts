@@ -49,7 +49,9 @@ const sessions = new AgentSessions({
   clock: systemClock,
   log,
   ask,
-  send: (message) => port.send(message),
+  send: (message) =>
+    // The bytes of a chunk are its own buffer.
+    port.send(message, message.kind === 'recording' ? [message.bytes.buffer] : []),
 })
 if (data.certificate !== undefined && data.key !== undefined)
   sessions.serve(data.targets, { certificate: data.certificate, key: data.key })
@@ -68,6 +70,8 @@ port.onMessage((message) => {
     }
     case 'statements-kept':
       return sessions.kept(message)
+    case 'recording-kept':
+      return sessions.recorded(message)
     case 'answer':
       asked.get(message.id)?.(message.answer)
       asked.delete(message.id)

@@ -14,7 +14,7 @@ import type {
 import { matchLock } from '../core/policy/locks.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { protocols } from '../protocols/registry.ts'
-import { keepStatements, queueBytesMax } from './audit-queue.ts'
+import { queueBytesMax } from './audit-queue.ts'
 import { ControlFeed } from './control-feed.ts'
 import { descriptorLimit } from './descriptors.ts'
 import type { ApiReply } from './front.ts'
@@ -31,6 +31,7 @@ import { ProxySessions } from './proxy-sessions.ts'
 import { ProxySignals } from './proxy-signals.ts'
 import type { ProxyThreadData } from './proxy-thread.ts'
 import { siblingModule } from '../core/sibling.ts'
+import { keepHeard, keepLost } from './session-keeping.ts'
 import { auditStrangers } from './strangers.ts'
 import { Terminations } from './terminations.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
@@ -270,10 +271,9 @@ export class Proxy {
         void this.#terminations.answer(thread, message.id, message.question)
         return
       case 'statements':
-        void keepStatements(this.#options.statements, thread, message)
-        return
       case 'statements-lost':
-        return this.#options.statements.lost(message.count, message.sinceMs)
+      case 'recording':
+        return keepHeard(this.#options, thread, message)
       case 'release-lease':
         return this.#terminations.releaseLease(message.lease)
       case 'agent-tls-session':
@@ -330,6 +330,7 @@ export class Proxy {
     this.#links.lost(thread)
     this.#sessions.lost(thread)
     this.#terminations.lost(thread)
+    keepLost(this.#options, thread)
   }
 
   #trustChanged(message: TrustMessage): void {

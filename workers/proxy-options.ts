@@ -8,7 +8,7 @@ import type { SavedTrust } from '../core/snapshot-keeper.ts'
 import type { AuditCheckpoint } from '../core/snapshot.ts'
 import type { TicketKey } from '../core/tunnel/ticket.ts'
 import type { Anchor } from './anchor.ts'
-import type { StatementKeeper } from './audit-queue.ts'
+import type { Keeping } from './session-keeping.ts'
 import type { ApiReply, Page } from './front.ts'
 import type { LeaseControl } from './held-leases.ts'
 import type { ProxyProtocol } from './listener.ts'
@@ -34,7 +34,7 @@ export interface ProxyReport {
   readonly checkpoint?: AuditCheckpoint
 }
 
-export interface ProxyOptions {
+export interface ProxyOptions extends Keeping {
   readonly proxyId: string
   readonly cluster: string
   /** `host:port` as browsers and clients see it. */
@@ -53,8 +53,6 @@ export interface ProxyOptions {
   readonly saved: SavedTrust
   readonly save: (saved: SavedTrust) => void
   readonly anchor: Anchor
-  /** Where statements of terminated sessions are kept: the spool. */
-  readonly statements: StatementKeeper
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
   readonly clock: Clock
   readonly log: Logger

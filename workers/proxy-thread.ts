@@ -23,6 +23,7 @@ import { LinkProxy } from './link-proxy.ts'
 import { pause } from './pause.ts'
 import type { Relay } from './relay.ts'
 import { RelaySession } from './relay-session.ts'
+import { Recorders } from './recorders.ts'
 import { SignalSessions } from './signal-sessions.ts'
 import { TerminatedSessions } from './terminated-sessions.ts'
 import { threadLogger } from './thread-log.ts'
@@ -83,6 +84,12 @@ const queue = new AuditQueue({
   send: (message) => port.send(message),
   bytesMax: data.auditBytesMax,
 })
+const recorders = new Recorders({
+  clock: systemClock,
+  timers: systemTimers,
+  // The bytes of a chunk are its own buffer.
+  send: (message) => port.send(message, [message.bytes.buffer]),
+})
 const terminated = new TerminatedSessions({
   cluster: data.cluster,
   proxyId: data.proxyId,
@@ -91,6 +98,7 @@ const terminated = new TerminatedSessions({
   clock: systemClock,
   log,
   queue,
+  recorders,
   signals,
   ask: askMain,
   send: (message) => port.send(message),
@@ -117,6 +125,8 @@ port.onMessage((message) => {
       return terminated.open(message)
     case 'statements-kept':
       return queue.answered(message)
+    case 'recording-kept':
+      return recorders.kept(message)
     case 'told':
       questions.get(message.id)?.(message.answer)
       questions.delete(message.id)
@@ -157,6 +167,7 @@ port.onStop(async () => {
   for (const running of controls.values()) running.abort('the proxy stops')
   await terminated.stop()
   queue.close()
+  recorders.close()
   links.close()
   front.close()
   await pause(max('lastFramesMs'))

@@ -104,6 +104,11 @@ export class StatementTap implements Tap, AuditSender {
     else if (this.#unkept === 0) this.#wake()
   }
 
+  /** Ends the session, unless it is ending: its recording cannot go on. */
+  giveUp(reason: string, next: string): void {
+    this.#end(reason, next)
+  }
+
   /** True when nothing may be taken now; whoever asked is woken when that changes. */
   #waits(): boolean {
     const { queue, recorder } = this.#options

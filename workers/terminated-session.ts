@@ -34,6 +34,7 @@ import type { AuthorizeOutcome, PerformServices, SecuredClient, Session } from '
 import { SessionAudit } from './session-audit.ts'
 import { leaseFor } from './session-lease.ts'
 import type { SignalSessions } from './signal-sessions.ts'
+import type { Recorders } from './recorders.ts'
 import { sessionTap } from './session-tap.ts'
 import type { Dialled } from './target-login.ts'
 import { systemTimers, type Timers } from './timers.ts'
@@ -53,6 +54,7 @@ export interface TerminatedSessionOptions {
   readonly tls: TlsServer
   readonly signals: SignalSessions
   readonly queue: AuditQueue
+  readonly recorders: Recorders
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
   /** The client has shown a good certificate. */
@@ -245,6 +247,8 @@ export class TerminatedSession implements PerformServices, LiveSession {
     this.#tap = sessionTap({
       ...this.#options,
       right,
+      host: this.#options.proxyId,
+      sid: this.#options.message.sessionId,
       fields: this.#audit.fields(this.peer, right.access),
       snapshot: this.#options.trust.snapshot,
       evict: (refusal) => this.evict(refusal),

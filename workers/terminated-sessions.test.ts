@@ -32,6 +32,7 @@ import { AgentResumption } from './agent-resumption.ts'
 import { AgentSessions } from './agent-sessions.ts'
 import { AuditQueue } from './audit-queue.ts'
 import { discard, release } from './handover.ts'
+import { Recorders } from './recorders.ts'
 import { SignalSessions } from './signal-sessions.ts'
 import { TerminatedSessions } from './terminated-sessions.ts'
 import { systemTimers } from './timers.ts'
@@ -126,6 +127,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
         : { what: 'target', target: options.target ?? ORDERS }
     },
     queue: queueInto(proxySent),
+    recorders: recordersInto(proxySent),
     send: (message) => {
       proxySent.push(message)
       if (message.kind === 'need-spare') void supply(message.session)
@@ -143,6 +145,11 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     resumption,
     client: (shown) => clientOf(context, sessions, ++number, shown),
   }
+}
+
+function recordersInto(sent: FromProxyWorker[]): Recorders {
+  const send = (message: FromProxyWorker): void => void sent.push(message)
+  return new Recorders({ clock: systemClock, timers: systemTimers, send })
 }
 
 function queueInto(sent: FromProxyWorker[]): AuditQueue {

@@ -16,6 +16,7 @@ import type { AuditQueue } from './audit-queue.ts'
 import { adopt, discard } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
+import type { Recorders } from './recorders.ts'
 import type { SignalSessions } from './signal-sessions.ts'
 import { type TerminateMessage, TerminatedSession } from './terminated-session.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
@@ -30,6 +31,8 @@ export interface TerminatedSessionsOptions {
   readonly log: Logger
   /** Statements of this thread, on their way to the spool. */
   readonly queue: AuditQueue
+  /** Of this thread. */
+  readonly recorders: Recorders
   /** Those of this thread that signals reach. */
   readonly signals: SignalSessions
   ask(question: ProxyQuestion): Promise<ProxyAnswer>

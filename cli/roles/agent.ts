@@ -63,6 +63,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       sessions: agent.sessions,
       linked_proxies: agent.linkedProxies,
       audit_spool: member.spool.pending,
+      recordings_at_risk: member.recordings.atRisk,
     }),
   })
   return {
@@ -99,6 +100,7 @@ function makeAgent(
     anchor: member.anchor(),
     audit: (name, code, fields) => member.audit(name, code, fields),
     statements: member.spool,
+    recordings: member.recordings,
     clock: systemClock,
     log,
   })
@@ -116,7 +118,10 @@ function controlOf(member: Member, config: ConfigFile): AgentControl {
   )
   const announcer = new Announcer(client, descriptions, systemClock)
   return {
-    announce: (word) => announcer.announce(word),
+    announce: (word) => {
+      const held = { ...word.held, recordingsAtRisk: member.recordings.atRisk }
+      return announcer.announce({ ...word, held })
+    },
     dbClient: (target, principal, userCertificate) =>
       issueDbClient(member, target, principal, userCertificate),
     ...leaseControl(client),

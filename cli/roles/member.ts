@@ -11,7 +11,10 @@ import type { SavedTrust } from '../../core/snapshot-keeper.ts'
 import type { AuditCheckpoint } from '../../core/snapshot.ts'
 import { Anchor } from '../../workers/anchor.ts'
 import { pause } from '../../workers/pause.ts'
+import { RecordingSpool } from '../../workers/recording-spool.ts'
+import { RecordingUpload } from '../../workers/recording-upload.ts'
 import { openSpool, type Spool } from '../../workers/spool.ts'
+import { systemTimers } from '../../workers/timers.ts'
 import path from 'node:path'
 
 import { type Connect } from '../connect.ts'
@@ -38,6 +41,8 @@ export interface MemberOptions {
 export class Member {
   readonly client: ControlClient
   readonly spool: Spool
+  readonly recordings: RecordingSpool
+  readonly #recordingUpload: RecordingUpload
   readonly #options: MemberOptions
   readonly #file: IdentityFile
   readonly #trust: KeptFile
@@ -54,6 +59,7 @@ export class Member {
     file: IdentityFile,
     identity: HostIdentity,
     spool: Spool,
+    recordings: RecordingSpool,
     joined: boolean,
   ) {
     this.#options = options
@@ -63,6 +69,7 @@ export class Member {
     this.#trust = new KeptFile(path.join(folder, 'trust.json'), log)
     this.#anchor = new KeptFile(path.join(folder, 'anchor.json'), log)
     this.spool = spool
+    this.recordings = recordings
     this.#named = joined
     this.client = connectControl({
       connect: options.connect,
@@ -71,6 +78,17 @@ export class Member {
         cluster: this.#identity.cluster,
       }),
       identity: () => ({ certificate: this.#identity.certificate, key: this.#identity.key }),
+    })
+    this.#recordingUpload = new RecordingUpload({
+      spool: recordings,
+      control: {
+        state: (sid) => this.client.call('recording-state', { sid }),
+        put: (sid, offset, bytes) => {
+          const data = Buffer.from(bytes).toString('base64')
+          return this.client.call('recording-put', { sid, offset, data })
+        },
+      },
+      log,
     })
   }
 
@@ -88,8 +106,16 @@ export class Member {
       clock: systemClock,
       logger: options.log,
     })
-    const member = new Member(options, file, identity, spool, known === undefined)
+    const recordings = await RecordingSpool.open({
+      folder: path.join(options.folder, 'recordings'),
+      clock: systemClock,
+      timers: systemTimers,
+      log: options.log,
+      audit: (name, code, fields) => void spool.emit(name, code, fields),
+    })
+    const member = new Member(options, file, identity, spool, recordings, known === undefined)
     void member.#upload()
+    void member.#recordingUpload.run()
     if (member.#lacksHost()) void member.#renew()
     else member.#planRenewal()
     return member
@@ -139,6 +165,8 @@ export class Member {
   async close(): Promise<void> {
     this.#stopping.abort()
     clearTimeout(this.#renewal)
+    this.#recordingUpload.stop()
+    await this.recordings.close()
     this.client.close()
     this.#trust.close()
     this.#anchor.close()

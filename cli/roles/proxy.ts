@@ -67,6 +67,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       ...proxy.ledger.counts(),
       ...flat(proxy.counters),
       audit_spool: member.spool.pending,
+      recordings_at_risk: member.recordings.atRisk,
     }),
   })
   const { host } = splitAddress(config.proxy_service.web_listen_addr)
@@ -124,6 +125,7 @@ function makeProxy(
     save: (saved) => member.saveTrust(saved),
     anchor: member.anchor(),
     statements: member.spool,
+    recordings: member.recordings,
     audit: (name, code, fields) => member.audit(name, code, fields),
     clock: systemClock,
     log,
@@ -158,7 +160,8 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
       }))
     },
     async report(report) {
-      await client.call('proxy-self', { address, ...report })
+      const recordingsAtRisk = member.recordings.atRisk
+      await client.call('proxy-self', { address, ...report, recordingsAtRisk })
     },
     ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),

@@ -426,6 +426,7 @@ test('the status shows pins, CAs, who is away and who is stale', async (t) => {
     address: '',
     lastSeenMs: tools.clock.now() - 90_000,
     online,
+    recordingsAtRisk: online ? 0 : 3,
   })
   const { tools } = await scene(t, {
     status: () => ({
@@ -457,6 +458,7 @@ test('the status shows pins, CAs, who is away and who is stale', async (t) => {
   match(text, /No proxies have joined/)
   match(text, /a1\.host +a1 +db +online +current/)
   match(text, /a2\.host +a2 +db +last seen 90s ago +stale/)
+  match(text, /Recordings at risk: 3, on a2\.host \(3\) and not here yet/)
 })
 
 test('databases are listed with their owner, and claims that were turned away', async (t) => {
@@ -513,7 +515,7 @@ test('each agent’s word on a database is there for who asks', async (t) => {
           reason: '',
           servers: [
             server,
-            { ...server, agent: 'a2', online: false },
+            { ...server, agent: 'a2', online: false, recordingsAtRisk: 0 },
             { ...server, agent: 'a3', status: 'unhealthy' as const, reason: 'refused' },
           ],
           refused: [],

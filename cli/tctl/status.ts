@@ -2,7 +2,7 @@
 
 import type { Member, Status } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption } from '../command.ts'
-import { colour, FORMATS, render, table, timeText } from '../render.ts'
+import { colour, FORMATS, printable, render, table, timeText } from '../render.ts'
 import type { Tools } from '../tools.ts'
 import { withAdministrator } from './administrator.ts'
 
@@ -22,6 +22,7 @@ function statusText(status: Status, tools: Tools): string {
     `Version:  ${status.version}`,
     ...status.pins.map((pin, at) => `${at === 0 ? 'CA pins:' : '        '}  ${pin}`),
     `Audit:    ${status.audit.count} records, head ${status.audit.head}`,
+    ...recordingsLines(status),
     ...(status.insecureKeys
       ? [colour('red', 'CA keys lie in clear on disk (insecure_keys); not for production.')]
       : []),
@@ -45,6 +46,20 @@ function statusText(status: Status, tools: Tools): string {
     membersText('Proxies', status.proxies, status.stale, tools),
     membersText('Agents', status.agents, status.stale, tools),
   ].join('\n')
+}
+
+/** What members said last; those of sessions that still run are among them. */
+function recordingsLines({ agents, proxies }: Status): readonly string[] {
+  const atRisk = [...agents, ...proxies].filter((member) => member.recordingsAtRisk > 0)
+  if (atRisk.length === 0) return []
+  const total = atRisk.reduce((sum, member) => sum + member.recordingsAtRisk, 0)
+  const hosts = atRisk.map((member) => `${member.hostname} (${member.recordingsAtRisk})`)
+  return [
+    colour(
+      'yellow',
+      `Recordings at risk: ${total}, on ${hosts.map(printable).join(', ')} and not here yet`,
+    ),
+  ]
 }
 
 /** Stale members hold an older snapshot or lock set than control, or were not heard of. */

@@ -21,6 +21,7 @@ export const TCTL: ProgramSpec = {
     tokens: 'join tokens',
     auth: 'CA certificates',
     audit: 'the audit log',
+    recordings: 'recorded sessions',
     db: 'databases',
     'db credentials': 'passwords of database users without a certificate',
   },
@@ -109,6 +110,21 @@ export const TCTL: ProgramSpec = {
       words: 'audit export',
       summary: 'write the audit log as JSON lines',
       load: async () => (await import('./audit.ts')).auditExport,
+    },
+    {
+      words: 'recordings ls',
+      summary: 'list recorded sessions',
+      load: async () => (await import('./recordings.ts')).recordingsLs,
+    },
+    {
+      words: 'recordings export',
+      summary: 'write the recording of a session to a file',
+      load: async () => (await import('./recordings.ts')).recordingsExport,
+    },
+    {
+      words: 'recordings verify',
+      summary: 'check the recording of a session',
+      load: async () => (await import('./recordings.ts')).recordingsVerify,
     },
     {
       words: 'explain',

@@ -10,7 +10,11 @@ export const TSH: ProgramSpec = {
     { flags: '--user <name>', about: 'who to log in as (SLUICE_USER)' },
     { flags: '-d, --debug', about: 'say more about failures' },
   ],
-  groups: { db: 'databases', proxy: 'local ports for programs that cannot name a target' },
+  groups: {
+    db: 'databases',
+    proxy: 'local ports for programs that cannot name a target',
+    recordings: 'recorded sessions',
+  },
   rows: [
     {
       words: 'login',
@@ -66,6 +70,16 @@ export const TSH: ProgramSpec = {
       words: 'proxy db',
       summary: 'a local port for a database',
       load: async () => (await import('./proxy-db.ts')).proxyDb,
+    },
+    {
+      words: 'recordings ls',
+      summary: 'list recorded sessions',
+      load: async () => (await import('./recordings.ts')).recordingsLs,
+    },
+    {
+      words: 'play',
+      summary: 'replay a recorded session',
+      load: async () => (await import('./play.ts')).play,
     },
     {
       words: 'completion',

@@ -47,6 +47,14 @@ import type {
   WatchRequest,
 } from './messages.ts'
 
+import type {
+  Recording,
+  RecordingPiece,
+  RecordingPutRequest,
+  RecordingQuery,
+  RecordingState,
+} from './recording-messages.ts'
+
 /** Request and reply of every call, by name. Watches and exports reply with one item per NDJSON line. */
 export interface Calls {
   ping: { request: Nothing; reply: Ping }
@@ -75,6 +83,8 @@ export interface Calls {
     request: { readonly lines: readonly string[] }
     reply: { readonly acknowledged: number }
   }
+  'recording-state': { request: { readonly sid: string }; reply: RecordingState }
+  'recording-put': { request: RecordingPutRequest; reply: RecordingState }
   'lease-take': { request: LeaseRequest; reply: { readonly lease: string } }
   'lease-keep': {
     request: { readonly id: string; readonly issuer?: string; readonly user?: string }
@@ -118,6 +128,11 @@ export interface Calls {
     reply: { readonly pem: string }
   }
   'auth-sign': { request: SignRequest; reply: SignReply }
+  'recording-list': {
+    request: RecordingQuery
+    reply: { readonly items: readonly Recording[] }
+  }
+  'recording-read': { request: { readonly sid: string }; reply: RecordingPiece }
   'audit-list': {
     request: AuditQuery
     reply: { readonly items: readonly JsonObject[]; readonly next?: string }

@@ -11,9 +11,17 @@ import { KB } from './checks/fields.ts'
 import type { Checks } from './checks/fields.ts'
 import { machines } from './checks/machines.ts'
 import { anonymous, people } from './checks/people.ts'
+import { recordings } from './checks/recordings.ts'
 
 /** Request and reply checks of every call. */
-export const CHECKS: Checks = { ...anonymous, ...people, ...machines, ...resources, ...operations }
+export const CHECKS: Checks = {
+  ...anonymous,
+  ...people,
+  ...machines,
+  ...resources,
+  ...operations,
+  ...recordings,
+}
 
 /** The body of every answer that is no success. */
 export const apiErrorSchema: z.ZodType<ApiError> = z.object({

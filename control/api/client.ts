@@ -22,7 +22,7 @@ export interface CallOptions {
 }
 
 /** Calls that answer with NDJSON. */
-export type StreamName = 'watch' | 'audit-export'
+export type StreamName = 'watch' | 'audit-export' | 'recording-read'
 
 export interface ControlClient {
   /** One answer. Throws the ProxyError control answered with, or `control.unavailable`. */

@@ -209,6 +209,7 @@ export interface InventoryRequest {
   readonly checkpoint?: AuditCheckpoint
   /** Control's own time in the newest beacon this agent holds everything of; 0: none. No proxy can say it for the agent. */
   readonly trustedAtMs?: number
+  readonly recordingsAtRisk?: number
 }
 
 export interface InventoryReply {
@@ -254,6 +255,7 @@ export interface ProxySelf {
   readonly agentLockRevisions?: Readonly<Record<string, number>>
   /** The newest audit checkpoint it keeps: an anchor that control cannot take back. */
   readonly checkpoint?: AuditCheckpoint
+  readonly recordingsAtRisk?: number
 }
 
 export interface TicketKeyItem {
@@ -343,6 +345,8 @@ export interface Status {
 }
 
 export interface Member {
+  /** Recordings that it has and control does not have whole. */
+  readonly recordingsAtRisk: number
   readonly id: string
   readonly hostname: string
   readonly services: readonly string[]

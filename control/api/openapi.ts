@@ -30,7 +30,7 @@ export function openApiDocument(version: string): JsonObject {
 }
 
 function operation(name: CallName, row: Row<CallName>): object {
-  const type = row.stream === true ? 'application/x-ndjson' : 'application/json'
+  const type = row.stream !== undefined ? 'application/x-ndjson' : 'application/json'
   const reply = { description: 'Done.', content: { [type]: { schema: schemaOf(row.reply) } } }
   const error = {
     description: 'Refused or failed.',

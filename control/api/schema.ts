@@ -18,8 +18,8 @@ export interface Row<N extends CallName> {
   readonly audit: AuditName
   /** Whether a second factor must be fresh. `login`: the certificate's own proof is enough. */
   readonly mfa: 'none' | 'login'
-  /** NDJSON: the reply is a stream of items. */
-  readonly stream?: true
+  /** NDJSON: the reply is a stream of items. `begun`: it begins with the first of them, or is a refusal. */
+  readonly stream?: true | 'begun'
   /** NDJSON: the body is the request's `lines`, which the handler reads and checks itself. */
   readonly lines?: true
   readonly request: z.ZodType<Calls[N]['request']>
@@ -90,6 +90,10 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     ...system('system', 'POST', '/v1/audit', { none: 'the records are the audit log' }),
     lines: true,
   },
+  'recording-state': system('system', 'GET', '/v1/recordings/:sid/state', QUIET),
+  'recording-put': system('system', 'PUT', '/v1/recordings/:sid', {
+    none: 'session.upload tells of it when it is whole',
+  }),
   'lease-take': system('system', 'POST', '/v1/leases', QUIET),
   'lease-keep': system('system', 'PUT', '/v1/leases/:id', QUIET),
   'lease-release': system('system', 'DELETE', '/v1/leases/:id', QUIET),
@@ -155,6 +159,16 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     { kind: 'database_certificate', verb: 'create' },
     'cert.create',
   ),
+  'recording-list': admin('GET', '/v1/recordings', { kind: 'session', verb: 'list' }, NONE),
+  'recording-read': {
+    ...admin(
+      'GET',
+      '/v1/recordings/:sid',
+      { kind: 'session', verb: 'read' },
+      'session.recording.access',
+    ),
+    stream: 'begun',
+  },
   'audit-list': admin('GET', '/v1/audit', { kind: 'event', verb: 'list' }, NONE),
   'audit-export': {
     ...admin('GET', '/v1/audit/export', { kind: 'event', verb: 'list' }, NONE),

@@ -14,6 +14,7 @@ import type { Clock } from '../../core/clock.ts'
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
 import type { Logger } from '../../core/log.ts'
+import { begun } from './begun.ts'
 import {
   type Caller,
   callerProblem,
@@ -256,8 +257,9 @@ export class ApiServer {
       request: unknown,
       context: CallContext,
     ) => unknown
-    if (match.row.stream === true) {
-      const items = handler(value, context) as AsyncIterable<unknown>
+    if (match.row.stream !== undefined) {
+      const open = handler(value, context) as AsyncIterable<unknown>
+      const items = match.row.stream === 'begun' ? await begun(open) : open
       return await this.#stream(match, items, { caller, abort }, response, context.signal)
     }
     const reply = await withDeadline(handler(value, context) as Promise<unknown>)

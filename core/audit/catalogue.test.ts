@@ -1,7 +1,9 @@
 // docs/audit-events.md equals the catalogue, and the catalogue keeps its own rules.
 
 import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { type AuditRow, AUDIT_EVENTS, auditRow } from './catalogue.ts'
 
@@ -38,6 +40,17 @@ describe('the catalogue of audit events', () => {
       assert.equal(new Set(row.fields).size, row.fields.length, code)
     }
     assert.equal(auditRow('constructor'), undefined)
+  })
+
+  it('gives each code once, whichever of its files has the row', () => {
+    const files = globSync(['catalogue.ts', '*-rows.ts'], { cwd: import.meta.dirname })
+    const codes = files.flatMap((file) => {
+      const text = readFileSync(join(import.meta.dirname, file), 'utf8')
+      return [...text.matchAll(/^ {2,4}([A-Z]{1,6}\d{2,4}[IWE]): /gm)].map(([, code]) => code)
+    })
+    assert.ok(files.length >= 4)
+    assert.equal(new Set(codes).size, codes.length)
+    assert.equal(codes.length, Object.keys(AUDIT_EVENTS).length)
   })
 
   it('lets agents and proxies say nothing of people, configuration and certificates', () => {

@@ -33,6 +33,8 @@ const BOTH: readonly CallName[] = [
   'renew',
   'watch',
   'audit-upload',
+  'recording-state',
+  'recording-put',
   'lease-take',
   'lease-keep',
   'lease-release',
@@ -85,6 +87,7 @@ const ANYTHING = {
   name: 'access',
   id: 'some',
   token: 'some',
+  sid: 'some',
   database: 'some',
   dbUser: 'some',
 }
@@ -98,8 +101,8 @@ async function refused(client: ControlClient): Promise<readonly CallName[]> {
 
 async function isRefused(client: ControlClient, name: CallName): Promise<boolean> {
   try {
-    if (ROUTES[name].stream === true)
-      await client.stream(name as 'watch', { class: 'agent' }).next()
+    if (ROUTES[name].stream !== undefined)
+      await client.stream(name as 'watch', { class: 'agent', ...ANYTHING }).next()
     else await client.call(name as 'resource-get', ANYTHING)
     return false
   } catch (error) {

@@ -91,6 +91,7 @@ const member = z.strictObject({
   address: text(300),
   lastSeenMs: time,
   online: z.boolean(),
+  recordingsAtRisk: count,
 })
 
 const dbCredentialName = { database: text(512).min(1), dbUser: text(KB).min(1) }

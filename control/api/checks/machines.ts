@@ -93,6 +93,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       csr: pem.exactOptional(),
       checkpoint: checkpoint.exactOptional(),
       trustedAtMs: count.exactOptional(),
+      recordingsAtRisk: count.exactOptional(),
     }),
     reply: z.strictObject({
       accepted: list(
@@ -127,6 +128,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       lockRevision: count.exactOptional(),
       agentLockRevisions: z.record(name, count).readonly().exactOptional(),
       checkpoint: checkpoint.exactOptional(),
+      recordingsAtRisk: count.exactOptional(),
     }),
     reply: nothing,
   },

@@ -1,0 +1,55 @@
+// The list of recordings, the same for `tsh` and `tctl`: of a span of time, newest first.
+
+import type { ControlClient } from '../../control/api/client.ts'
+import type { Recording } from '../../control/api/recording-messages.ts'
+import { formatOption, type Input, type Option } from '../command.ts'
+import { durationOption, timeOption } from '../duration.ts'
+import { FORMATS, render, table, timeText } from '../render.ts'
+import type { Tools } from '../tools.ts'
+
+const SHOWN_DEFAULT = 50
+const SHOWN_MAX = 1000
+
+export const LIST_OPTIONS: readonly Option[] = [
+  formatOption(),
+  { flags: '--last <duration>', about: 'only the last 30m, 8h, 7d …' },
+  { flags: '--from-utc <time>', about: 'sessions that were there from this time on' },
+  { flags: '--to-utc <time>', about: 'sessions that began before this time' },
+  { flags: '--limit <count>', about: `how many; ${SHOWN_DEFAULT} when absent` },
+]
+
+export async function listRecordings(
+  client: ControlClient,
+  input: Input,
+  tools: Tools,
+): Promise<void> {
+  const last = durationOption('last', input.text('last'))
+  const fromMs =
+    timeOption('from-utc', input.text('from-utc')) ??
+    (last === undefined ? undefined : tools.clock.now() - last)
+  const toMs = timeOption('to-utc', input.text('to-utc'))
+  const { items } = await client.call('recording-list', {
+    limit: input.whole('limit', 1, SHOWN_MAX) ?? SHOWN_DEFAULT,
+    ...(fromMs === undefined ? {} : { fromMs }),
+    ...(toMs === undefined ? {} : { toMs }),
+  })
+  const format = input.choice('format', FORMATS, 'text')
+  tools.out(await render(format, items, () => recordingsTable(items)))
+}
+
+function recordingsTable(items: readonly Recording[]): string {
+  if (items.length === 0) return 'No recordings.\n'
+  return table(
+    ['Session', 'Kind', 'User', 'Target', 'As', 'Began', 'Seconds', 'Ended because'],
+    items.map((item) => [
+      item.sid,
+      item.kind,
+      item.user,
+      item.target,
+      item.principal,
+      timeText(item.startedAtMs),
+      String(Math.max(0, Math.round((item.endedAtMs - item.startedAtMs) / 1000))),
+      item.reason,
+    ]),
+  )
+}

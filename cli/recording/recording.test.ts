@@ -1,0 +1,212 @@
+// What people see of recordings: timelines, terminals at their pace, asciicasts, lists; and every damage by its name and offset.
+
+import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+import { packEvents, type RecordingEvent } from '../../core/recording/events.ts'
+import { writeChunk, writeHead } from '../../core/recording/format.ts'
+import { EXIT } from '../exit.ts'
+import { TCTL } from '../tctl/table.ts'
+import { FakeControl, type FakeTools, fakeTools, loggedIn, runCommand } from '../tools.fixture.ts'
+import { TSH } from '../tsh/table.ts'
+
+const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
+const AT = Date.UTC(2026, 10, 20, 12, 0, 0)
+
+/** Each event in a chunk of its own. */
+function recording(kind: 'ssh' | 'db', events: readonly RecordingEvent[]): Buffer[] {
+  const head = writeHead({ sid: SID, kind, cluster: 'c', serverId: 'agent-1', startedAtMs: AT })
+  let { position } = head
+  const chunks = events.map((event) => {
+    const { startMs, packed } = packEvents([event])
+    const chunk = writeChunk(position, event.kind === 'end' ? 'end' : 'events', startMs, packed)
+    position = chunk.position
+    return Buffer.from(chunk.bytes)
+  })
+  return [Buffer.from(head.bytes), ...chunks]
+}
+
+const DATABASE = recording('db', [
+  { kind: 'start', atMs: AT, fields: { user: 'alice', db_service: 'orders', db_user: 'app' } },
+  {
+    kind: 'statement',
+    atMs: AT + 1250,
+    code: 'TPG02I',
+    statement: 'SELECT *\n  FROM t\u{1b}[2J WHERE a = $1',
+    parameters: ['x\u{7}'],
+    rows: 2,
+    durationUs: 3200,
+  },
+  {
+    kind: 'statement',
+    atMs: AT + 2000,
+    code: 'TDB02W',
+    statement: 'SELECT 1/0',
+    parameters: [],
+    error: 'division by zero',
+  },
+  { kind: 'gap', atMs: AT + 2500, lost: 3 },
+  { kind: 'end', atMs: AT + 3000, reason: 'closed' },
+])
+
+const TERMINAL = recording('ssh', [
+  { kind: 'start', atMs: AT, fields: { user: 'alice', login: 'root' } },
+  { kind: 'resize', atMs: AT, columns: 132, rows: 43 },
+  { kind: 'print', atMs: AT + 100, bytes: Buffer.from('a\u{1b}]52;c;eA==\u{7}\u{1b}[1mb') },
+  { kind: 'print', atMs: AT + 10_100, bytes: Buffer.from('ü').subarray(0, 1) },
+  { kind: 'print', atMs: AT + 10_200, bytes: Buffer.from('ü').subarray(1) },
+  { kind: 'end', atMs: AT + 10_200, reason: 'closed' },
+])
+
+async function played(
+  tools: FakeTools,
+  chunks: readonly Buffer[],
+  options: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const file = join(tools.folder, 'session.rec')
+  await writeFile(file, Buffer.concat(chunks))
+  const before = tools.printed().length
+  await runCommand(TSH, tools, 'play', [file], options)
+  return tools.printed().slice(before)
+}
+
+test('a database’s recording is a timeline, on which nothing reaches the terminal as it was sent', async (t) => {
+  const tools = await fakeTools(t)
+  equal(
+    await played(tools, DATABASE, {}),
+    [
+      '2026-11-20 12:00:00 UTC  session begins: user=alice db_service=orders db_user=app',
+      '12:00:01.250  SELECT * FROM t\u{fffd}[2J WHERE a = $1  (2 rows, 3.2 ms)',
+      '              $1 = x\u{fffd}',
+      '12:00:02.000  SELECT 1/0',
+      '              ERROR: division by zero',
+      '12:00:02.500  3 events were lost here: the recorder could not keep them',
+      '2026-11-20 12:00:03 UTC  session ends: closed',
+      '',
+    ].join('\n'),
+  )
+  const lines = (await played(tools, DATABASE, { format: 'json' })).trimEnd().split('\n')
+  deepEqual(JSON.parse(lines[1] ?? ''), {
+    time: '2026-11-20T12:00:01.250Z',
+    event: 'statement',
+    code: 'TPG02I',
+    statement: 'SELECT *\n  FROM t\u{1b}[2J WHERE a = $1',
+    parameters: ['x\u{7}'],
+    rows: 2,
+    durationUs: 3200,
+  })
+  match(
+    await played(tools, DATABASE, { format: 'yaml' }),
+    /- time: .*\n {2}event: gap\n {2}lost: 3\n/,
+  )
+})
+
+test('a terminal is replayed at its pace, and filtered', async (t) => {
+  const shown = /session begins.*\na\u{1b}\[1mbü2026-11-20 12:00:10 UTC {2}session ends/u
+  const paces: readonly [Readonly<Record<string, unknown>>, number][] = [
+    [{}, 10_200],
+    [{ speed: '2x' }, 5100],
+    [{ skipIdleTime: true }, 700],
+    [{ format: 'text' }, 0],
+  ]
+  for (const [options, tookMs] of paces) {
+    const tools = await fakeTools(t)
+    const before = tools.clock.now()
+    match(await played(tools, TERMINAL, options), shown)
+    equal(tools.clock.now() - before, tookMs, JSON.stringify(options))
+  }
+})
+
+test('an asciicast has the terminal’s size, its output and its changes', async (t) => {
+  const tools = await fakeTools(t)
+  const lines = (await played(tools, TERMINAL, { format: 'cast' })).trimEnd().split('\n')
+  deepEqual(
+    lines.map((line): unknown => JSON.parse(line)),
+    [
+      { version: 2, width: 132, height: 43, timestamp: AT / 1000 },
+      [0, 'r', '132x43'],
+      [0.1, 'o', 'a\u{1b}[1mb'],
+      [10.1, 'o', ''],
+      [10.2, 'o', 'ü'],
+    ],
+  )
+})
+
+test('each damage is named with its offset, and what is whole is shown all the same', async (t) => {
+  const tools = await fakeTools(t)
+  const sizes = DATABASE.map((chunk) => chunk.length)
+  const offset = (count: number): number =>
+    sizes.slice(0, count).reduce((sum, size) => sum + size, 0)
+  const [head = Buffer.alloc(0), one = head, two = head, three = head, four = head, five = head] =
+    DATABASE
+  const flipped = Buffer.from(two)
+  flipped[two.length - 1] = (two.at(-1) ?? 0) ^ 1
+  const tampered: readonly [readonly Buffer[], RegExp][] = [
+    [[head, one, flipped, three, four, five], new RegExp(`byte ${offset(2)}: flipped`)],
+    [[head, one, three, four, five], new RegExp(`byte ${offset(2)}: dropped`)],
+    [[head, one, three, two, four, five], /dropped.*\n.*reordered/],
+    [[head, one, two, three], /truncated/],
+    [[head, one, two, three, four, five, three], new RegExp(`byte ${offset(6)}: spliced`)],
+  ]
+  for (const [chunks, named] of tampered) {
+    await rejects(played(tools, chunks, {}), (error: Error & { status?: number }) => {
+      match(error.message, named)
+      return error.status === EXIT.failure
+    })
+    const file = join(tools.folder, 'session.rec')
+    await rejects(runCommand(TCTL, tools, 'recordings verify', [file]), named)
+  }
+  match(tools.printed(), /SELECT 1\/0/)
+  await played(tools, DATABASE, {})
+  await runCommand(TCTL, tools, 'recordings verify', [join(tools.folder, 'session.rec')])
+  match(tools.printed(), /The recording is whole: 5 chunks, \d+ bytes\.\n$/)
+  await rejects(runCommand(TSH, tools, 'play', ['nowhere.rec']), { status: EXIT.usage })
+  await rejects(played(tools, [Buffer.from('something else')], {}), /it is no recording/)
+})
+
+test('control’s recordings are listed, played and exported as they are', async (t) => {
+  const data = Buffer.concat(DATABASE).toString('base64')
+  const control = new FakeControl({
+    'recording-read': () => ({ data }),
+    'recording-list': () => ({
+      items: [
+        {
+          sid: SID,
+          kind: 'db',
+          serverId: 'agent-1',
+          user: 'alice',
+          target: 'orders',
+          principal: 'app',
+          startedAtMs: AT,
+          endedAtMs: AT + 3000,
+          reason: 'closed',
+          bytes: 1000,
+          chunks: 5,
+          hash: 'ab'.repeat(32),
+        },
+      ],
+    }),
+  })
+  const tools = await fakeTools(t, { control })
+  await loggedIn(tools)
+  await runCommand(TSH, tools, 'recordings ls', [], { last: '8h', limit: '7' })
+  match(
+    tools.printed(),
+    new RegExp(`${SID} +db +alice +orders +app +2026-11-20 12:00:00 UTC +3 +closed`),
+  )
+  deepEqual(control.request('recording-list'), {
+    limit: 7,
+    fromMs: tools.clock.now() - 8 * 3_600_000,
+  })
+  await runCommand(TSH, tools, 'play', [SID.toUpperCase()])
+  match(tools.printed(), /session ends: closed\n$/)
+  deepEqual(control.request('recording-read'), { sid: SID })
+  const out = join(tools.folder, 'out.rec')
+  const server = { authServer: 'proxy.example.com:443' }
+  await runCommand(TCTL, tools, 'recordings export', [SID], { ...server, out })
+  deepEqual(await readFile(out), Buffer.concat(DATABASE))
+  await rejects(runCommand(TCTL, tools, 'recordings export', [SID], { ...server, out }), /EEXIST/)
+  ok(control.closed)
+})

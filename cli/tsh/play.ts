@@ -1,0 +1,87 @@
+// `tsh play`: a recorded session again. A terminal's is replayed at its own pace; a database's is read as a timeline of statements. The
+// id of a session is asked of control, which writes into the log that it was read; anything else is a file of `tctl recordings export`.
+
+import { type CommandSpec, type Input, type Option } from '../command.ts'
+import { type Pace, SPEEDS, speedOf, waitMs } from '../recording/pace.ts'
+import {
+  type Bytes,
+  fileBytes,
+  isStored,
+  RecordingReader,
+  refuseDamaged,
+  storedBytes,
+} from '../recording/read.ts'
+import { CastWriter, JsonWriter, TextWriter, type Writer, YamlWriter } from '../recording/text.ts'
+import type { Tools } from '../tools.ts'
+import { withSession } from './session.ts'
+
+const FORMATS = ['pty', 'text', 'json', 'yaml', 'cast'] as const
+type Format = (typeof FORMATS)[number]
+
+const OPTIONS: readonly Option[] = [
+  {
+    flags: '-f, --format <format>',
+    about: `${FORMATS.join(', ')}; pty when absent`,
+    choices: FORMATS,
+  },
+  { flags: '--speed <speed>', about: `${SPEEDS.join(', ')}; 1x when absent`, choices: SPEEDS },
+  { flags: '--skip-idle-time', about: 'cut silences short' },
+]
+
+export const play: CommandSpec = {
+  takes: '<session>',
+  options: OPTIONS,
+  about: [
+    'pty replays a terminal as it was, and shows a database’s statements at once; text does not wait for anything.',
+    'json writes one event per line, cast an asciicast (version 2) of a terminal. Damage is named at the end, with status 1.',
+  ].join('\n'),
+  examples: [
+    'tsh play 0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11',
+    'tsh play --speed=4x --skip-idle-time 0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11',
+    'tsh play --format=json session.rec',
+  ],
+  async run(input, tools) {
+    const name = input.arg(0)
+    if (!isStored(name)) return await replay(fileBytes(name), input, tools)
+    return await withSession(tools, input, ({ client }) =>
+      replay(storedBytes(client, name), input, tools),
+    )
+  },
+}
+
+async function replay(source: Bytes, input: Input, tools: Tools): Promise<void> {
+  const format = input.choice('format', FORMATS, 'pty')
+  const pace: Pace = {
+    speed: speedOf(input.choice('speed', SPEEDS, '1x')),
+    skipIdle: input.flag('skip-idle-time'),
+  }
+  const reader = new RecordingReader(source)
+  const writer = await writerOf(format)
+  let beforeMs: number | undefined
+  for await (const event of reader.events()) {
+    const { header } = reader
+    if (header === undefined) continue
+    if (format === 'pty' && header.kind === 'ssh')
+      await tools.sleep(waitMs(beforeMs ?? event.atMs, event.atMs, pace))
+    beforeMs = event.atMs
+    const text = writer.event(event, header)
+    if (text !== '') await tools.outSlowly(text)
+  }
+  refuseDamaged(reader.damages)
+}
+
+async function writerOf(format: Format): Promise<Writer> {
+  switch (format) {
+    case 'pty':
+    case 'text':
+      return new TextWriter()
+    case 'json':
+      return new JsonWriter()
+    case 'cast':
+      return new CastWriter()
+    case 'yaml': {
+      const { stringify } = await import('yaml')
+      return new YamlWriter(stringify)
+    }
+  }
+}

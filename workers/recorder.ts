@@ -1,0 +1,284 @@
+// The recorder of one session: gathers its events, makes chunks of them and hands these to the main thread, which has the file. One
+// chunk is on its way at a time, so that what the disk refused can be offered again or left out without breaking the chain. Holds the
+// rule of design section 9: a sync mode waits for the disk; else a full queue slows the session, and only a full or broken disk ends
+// it (`strict`) or leaves a counted gap (`best_effort`). Never more memory than its bound, never a loss that is not counted.
+
+import type { Clock } from '../core/clock.ts'
+import { max } from '../core/limits.ts'
+import type { FromRecorder, ToRecorder } from '../core/messages.ts'
+import { eventBytes, packEvents, type RecordingEvent } from '../core/recording/events.ts'
+import {
+  type RecordingHeader,
+  type RecordingPosition,
+  writeChunk,
+  writeHead,
+} from '../core/recording/format.ts'
+import type { Recorder } from '../core/recording/timeline.ts'
+import type { RecordingShare } from './recorders.ts'
+import type { RecordingRule } from './statement-tap.ts'
+import { Deadlines, type Timers } from './timers.ts'
+
+export interface RecorderOptions {
+  readonly header: RecordingHeader
+  readonly rule: RecordingRule
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly share: RecordingShare
+  readonly send: (message: FromRecorder) => void
+  /** Ends the session for this reason, in its protocol's words. May be called again for one that is ending. */
+  readonly end: (reason: string, next: string) => void
+  /** The end is on the disk, or nothing of it will ever be. */
+  readonly done: () => void
+}
+
+interface Flight {
+  /** Without its bytes, which are copied each time it is sent. */
+  readonly message: Omit<FromRecorder, 'bytes'>
+  readonly file: Uint8Array
+  readonly position: RecordingPosition
+  /** Held for it in memory. */
+  readonly bytes: number
+  /** What is lost when the disk does not take it. */
+  readonly events: number
+}
+
+const PRINT_BYTES_MAX = 64 * 1024
+
+const NOT_KEPT = 'its recording could not be kept, and record_session.default is strict'
+const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
+const UNWANTED = 'there is a recording of a session with this id, which nobody writes twice'
+const TOO_LONG = 'its recording is longer than recordingBytesMax'
+
+export class SessionRecorder implements Recorder {
+  readonly #options: RecorderOptions
+  readonly #head: Uint8Array
+  readonly #sync: boolean
+  readonly #deadlines: Deadlines<'batch' | 'stall' | 'retry'>
+  #position: RecordingPosition
+  #pending: RecordingEvent[] = []
+  #pendingBytes = 0
+  #flight: Flight | undefined
+  /** Events to be told of as a gap. */
+  #lost = 0
+  #written = 0
+  #endTries = 0
+  /** The disk did nothing with the last chunk for too long. */
+  #stalled = false
+  /** It is as long as it may be: only a gap and the end follow. */
+  #cut = false
+  #sealing = false
+  #over = false
+  #waiting: (() => void)[] = []
+  #sealed: (() => void)[] = []
+
+  constructor(options: RecorderOptions) {
+    this.#options = options
+    this.#sync = options.rule === 'sync'
+    this.#deadlines = new Deadlines(options.clock, options.timers)
+    const { bytes, position } = writeHead(options.header)
+    this.#head = bytes
+    this.#position = position
+  }
+
+  get full(): boolean {
+    if (this.#over || this.#cut) return false
+    if (this.#sync) return this.#flight !== undefined || this.#pending.length > 0
+    return !this.#stalled && this.#isBeyond()
+  }
+
+  ready(): Promise<void> {
+    if (!this.full) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.#options.share.whenRoom(() => this.#wake())
+    })
+  }
+
+  add(event: RecordingEvent): void {
+    if (event.kind !== 'print') return this.#add(event)
+    // Copies: what a terminal showed lies in somebody's buffer. In pieces: it may be longer than a chunk.
+    const { kind, atMs, bytes } = event
+    for (let at = 0; at < bytes.length; at += PRINT_BYTES_MAX)
+      this.#add({ kind, atMs, bytes: Uint8Array.from(bytes.subarray(at, at + PRINT_BYTES_MAX)) })
+    return undefined
+  }
+
+  /** Nothing follows. Waits for the disk, but not for one that is broken: the end is offered to it again when nobody waits. */
+  seal(): Promise<void> {
+    this.#sealing = true
+    if (this.#over || this.#stalled) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#sealed.push(resolve)
+      this.#flush()
+    })
+  }
+
+  answered({ seq, outcome }: ToRecorder): void {
+    const flight = this.#flight
+    if (flight?.message.seq !== seq) return
+    this.#deadlines.drop('stall')
+    this.#stalled = false
+    switch (outcome) {
+      case 'kept':
+        return this.#kept(flight)
+      case 'refused':
+        return this.#refused(flight)
+      case 'unwanted':
+        this.#options.end(UNWANTED, 'Connect again.')
+        return this.#finish()
+    }
+  }
+
+  /** The thread stops: what was gathered goes on its way, and nothing is tried again. */
+  close(): void {
+    this.#flush()
+    this.#deadlines.clear()
+    this.#tellSealed()
+  }
+
+  #add(event: RecordingEvent): void {
+    if (this.#over || this.#sealing) return
+    const bytes = eventBytes(event)
+    const unfit = this.#cut || bytes > max('recordingBatchBytesMax')
+    // What is told of while the disk stands still: its session goes on by its rule, and memory does not grow.
+    if (event.kind !== 'end' && (unfit || (this.#stalled && this.#isBeyond()))) {
+      this.#lost++
+      return
+    }
+    this.#pending.push(event)
+    this.#pendingBytes += bytes
+    this.#options.share.take(bytes)
+    // Somebody waits for it in a sync mode; a turn of the loop lets its neighbours come along.
+    const now = this.#sync || this.#pendingBytes >= max('recordingBatchBytesMax')
+    this.#soon(now ? 0 : max('recordingBatchMs'))
+  }
+
+  #kept(flight: Flight): void {
+    this.#land(flight)
+    this.#position = flight.position
+    this.#written += flight.file.length
+    if (flight.message.last) return this.#finish()
+    if (this.#written >= max('recordingBytesMax') && !this.#cut) this.#cutOff()
+    if (this.#sync || this.#sealing || this.#pendingBytes >= max('recordingBatchBytesMax'))
+      this.#flush()
+    else if (this.#pending.length > 0) this.#soon(max('recordingBatchMs'))
+    return this.#wake()
+  }
+
+  #refused(flight: Flight): void {
+    if (flight.message.last) this.#tellSealed()
+    // Nobody waits for the end; it must not be offered for ever.
+    if (flight.message.last && ++this.#endTries >= max('recordingEndTriesMax'))
+      return this.#finish()
+    if (this.#sync || flight.message.last)
+      return this.#deadlines.after('retry', max('recordingRetryMs'), () => this.#post(flight))
+    this.#land(flight)
+    this.#lost += flight.events
+    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    this.#soon(max('recordingRetryMs'))
+    return this.#wake()
+  }
+
+  #soon(ms: number): void {
+    if (this.#flight !== undefined || (ms > 0 && this.#deadlines.has('batch'))) return
+    this.#deadlines.after('batch', ms, () => this.#flush())
+  }
+
+  #flush(): void {
+    this.#deadlines.drop('batch')
+    if (this.#flight !== undefined || this.#over) return
+    const { events, bytes, count } = this.#take()
+    if (events.length === 0) return
+    const last = events[0]?.kind === 'end'
+    const { startMs, packed } = packEvents(events)
+    const chunk = writeChunk(this.#position, last ? 'end' : 'events', startMs, packed)
+    const { seq, hash } = chunk.position
+    const message = {
+      kind: 'recording',
+      sid: this.#options.header.sid,
+      seq,
+      last,
+      hash,
+    } as const
+    const file = seq === 1 ? Buffer.concat([this.#head, chunk.bytes]) : chunk.bytes
+    this.#flight = { message, file, position: chunk.position, bytes, events: count }
+    this.#post(this.#flight)
+  }
+
+  /** The next events for a chunk: a gap comes before what follows it, the end in a chunk of its own. */
+  #take(): { events: readonly RecordingEvent[]; bytes: number; count: number } {
+    const taken: RecordingEvent[] = []
+    let bytes = 0
+    for (const event of this.#pending) {
+      if (event.kind === 'end' && (taken.length > 0 || this.#lost > 0)) break
+      const more = eventBytes(event)
+      if (taken.length > 0 && bytes + more > max('recordingBatchBytesMax')) break
+      taken.push(event)
+      bytes += more
+    }
+    this.#pending.splice(0, taken.length)
+    this.#pendingBytes -= bytes
+    const lost = this.#lost
+    const count = taken.length + lost
+    if (lost === 0) return { events: taken, bytes, count }
+    this.#lost = 0
+    const atMs = taken[0]?.atMs ?? this.#options.clock.now()
+    return { events: [{ kind: 'gap', atMs, lost }, ...taken], bytes, count }
+  }
+
+  #post(flight: Flight): void {
+    this.#deadlines.after('stall', max('recordingStallMs'), () => this.#stall())
+    // The copy moves to the main thread: what is offered again must still be here.
+    this.#options.send({ ...flight.message, bytes: new Uint8Array(flight.file) })
+  }
+
+  #stall(): void {
+    this.#stalled = true
+    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    if (this.#sealing) this.#tellSealed()
+    this.#wake()
+  }
+
+  /** From here on the disk counts as full. */
+  #cutOff(): void {
+    this.#cut = true
+    const kept = this.#pending.filter(({ kind }) => kind === 'end')
+    this.#lost += this.#pending.length - kept.length
+    this.#options.share.give(this.#pendingBytes)
+    this.#pending = kept
+    this.#pendingBytes = kept.reduce((sum, event) => sum + eventBytes(event), 0)
+    this.#options.share.take(this.#pendingBytes)
+    if (this.#options.rule !== 'best_effort') this.#options.end(TOO_LONG, 'Connect again.')
+  }
+
+  #finish(): void {
+    this.#over = true
+    this.#deadlines.clear()
+    if (this.#flight !== undefined) this.#land(this.#flight)
+    this.#options.share.give(this.#pendingBytes)
+    this.#pending = []
+    this.#pendingBytes = 0
+    this.#tellSealed()
+    this.#wake()
+    this.#options.done()
+  }
+
+  #land(flight: Flight): void {
+    this.#flight = undefined
+    this.#options.share.give(flight.bytes)
+  }
+
+  #isBeyond(): boolean {
+    const held = this.#pendingBytes + (this.#flight?.bytes ?? 0)
+    return held >= max('recordingQueueBytesMax') || this.#options.share.full
+  }
+
+  #tellSealed(): void {
+    for (const resolve of this.#sealed.splice(0)) resolve()
+  }
+
+  #wake(): void {
+    if (this.full) return
+    for (const wake of this.#waiting.splice(0)) wake()
+  }
+}
