@@ -1123,7 +1123,7 @@ export const LIMITS = {
     'Sealed bytes that wait for the network; beyond it channels wait.',
   ) as Limit,
   sshRepliesBytesMax: limit(
-    2 * MB,
+    512 * KB,
     'bytes',
     'Unsent bytes, answers included; beyond it a peer is not read, since it does not read either.',
   ) as Limit,
@@ -1144,7 +1144,7 @@ export const LIMITS = {
     'Packets that wait for the end of a key exchange: answers to what the peer sent before it.',
   ) as Limit,
   sshRequestsMax: limit(
-    64,
+    1024,
     'count',
     'Requests of a channel, or of a connection, that wait for their answer.',
   ) as Limit,

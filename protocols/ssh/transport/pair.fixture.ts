@@ -12,6 +12,7 @@ import { acceptSsh, type Accepted, type AcceptOptions, type ProvenLogin } from '
 import { connectSsh, type Connected, type ConnectOptions } from './connect.ts'
 import type { ChannelOpening, ConnectionHandlers } from './connection.ts'
 import { certificateKey, hostVerifier, type HostKey } from './host-key.ts'
+import type { SshTimers } from './transport.ts'
 
 export const HOST = 'node1.example.com'
 
@@ -81,14 +82,7 @@ export interface Pair {
 export function startPair(change: PairChange = {}): Pair {
   const timers = change.timers ?? new FakeTimers()
   const [near, far] = change.streams ?? streamPair()
-  const server = acceptSsh<ProvenLogin>({
-    stream: far,
-    timers,
-    hostKeys: [hostKey()],
-    authorize: (login) => Promise.resolve(login),
-    serve: () => ({}),
-    ...change.accept,
-  })
+  const server = startServer(far, timers, change.accept)
   const client = connectSsh({
     stream: near,
     timers,
@@ -99,6 +93,22 @@ export function startPair(change: PairChange = {}): Pair {
   })
   for (const end of [server, client] as Promise<unknown>[]) end.catch(() => undefined)
   return { timers, server, client }
+}
+
+/** The server's end alone: whoever proves to hold a certificate is let in. */
+export function startServer(
+  stream: ByteStream,
+  timers: SshTimers,
+  change: Partial<AcceptOptions<ProvenLogin>> = {},
+): Promise<Accepted<ProvenLogin>> {
+  return acceptSsh<ProvenLogin>({
+    stream,
+    timers,
+    hostKeys: [hostKey()],
+    authorize: (login) => Promise.resolve(login),
+    serve: () => ({}),
+    ...change,
+  })
 }
 
 /** Handlers that take what is opened in the order it comes. */
