@@ -253,7 +253,7 @@ describe('what is unread', () => {
     for (let data = unread.shift(); data !== undefined; data = unread.shift()) {
       pieces += 1
       for (const byte of data.bytes) {
-        const next = found.get(data.stderr) ?? (data.stderr ? 0 : 1)
+        const next: number = found.get(data.stderr) ?? (data.stderr ? 0 : 1)
         assert.equal(byte, next % 256)
         found.set(data.stderr, next + 2)
       }

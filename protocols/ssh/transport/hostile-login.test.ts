@@ -156,7 +156,10 @@ describe('a stranger', () => {
     ] as const) {
       client.send(
         MESSAGE.authRequest,
-        ...[string('alice'), string('ssh-connection'), string(method), ...fields],
+        string('alice'),
+        string('ssh-connection'),
+        string(method),
+        ...fields,
       )
       assert.equal(await client.type(), MESSAGE.authFailure)
     }

@@ -90,23 +90,16 @@ describe('OpenSSH’s client against our server', () => {
     const bytes = randomBytes(6_000_001)
     await writeFile(file, bytes)
     const sum = createHash('sha256').update(bytes).digest('hex')
-    const up = await run('/bin/sh', [
-      '-c',
-      'file=$1; shift; exec "$@" <"$file"',
-      'sh',
-      file,
-      ...['/usr/bin/ssh', ...client.args, '-p', String(server.port), '-o', 'RekeyLimit=1M'],
-      ...['127.0.0.1', 'sha256sum'],
-    ])
+    const log = join(client.folder, 'log')
+    const noisy = [...client.args, '-v', '-E', log, '-o', 'RekeyLimit=1M']
+    const ssh = ['/usr/bin/ssh', ...noisy, '-p', String(server.port), '127.0.0.1']
+    const script = 'file=$1; shift; exec "$@" <"$file"'
+    const up = await run('/bin/sh', ['-c', script, 'sh', file, ...ssh, 'sha256sum'])
     assert.equal(up.stdout, `${sum}  -\n`, up.stderr)
-    const down = await run('/bin/sh', [
-      '-c',
-      '"$@" | sha256sum',
-      'sh',
-      ...['/usr/bin/ssh', ...client.args, '-p', String(server.port), '-o', 'RekeyLimit=1M'],
-      ...['127.0.0.1', `cat ${file}`],
-    ])
+    const down = await run('/bin/sh', ['-c', '"$@" | sha256sum', 'sh', ...ssh, `cat ${file}`])
     assert.equal(down.stdout, `${sum}  -\n`, down.stderr)
+    const keys = (await readFile(log, 'utf8')).match(/SSH2_MSG_NEWKEYS received/g)
+    assert.ok((keys?.length ?? 0) >= 10, `${keys?.length ?? 0} keys`)
   })
 
   it('has its environment, terminal, signals of death and an empty input told', async (t) => {
@@ -158,7 +151,12 @@ describe('OpenSSH’s client against our server', () => {
     const spec = `4000:127.0.0.1:${back.port}`
     const remote = start(t, '/usr/bin/ssh', [
       ...client.args,
-      ...['-p', String(server.port), '-N', '-R', spec, '127.0.0.1'],
+      '-p',
+      String(server.port),
+      '-N',
+      '-R',
+      spec,
+      '127.0.0.1',
     ])
     assert.equal(await heard.promise, 'hello through -R\n')
     await remote.kill()

@@ -50,7 +50,11 @@ describe('our client against OpenSSH’s server', () => {
     const options = [
       'ListenAddress=127.0.0.1',
       `TrustedUserCAKeys=${ca}`,
-      ...['UsePAM=no', 'PidFile=none', 'StrictModes=no', 'RekeyLimit=1M', 'MaxStartups=100'],
+      'UsePAM=no',
+      'PidFile=none',
+      'StrictModes=no',
+      'RekeyLimit=1M',
+      'MaxStartups=100',
       'Subsystem=sftp /usr/lib/openssh/sftp-server',
     ].flatMap((option) => ['-o', option])
     const keys = (await Promise.all(hosts)).flat()

@@ -39,7 +39,10 @@ function privateText(key: KeyObject): string {
   const padding = Buffer.from([1, 2, 3, 4, 5, 6, 7]).subarray(0, (8 - (fields.length % 8)) % 8)
   const blob = Buffer.concat([
     Buffer.from('openssh-key-v1\0'),
-    ...[string('none'), string('none'), string(''), u32(1)],
+    string('none'),
+    string('none'),
+    string(''),
+    u32(1),
     string(publicBlob(key)),
     string(Buffer.concat([fields, padding])),
   ])

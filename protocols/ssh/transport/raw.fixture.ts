@@ -90,8 +90,12 @@ export class RawClient {
     const algorithm = signed.algorithm ?? key.algorithms[0] ?? ''
     const request = Buffer.concat([
       Uint8Array.of(MESSAGE.authRequest),
-      ...[string(user), string('ssh-connection'), string('publickey'), Uint8Array.of(1)],
-      ...[string(algorithm), string(key.blob)],
+      string(user),
+      string('ssh-connection'),
+      string('publickey'),
+      Uint8Array.of(1),
+      string(algorithm),
+      string(key.blob),
     ])
     const data = Buffer.concat([string(this.#sessionId), request])
     const signature = sign?.(data) ?? (await key.sign(data, signatureOf(algorithm) ?? ''))
