@@ -184,6 +184,41 @@ describe('a peer that is in', () => {
     assert.ok(sent > answers && sent < 2 * answers, `${sent} requests were taken`)
   })
 
+  it('that does not hear is written no more than sshUnsentBytesMax, whatever its window', async () => {
+    const openings = new Openings()
+    const [near, far] = streamPair()
+    let stuck = false
+    let taken = 0
+    const slow: ByteStream = {
+      read: () => far.read(),
+      write: (bytes) => {
+        taken += bytes.length
+        return stuck ? new Promise<void>(() => undefined) : far.write(bytes)
+      },
+      unread: (bytes) => far.unread(bytes),
+      end: () => far.end(),
+      abort: (cause) => far.abort(cause),
+      closed: far.closed,
+    }
+    void startServer(slow, new FakeTimers(), { serve: () => openings })
+    const client = new RawClient(near, new FakeTimers())
+    await client.service()
+    await client.prove()
+    await client.next()
+    const opening = openings.next().then((each) => each.accept())
+    await client.session(0, 0x7fff_ffff)
+    const channel = await opening
+    stuck = true
+    taken = 0
+    let written = 0
+    const writing = (async () => {
+      for (; ; written += 65_536) await channel.write(Buffer.alloc(65_536))
+    })()
+    writing.catch(() => undefined)
+    for (let turn = 0; turn < 200; turn++) await immediate()
+    assert.ok(taken > 0 && written <= 2 * max('sshUnsentBytesMax'), `${written} bytes`)
+  })
+
   it('cannot hold a key exchange open, nor what waits for its end', async () => {
     for (const flood of [false, true]) {
       const { client, actions, server } = await deafClient()

@@ -11,6 +11,7 @@ import { publicBlob } from '../../../core/ssh/key.ts'
 import { privateFile, temporaryFolder } from '../../../test/fixtures/files.ts'
 import { freePort, listen } from '../../../test/fixtures/net.ts'
 import { run, start, type Output } from '../../../test/fixtures/processes.ts'
+import { SERVER_SIGNATURES } from './algorithms.ts'
 import { opensshKeys } from './openssh.fixture.ts'
 import { certificate, hostKey, HOST, HOST_CA, KEYS, keyOf, USER_CA } from './pair.fixture.ts'
 import { testServer, type TestServer } from './serve.fixture.ts'
@@ -98,8 +99,12 @@ describe('OpenSSH’s client against our server', () => {
     assert.equal(up.stdout, `${sum}  -\n`, up.stderr)
     const down = await run('/bin/sh', ['-c', '"$@" | sha256sum', 'sh', ...ssh, `cat ${file}`])
     assert.equal(down.stdout, `${sum}  -\n`, down.stderr)
-    const keys = (await readFile(log, 'utf8')).match(/SSH2_MSG_NEWKEYS received/g)
+    const said = await readFile(log, 'utf8')
+    const keys = said.match(/SSH2_MSG_NEWKEYS received/g)
     assert.ok((keys?.length ?? 0) >= 10, `${keys?.length ?? 0} keys`)
+    const algorithms = [...said.matchAll(/server-sig-algs=<(.*)>/g)].map((found) => found[1])
+    // Once for each of the two connections, and as it should be.
+    assert.deepEqual(algorithms, [SERVER_SIGNATURES.join(','), SERVER_SIGNATURES.join(',')])
   })
 
   it('has its environment, terminal, signals of death and an empty input told', async (t) => {
