@@ -141,7 +141,8 @@ describe('a peer that is in', () => {
     client.send(MESSAGE.channelOpen, string('session'), u32(1), u32(1), u32(1))
     client.send(MESSAGE.channelOpen, string('session'), u32(2), u32(1), u32(1))
     client.send(MESSAGE.channelOpen, string('session'), u32(3), u32(1), u32(1))
-    assert.equal(await client.type(), MESSAGE.channelRefused)
+    const next = new SshReader((await client.next()).subarray(1))
+    assert.equal(next.u32(), 3)
   })
 
   it('waits for its answers, of which only so many are owed', async () => {
