@@ -113,14 +113,14 @@ describe('our client against OpenSSH’s server', () => {
     connection.end()
   })
 
-  it('has a terminal, its size changed, and a signal sent', async () => {
+  it('has a terminal, and its size changed', async () => {
     const { connection } = await connectTo()
     const channel = await connection.open({ kind: 'session' })
     const size = { columns: 81, rows: 25, width: 0, height: 0 }
     const pty = { kind: 'pty', term: 'vt100', size, modes: Uint8Array.of(0) } as const
     assert.equal(await channel.request(pty), true)
     const command = Buffer.from(
-      'stty size; trap "stty size; exit 4" WINCH; while :; do sleep 0.01; done',
+      'trap "stty size; exit 4" WINCH; stty size; while :; do sleep 0.01; done',
     )
     assert.equal(await channel.request({ kind: 'exec', command }), true)
     assert.match((await channel.read())?.bytes.toString() ?? '', /25 81/)
