@@ -179,10 +179,8 @@ class Acceptor<Right> {
   #admit(right: Right): void {
     const handshake = this.#handshake
     if (handshake === undefined) return
-    const { timers } = this.#options
-    const handlers: ConnectionHandlers = {}
-    const connection = new SshConnection(this.#transport, true, timers, handlers)
-    Object.assign(handlers, this.#options.serve(right, connection))
+    const connection = new SshConnection(this.#transport, true, this.#options.timers)
+    connection.serve(this.#options.serve(right, connection))
     this.#send(MESSAGE.authSuccess)
     this.#transport.admit()
     this.#connection = connection

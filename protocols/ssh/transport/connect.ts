@@ -161,7 +161,8 @@ class Connector {
     if (handshake === undefined || host === undefined) return
     const { timers, handlers = {} } = this.#options
     this.#transport.admit()
-    const connection = new SshConnection(this.#transport, false, timers, handlers)
+    const connection = new SshConnection(this.#transport, false, timers)
+    connection.serve(handlers)
     this.#connection = connection
     this.#resolve({ connection, handshake, host, banner: this.#banner })
   }

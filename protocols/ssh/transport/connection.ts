@@ -60,7 +60,7 @@ export class SshConnection {
   readonly closed: Promise<ProxyError | undefined>
   readonly #transport: SshTransport
   readonly #server: boolean
-  readonly #handlers: ConnectionHandlers
+  #handlers: ConnectionHandlers = {}
   readonly #timers: SshTimers
   readonly #budget = new WindowBudget()
   readonly #resolveClosed: (error: ProxyError | undefined) => void
@@ -74,20 +74,19 @@ export class SshConnection {
   #silent = 0
   #dropKeepalive: () => void = () => undefined
 
-  constructor(
-    transport: SshTransport,
-    server: boolean,
-    timers: SshTimers,
-    handlers: ConnectionHandlers,
-  ) {
+  constructor(transport: SshTransport, server: boolean, timers: SshTimers) {
     this.#transport = transport
     this.#server = server
     this.#timers = timers
-    this.#handlers = handlers
     const { promise, resolve } = Promise.withResolvers<ProxyError | undefined>()
     this.closed = promise
     this.#resolveClosed = resolve
     this.#keepalive()
+  }
+
+  /** What is done from now on with what the peer wants. */
+  serve(handlers: ConnectionHandlers): void {
+    this.#handlers = handlers
   }
 
   /** Channels there are, those that are being opened included. */

@@ -10,7 +10,8 @@ import { streamPair } from '../../../test/fake/stream.ts'
 import type { SshChannel } from './channel.ts'
 import { certificateKey, hostVerifier } from './host-key.ts'
 import { hostKey, HOST, HOST_CA, KEYS, Openings, startPair, userKey } from './pair.fixture.ts'
-import type { ChannelRequest } from './requests.ts'
+import type { GlobalAnswer } from './connection.ts'
+import type { ChannelRequest, GlobalRequest } from './requests.ts'
 import type { SshTimers } from './transport.ts'
 
 describe('a connection of ours', () => {
@@ -165,16 +166,15 @@ describe('a connection of ours', () => {
   })
 
   it('answers what is asked of the connection, and refuses it without a handler', async () => {
-    const pair = startPair({
-      accept: {
-        serve: () => ({
-          global: (request) =>
-            Promise.resolve(
-              request.kind === 'tcpip-forward' ? { granted: true, port: 4711 } : { granted: false },
-            ),
-        }),
-      },
-    })
+    class Handlers {
+      readonly port = 4711
+      async global(request: GlobalRequest): Promise<GlobalAnswer> {
+        await Promise.resolve()
+        if (request.kind !== 'tcpip-forward') return { granted: false }
+        return { granted: true, port: this.port }
+      }
+    }
+    const pair = startPair({ accept: { serve: () => new Handlers() } })
     const [client, server] = [await pair.client, await pair.server]
     const at = { host: 'localhost', port: 0 }
     const answers = await Promise.all([
