@@ -1075,6 +1075,90 @@ export const LIMITS = {
     'Characters of one field of an ErrorResponse of ours; reasons may quote what a stranger sent.',
   ) as Limit,
 
+  // SSH
+  sshLoginMs: limit(
+    MINUTE,
+    'ms',
+    'From the first byte to the end of authentication; a key on a token waits for a finger.',
+  ) as Limit,
+  sshLoginBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'What a peer may send before it is authenticated: two key exchanges and every attempt, and then some.',
+  ) as Limit,
+  sshLoginAttemptsMax: limit(
+    12,
+    'count',
+    'Authentication requests of a connection, questions whether a key would do included.',
+  ) as Limit,
+  sshBannerCharsMax: limit(
+    4 * KB,
+    'count',
+    'Characters of a target’s banner that are kept.',
+  ) as Limit,
+  sshChannelsMax: limit(
+    256,
+    'count',
+    'Channels of a connection at once: a browser behind `ssh -D` opens a hundred.',
+  ) as Limit,
+  sshWindowStartBytes: limit(
+    256 * KB,
+    'bytes',
+    'Window of a new channel; it doubles while its reader keeps up.',
+  ) as Limit,
+  sshWindowBytesMax: limit(
+    16 * MB,
+    'bytes',
+    'Window of one channel: throughput is window per round trip, 160 MB/s at 100 ms.',
+  ) as Limit,
+  sshUnreadBytesMax: limit(
+    64 * MB,
+    'bytes',
+    'Windows of all channels of a connection, so also what may lie unread.',
+  ) as Limit,
+  sshPacketBytesMax: limit(32 * KB, 'bytes', 'Data of one packet, RFC 4253 section 6.1.') as Limit,
+  sshUnsentBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'Sealed bytes that wait for the network; beyond it channels wait.',
+  ) as Limit,
+  sshRepliesBytesMax: limit(
+    512 * KB,
+    'bytes',
+    'Unsent bytes, answers included; beyond it a peer is not read, since it does not read either.',
+  ) as Limit,
+  sshRekeyBytes: limit(
+    1024 * MB,
+    'bytes',
+    'Bytes both ways under one key, RFC 4253 section 9.',
+  ) as Limit,
+  sshRekeyMs: limit(60 * MINUTE, 'ms', 'Age of a key, RFC 4253 section 9.') as Limit,
+  sshExchangeMs: limit(
+    MINUTE,
+    'ms',
+    'A key exchange that takes longer ends the connection: what waits for it is held.',
+  ) as Limit,
+  sshHeldPacketsMax: limit(
+    1024,
+    'count',
+    'Packets that wait for the end of a key exchange: answers to what the peer sent before it.',
+  ) as Limit,
+  sshRequestsMax: limit(
+    1024,
+    'count',
+    'Requests of a channel, or of a connection, that wait for their answer.',
+  ) as Limit,
+  sshKeepaliveMs: limit(
+    15 * SECOND,
+    'ms',
+    'Between questions whether the peer is there; three without an answer end the connection.',
+  ) as Limit,
+  sshLingerMs: limit(
+    5 * SECOND,
+    'ms',
+    'What a peer has for closing its side after ours was ended.',
+  ) as Limit,
+
   // A throw-away PostgreSQL (quickstart and tests)
   localPostgresStartMs: limit(
     MINUTE,

@@ -14,6 +14,7 @@ const TESTS = {
   faketime: ['/usr/bin/faketime'],
   mount: ['/usr/bin/mount', '/usr/bin/umount'],
   'openssh-client': ['/usr/bin/ssh', '/usr/bin/ssh-keygen'],
+  'openssh-server': ['/usr/sbin/sshd'],
 }
 
 /** What `npm run test:full` runs besides: PostgreSQL's Java driver, and pip, which fetches PostgreSQL 18's client programs. */

@@ -51,9 +51,14 @@ const LAYERS: readonly (readonly [path: RegExp, may: Layer])[] = [
   [/^core\//, { ours: /^core\//, node: PURE_NODE, packages: ['msgpackr'] }],
   [/^protocols\/registry\.ts$/, { ours: /^(core|protocols)\//, node: PURE_NODE, packages: [] }],
   // The engines that carry these two protocols own sockets and streams by themselves.
+  // ssh2 is loaded through node:module by its door alone (rule `ssh2`).
   [
     /^protocols\/ssh\//,
-    { ours: /^core\/|^protocols\/ssh\//, node: /^(crypto|net|tls|fs|stream)$/, packages: ['ssh2'] },
+    {
+      ours: /^core\/|^protocols\/ssh\//,
+      node: /^(crypto|module|net|tls|fs|stream)$/,
+      packages: [],
+    },
   ],
   [
     /^protocols\/(kubernetes|app)\//,
@@ -131,6 +136,12 @@ function fileNames({ path, text }: Source): string[] {
   return [...rest.matchAll(/(['"`])(\.{1,2}\/[^'"`\n]+\.ts)\1/g)].map(
     (found) => `names ${found[2] ?? ''} otherwise than by new URL('…', import.meta.url)`,
   )
+}
+
+/** Its private names are known in one place, however it is loaded; beside it, some other version could be loaded first. */
+function ssh2({ path, text }: Source): string[] {
+  if (!isCode(path) || isTidy(path) || path === 'protocols/ssh/transport/ssh2.ts') return []
+  return /['"`]ssh2(\/[^'"`]*)?['"`]/.test(text) ? ['may not load ssh2'] : []
 }
 
 // Sizes
@@ -287,6 +298,7 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>(
     testsOfOthers,
     relativeEndings,
     fileNames,
+    ssh2,
     fileLength,
     functionLength,
     words,

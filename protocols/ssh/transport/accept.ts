@@ -1,0 +1,217 @@
+// The server's side of a new connection (RFC 4252): key exchange, then authentication with a certificate. The signature is checked
+// here, and the right to go on is asked for the certificate that signed, never for one that was merely shown. `none` serves callers
+// whose client was authenticated before this connection (a forwarded identity). Passwords and plain keys are no way in.
+
+import { readSshCertificate, type SshCertificate } from '../../../core/cert/ssh.ts'
+import type { ProxyError } from '../../../core/errors.ts'
+import { max } from '../../../core/limits.ts'
+import { SshReader, string } from '../../../core/ssh/bytes.ts'
+import { verifyBlob } from '../../../core/ssh/key.ts'
+import type { ByteStream } from '../../../core/stream.ts'
+import { blobTypeOf, signatureOf } from './algorithms.ts'
+import { SshConnection, type ConnectionHandlers } from './connection.ts'
+import type { HostKey } from './host-key.ts'
+import { MESSAGE } from './message.ts'
+import { SshTransport, violation, type Handshake, type SshTimers } from './transport.ts'
+
+/** Somebody who proved to hold the key of this certificate. Whether its CA is trusted, and for what, is the authoriser's to say. */
+export interface ProvenLogin {
+  readonly user: string
+  readonly algorithm: string
+  readonly certificate: SshCertificate
+}
+
+export interface AcceptOptions<Right> {
+  readonly stream: ByteStream
+  readonly timers: SshTimers
+  /** At least one. */
+  readonly hostKeys: readonly HostKey[]
+  /** What the holder of this certificate may do as this user; undefined refuses. A failure refuses and ends the connection. */
+  authorize(login: ProvenLogin): Promise<Right | undefined>
+  /** For a client that is known already: what it may do as this user. Absent: `none` is refused. */
+  authorizeNone?(user: string): Promise<Right | undefined>
+  /** What the connection does for its client. Asked before the client is told that it is in. */
+  serve(right: Right, connection: SshConnection): ConnectionHandlers
+  /** Shown to people before they authenticate. */
+  readonly banner?: string
+}
+
+export interface Accepted<Right> {
+  readonly right: Right
+  readonly connection: SshConnection
+  readonly handshake: Handshake
+}
+
+const SERVICE = 'ssh-userauth'
+const NEXT_SERVICE = 'ssh-connection'
+const METHODS = string('publickey')
+
+/** Takes a connection up to its authentication. Rejects when the client does not get in. */
+export function acceptSsh<Right>(options: AcceptOptions<Right>): Promise<Accepted<Right>> {
+  return new Promise((resolve, reject) => {
+    new Acceptor(options, resolve, reject).start()
+  })
+}
+
+class Acceptor<Right> {
+  readonly #options: AcceptOptions<Right>
+  readonly #resolve: (accepted: Accepted<Right>) => void
+  readonly #reject: (error: ProxyError) => void
+  readonly #transport: SshTransport
+  #handshake: Handshake | undefined
+  #connection: SshConnection | undefined
+  #service = false
+  #user: string | undefined
+  #attempts = 0
+  #deciding: Promise<void> = Promise.resolve()
+
+  constructor(
+    options: AcceptOptions<Right>,
+    resolve: (accepted: Accepted<Right>) => void,
+    reject: (error: ProxyError) => void,
+  ) {
+    this.#options = options
+    this.#resolve = resolve
+    this.#reject = reject
+    const { stream, timers, hostKeys } = options
+    this.#transport = new SshTransport(
+      { stream, timers, side: { hostKeys } },
+      {
+        handshake: (handshake) => {
+          this.#handshake = handshake
+        },
+        payload: (payload) => this.#payload(payload),
+        closed: (error) => {
+          this.#reject(error ?? violation('the client left before authentication'))
+          this.#connection?.over(error)
+        },
+      },
+    )
+  }
+
+  start(): void {
+    this.#transport.start()
+  }
+
+  #payload(payload: Buffer): void {
+    if (this.#connection !== undefined) return this.#connection.take(payload)
+    const type = payload[0] ?? 0
+    const reader = new SshReader(payload.subarray(1))
+    if (type === MESSAGE.serviceRequest && !this.#service) this.#startService(reader)
+    else if (type === MESSAGE.authRequest && this.#service) this.#attempt(reader)
+    else throw violation(`message ${type} came before authentication`)
+  }
+
+  #startService(reader: SshReader): void {
+    if (reader.text() !== SERVICE) throw violation('no service but ssh-userauth comes first')
+    this.#service = true
+    this.#send(MESSAGE.serviceAccept, string(SERVICE))
+    const { banner } = this.#options
+    if (banner !== undefined) this.#send(MESSAGE.authBanner, string(banner), string(''))
+  }
+
+  /** One request to authenticate. Requests are decided one after the other; what follows success was never meant for us. */
+  #attempt(reader: SshReader): void {
+    const user = reader.text()
+    if (this.#user !== undefined && this.#user !== user)
+      throw violation('the user changes between requests')
+    this.#user = user
+    if (reader.text() !== NEXT_SERVICE) throw violation('no service but ssh-connection follows')
+    this.#attempts += 1
+    if (this.#attempts > max('sshLoginAttemptsMax'))
+      throw violation('more than sshLoginAttemptsMax requests to authenticate')
+    const method = reader.text()
+    const login = method === 'publickey' ? this.#publicKey(user, reader) : undefined
+    this.#deciding = this.#deciding.then(() => this.#decide(user, method, login))
+  }
+
+  /** A question whether a key would do is answered at once and grants nothing. */
+  #publicKey(user: string, reader: SshReader): ProvenLogin | Question | undefined {
+    const signed = reader.u8() !== 0
+    const [algorithm, blob] = [reader.text(), reader.string()]
+    const signature = signatureOf(algorithm)
+    if (signature === undefined || blobTypeOf(algorithm) !== new SshReader(blob).text())
+      return undefined
+    if (!signed) return { asked: algorithm, blob }
+    const session = this.#handshake?.sessionId
+    if (session === undefined) return undefined
+    const fields = [string(user), string(NEXT_SERVICE), string('publickey'), Uint8Array.of(1)]
+    const data = Buffer.concat([
+      string(session),
+      Uint8Array.of(MESSAGE.authRequest),
+      ...fields,
+      string(algorithm),
+      string(blob),
+    ])
+    return proven(user, algorithm, blob, data, reader.string(), signature)
+  }
+
+  async #decide(
+    user: string,
+    method: string,
+    login: ProvenLogin | Question | undefined,
+  ): Promise<void> {
+    if (this.#transport.over || this.#connection !== undefined) return
+    if (login !== undefined && 'asked' in login) {
+      this.#send(MESSAGE.authKeyOk, string(login.asked), string(login.blob))
+      return
+    }
+    try {
+      const right = await this.#right(user, method, login)
+      if (this.#transport.over) return
+      if (right === undefined) this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
+      else this.#admit(right)
+    } catch (error) {
+      this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
+      this.#transport.end(violation('who may log in cannot be decided', error))
+    }
+  }
+
+  #right(
+    user: string,
+    method: string,
+    login: ProvenLogin | undefined,
+  ): Promise<Right | undefined> | undefined {
+    if (login !== undefined) return this.#options.authorize(login)
+    return method === 'none' ? this.#options.authorizeNone?.(user) : undefined
+  }
+
+  #admit(right: Right): void {
+    const handshake = this.#handshake
+    if (handshake === undefined) return
+    const connection = new SshConnection(this.#transport, true, this.#options.timers)
+    connection.serve(this.#options.serve(right, connection))
+    this.#send(MESSAGE.authSuccess)
+    this.#transport.admit()
+    this.#connection = connection
+    this.#resolve({ right, connection, handshake })
+  }
+
+  #send(type: number, ...fields: readonly Uint8Array[]): void {
+    this.#transport.send(Buffer.concat([Uint8Array.of(type), ...fields]))
+  }
+}
+
+/** Would a signature by this key be looked at? */
+interface Question {
+  readonly asked: string
+  readonly blob: Uint8Array
+}
+
+function proven(
+  user: string,
+  algorithm: string,
+  blob: Uint8Array,
+  data: Uint8Array,
+  signature: Uint8Array,
+  signedWith: string,
+): ProvenLogin | undefined {
+  try {
+    const certificate = readSshCertificate(blob)
+    if (!verifyBlob(certificate.key, data, signature, [signedWith])) return undefined
+    return { user, algorithm, certificate }
+  } catch {
+    // No certificate, or one whose CA did not sign it: it proves nothing.
+    return undefined
+  }
+}

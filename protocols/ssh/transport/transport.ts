@@ -1,0 +1,364 @@
+// The transport layer of one SSH connection (RFC 4253) over a ByteStream: payloads in and out, sealed and in order. It bounds what a
+// peer may send before it is admitted, how long that and each key exchange take, and what waits unsent; it changes keys by bytes and
+// by time. An own core could stand in its place: nothing above it knows ssh2. Nothing is delivered inside a write.
+
+import { errorCode, ProxyError } from '../../../core/errors.ts'
+import { max } from '../../../core/limits.ts'
+import { string, u32 } from '../../../core/ssh/bytes.ts'
+import type { ByteStream } from '../../../core/stream.ts'
+import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS, SERVER_SIGNATURES } from './algorithms.ts'
+import { Exchanges } from './exchange.ts'
+import { hostKeysOf, type HostKey } from './host-key.ts'
+import { MESSAGE, REASON } from './message.ts'
+import { ssh2, type Ssh2Protocol } from './ssh2.ts'
+
+/** Time as an argument, as `Timers` of workers has it. */
+export interface SshTimers {
+  after(ms: number, action: () => void): () => void
+}
+
+/** What was agreed in the first key exchange. */
+export interface Handshake {
+  readonly sessionId: Uint8Array
+  readonly kex: string
+  readonly hostKey: string
+  readonly cipher: string
+  /** Sequence numbers start again with each key: nothing could have been cut out before (Terrapin). */
+  readonly strict: boolean
+}
+
+export interface TransportOptions {
+  readonly stream: ByteStream
+  readonly timers: SshTimers
+  /** A server's keys, or what judges the other side's. */
+  readonly side: { readonly hostKeys: readonly HostKey[] } | { verifyHost(blob: Buffer): boolean }
+}
+
+export interface TransportEvents {
+  handshake(handshake: Handshake): void
+  /** A message above the transport layer; a view that is the receiver's to keep. */
+  payload(payload: Buffer): void
+  /** Once, and nothing after it. Without an error when either side ended it in good order. */
+  closed(error: ProxyError | undefined): void
+}
+
+type Deadline = 'login' | 'exchange' | 'rekey' | 'linger'
+
+const IDENT = 'Sluice'
+
+export class SshTransport {
+  readonly #stream: ByteStream
+  readonly #timers: SshTimers
+  readonly #events: TransportEvents
+  readonly #protocol: Ssh2Protocol
+  readonly #exchanges: Exchanges
+  readonly #server: boolean
+  readonly #deadlines = new Map<Deadline, () => void>()
+  #out: Buffer[] = []
+  #unsent = 0
+  #flushing = false
+  #reading: Promise<void> | undefined
+  #waiting: (() => void)[] = []
+  #handshakes = 0
+  #admitted = false
+  #over = false
+  #error: ProxyError | undefined
+  /** Received before admission; both ways under one key after it. */
+  #bytes = 0
+
+  constructor(options: TransportOptions, events: TransportEvents) {
+    const { stream, timers, side } = options
+    this.#stream = stream
+    this.#timers = timers
+    this.#events = events
+    this.#server = 'hostKeys' in side
+    const keys = 'hostKeys' in side ? hostKeysOf(side.hostKeys) : undefined
+    const way = { cipher: CIPHERS, mac: MACS, compress: ['none'], lang: [] }
+    const hosts = keys === undefined ? CERTIFICATE_ALGORITHMS : Object.keys(keys)
+    this.#protocol = new ssh2.Protocol({
+      server: this.#server,
+      ident: IDENT,
+      ...(keys === undefined ? {} : { hostKeys: keys }),
+      ...('verifyHost' in side ? { hostVerifier: (blob) => side.verifyHost(blob) } : {}),
+      offer: { kex: [...KEX], serverHostKey: [...hosts], cs: way, sc: way },
+      onWrite: (bytes) => this.#queue(bytes),
+      onError: (error) => this.#end(failure(error)),
+      onHeader: () => this.#exchanges.first(),
+      onHandshakeComplete: () => this.#handshake(),
+    })
+    this.#protocol._onPayload = (payload) => this.#payload(payload)
+    this.#exchanges = new Exchanges(this.#protocol, this.#server)
+  }
+
+  /** Begins. Events come in later turns. */
+  start(): void {
+    this.#deadline('login', max('sshLoginMs'), 'authentication took longer than sshLoginMs')
+    this.#protocol.start()
+    this.#reading = this.#read()
+  }
+
+  /** The peer is authenticated: from here on it has the connection's time, and keys are changed. */
+  admit(): void {
+    this.#admitted = true
+    this.#drop('login')
+    this.#bytes = 0
+    this.#renewLater()
+  }
+
+  /** Sends a message. What must be bounded waits for `writable` first. */
+  send(payload: Uint8Array): void {
+    this.#seal(payload.length, (packet, at) => packet.set(payload, at))
+  }
+
+  /** Sends channel data: `head` and the bytes as a string, copied once. */
+  sendData(head: Uint8Array, bytes: Uint8Array): void {
+    this.#seal(head.length + 4 + bytes.length, (packet, at) => {
+      packet.set(head, at)
+      packet.writeUInt32BE(bytes.length, at + head.length)
+      packet.set(bytes, at + head.length + 4)
+    })
+  }
+
+  /** Answers a message that this side has no use for. */
+  unimplemented(): void {
+    const sequence = ((this.#protocol._decipher?.inSeqno ?? 1) - 1) >>> 0
+    this.send(Buffer.concat([Uint8Array.of(MESSAGE.unimplemented), u32(sequence)]))
+  }
+
+  /** Whether data may be sent now. */
+  get writable(): boolean {
+    return this.#unsent <= max('sshUnsentBytesMax') && this.#protocol._kexinit === undefined
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Resolves when something changed that `writable` or the caller's own state depends on. Rejects when the connection is over. */
+  async change(): Promise<void> {
+    if (!this.#over) await this.#turn()
+    if (this.#over) throw this.#error ?? gone()
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Wakes those who wait for a change: a window was opened, a channel closed. */
+  wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+
+  /** Ends the connection: the reason is told to the peer, and what was sent before goes out first. */
+  end(error?: ProxyError): void {
+    if (this.#over) return
+    this.#protocol.disconnect(error === undefined ? REASON.byApplication : REASON.protocolError)
+    this.#end(error)
+  }
+
+  #seal(bytes: number, fill: (packet: Buffer, at: number) => void): void {
+    if (this.#over) return
+    const { write } = this.#protocol._packetRW
+    const at = write.allocStart
+    const packet = write.alloc(bytes)
+    fill(packet, at)
+    ssh2.sendPacket(this.#protocol, write.finalize(packet))
+    if ((this.#protocol._queue?.length ?? 0) > max('sshHeldPacketsMax'))
+      this.end(violation('more than sshHeldPacketsMax packets wait for a key exchange'))
+    if (this.#admitted) this.#count(bytes)
+  }
+
+  async #read(): Promise<void> {
+    try {
+      for (;;) {
+        while (!this.#over && this.#unsent > max('sshRepliesBytesMax')) await this.#turn()
+        const chunk = await this.#stream.read()
+        if (chunk === undefined) break
+        // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
+        if (!this.#over) this.#take(chunk)
+      }
+      this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
+    } catch (error) {
+      this.#end(failure(error))
+    }
+  }
+
+  #take(chunk: Uint8Array): void {
+    try {
+      this.#count(chunk.length)
+      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+      this.#protocol.parse(bytes, 0, bytes.length)
+    } catch (error) {
+      this.end(failure(error))
+    }
+  }
+
+  /** The result tells ssh2 where to go on in its chunk: undefined for on, Infinity for no further. */
+  #payload(payload: Buffer): unknown {
+    if (this.#over) return Infinity
+    const type = payload[0] ?? 0
+    if (type === MESSAGE.disconnect) this.#end(undefined)
+    else if (type === MESSAGE.kexInit) return this.#exchangeAgain(payload)
+    else if (type === MESSAGE.serviceRequest || type === MESSAGE.serviceAccept || type >= 50)
+      this.#events.payload(payload)
+    else if (type === 0 || type > MESSAGE.extensions)
+      this.end(violation(`message ${type} has no place here`))
+    return this.#over ? Infinity : undefined
+  }
+
+  /** A further key exchange, by the peer or as its answer to ours. Strangers get one. */
+  #exchangeAgain(payload: Buffer): unknown {
+    if (!this.#admitted) {
+      this.end(violation('keys are changed before authentication'))
+      return Infinity
+    }
+    this.#exchangeBegins()
+    return this.#exchanges.again(payload)
+  }
+
+  #exchangeBegins(): void {
+    this.#drop('rekey')
+    this.#deadline(
+      'exchange',
+      max('sshExchangeMs'),
+      'a key exchange took longer than sshExchangeMs',
+    )
+  }
+
+  #handshake(): void {
+    this.#handshakes += 1
+    this.#drop('exchange')
+    this.#bytes = this.#admitted ? 0 : this.#bytes
+    this.#renewLater()
+    this.wake()
+    const exchange = this.#protocol._kex
+    if (this.#handshakes > 1 || exchange === undefined) return
+    if (this.#server && this.#exchanges.wantsExtensions) this.send(extensions())
+    this.#events.handshake({
+      sessionId: exchange.sessionID,
+      kex: exchange.negotiated.kex,
+      hostKey: this.#exchanges.hostKeyAlgorithm,
+      cipher: exchange.negotiated.cs.cipher,
+      strict: this.#protocol._strictMode === true,
+    })
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes
+    if (!this.#admitted && this.#bytes > max('sshLoginBytesMax'))
+      throw violation('more than sshLoginBytesMax came before authentication')
+    if (this.#admitted && this.#bytes > max('sshRekeyBytes')) this.#renew()
+  }
+
+  #renew(): void {
+    if (this.#over || this.#protocol._kexinit !== undefined) return
+    this.#exchangeBegins()
+    this.#protocol.rekey()
+  }
+
+  #renewLater(): void {
+    if (!this.#admitted || this.#over) return
+    this.#drop('rekey')
+    this.#deadlines.set(
+      'rekey',
+      this.#timers.after(max('sshRekeyMs'), () => this.#renew()),
+    )
+  }
+
+  #queue(bytes: Buffer): void {
+    this.#out.push(bytes)
+    this.#unsent += bytes.length
+    if (this.#flushing) return
+    this.#flushing = true
+    // One write for all packets of this turn: ssh2 makes three pieces of each.
+    setImmediate(() => void this.#flush())
+  }
+
+  async #flush(): Promise<void> {
+    try {
+      while (this.#out.length > 0) {
+        const bytes = Buffer.concat(this.#out)
+        this.#out = []
+        await this.#stream.write(bytes)
+        this.#unsent -= bytes.length
+        this.wake()
+      }
+    } catch (error) {
+      this.#out = []
+      this.#end(failure(error))
+    } finally {
+      this.#flushing = false
+      this.wake()
+    }
+  }
+
+  #deadline(name: Deadline, ms: number, what: string): void {
+    this.#drop(name)
+    const late = (): void => this.end(violation(what))
+    this.#deadlines.set(name, this.#timers.after(ms, late))
+  }
+
+  #drop(name: Deadline): void {
+    this.#deadlines.get(name)?.()
+    this.#deadlines.delete(name)
+  }
+
+  #end(error: ProxyError | undefined): void {
+    if (this.#over) return
+    this.#over = true
+    this.#error = error
+    for (const name of this.#deadlines.keys()) this.#drop(name)
+    this.#protocol.cleanup()
+    this.wake()
+    this.#events.closed(error)
+    void this.#leave()
+  }
+
+  /** What was said last goes out; then the peer has a moment to close its side, since a reset would destroy what it has not read. */
+  async #leave(): Promise<void> {
+    const cut = (): void => this.#stream.abort(this.#error ?? gone())
+    const cancel = this.#timers.after(max('sshLingerMs'), cut)
+    try {
+      while (this.#flushing) await this.#turn()
+      await this.#stream.end()
+      await this.#reading
+    } catch {
+      // It is gone already, which is what was wanted.
+      cut()
+    } finally {
+      cancel()
+    }
+  }
+}
+
+function extensions(): Uint8Array {
+  const value = string(SERVER_SIGNATURES.join(','))
+  return Buffer.concat([
+    Uint8Array.of(MESSAGE.extensions),
+    u32(1),
+    string('server-sig-algs'),
+    value,
+  ])
+}
+
+/** The peer broke a rule or a limit. */
+export function violation(what: string, cause?: unknown): ProxyError {
+  const details = cause === undefined ? {} : { cause }
+  const message = `The SSH connection ends: ${what}.`
+  return new ProxyError('protocol.violation', message, { side: 'client', ...details })
+}
+
+function gone(): ProxyError {
+  return new ProxyError('protocol.violation', 'The SSH connection is over.', { side: 'client' })
+}
+
+/** What ssh2 or the stream threw. A message may quote the peer: it is for the log, cut and without control characters. */
+function failure(error: unknown): ProxyError {
+  if (error instanceof ProxyError && errorCode(error) !== 'cert.malformed') return error
+  const text = error instanceof Error ? error.message : 'unknown'
+  const detail = text.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
+  const message = 'The SSH connection ends: the transport layer failed.'
+  return new ProxyError('protocol.violation', message, { side: 'client', cause: error, detail })
+}

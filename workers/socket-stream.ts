@@ -1,0 +1,84 @@
+// A socket, or any other duplex of Node, as the ByteStream that streaming sessions own. Nothing is read ahead of `read` beyond the
+// stream's own buffer. The duplex must be half-open (`allowHalfOpen`), or the end of the peer's bytes would end ours as well.
+
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+
+import { ProxyError } from '../core/errors.ts'
+import type { ByteStream } from '../core/stream.ts'
+
+export function socketStream(duplex: Duplex): ByteStream {
+  return new SocketStream(duplex)
+}
+
+class SocketStream implements ByteStream {
+  readonly closed: Promise<void>
+  readonly #duplex: Duplex
+  #unread: Uint8Array[] = []
+  #failure: Error | undefined
+  #waiting: (() => void)[] = []
+
+  constructor(duplex: Duplex) {
+    this.#duplex = duplex
+    // What is small is a keystroke or an answer; packets are put together above.
+    if (duplex instanceof Socket) duplex.setNoDelay(true)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.closed = promise
+    const notify = (): void => this.#notify()
+    duplex.on('readable', notify).on('end', notify).on('drain', notify).on('finish', notify)
+    duplex.on('error', (error) => {
+      this.#failure ??= error
+      notify()
+    })
+    duplex.once('close', () => {
+      notify()
+      resolve()
+    })
+  }
+
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const kept = this.#unread.shift()
+      if (kept !== undefined) return kept
+      const chunk = this.#duplex.read() as Buffer | null
+      if (chunk !== null) return chunk
+      if (this.#duplex.readableEnded) return undefined
+      if (this.#duplex.destroyed) throw this.#failure ?? lost()
+      await this.#change()
+    }
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    if (this.#duplex.destroyed || this.#duplex.writableEnded) throw this.#failure ?? lost()
+    this.#duplex.write(bytes)
+    while (this.#duplex.writableNeedDrain && !this.#duplex.destroyed) await this.#change()
+    if (this.#duplex.destroyed) throw this.#failure ?? lost()
+  }
+
+  unread(bytes: Uint8Array): void {
+    this.#unread.unshift(bytes)
+  }
+
+  async end(): Promise<void> {
+    if (this.#duplex.destroyed) return
+    this.#duplex.end()
+    while (!this.#duplex.writableFinished && !this.#duplex.destroyed) await this.#change()
+  }
+
+  abort(cause: Error): void {
+    this.#failure ??= cause
+    this.#duplex.destroy()
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #notify(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+function lost(): ProxyError {
+  return new ProxyError('dial.failed', 'The connection was lost.', { retry: true })
+}
