@@ -47,6 +47,8 @@ const PRESSURE = 10
 /** A few sessions, and a pool that is filled again a few times. */
 const SPARES_MAX = 1000
 const LOG_CHARS = 6000
+/** Control's write-ahead log takes 16 MB before its first checkpoint; a whole matrix' audit log and recordings come beside it. */
+const DISK_BYTES = 64 * MB
 /** How long a fault lasts: over at once, taken back after a while, or as long as the session and the newcomer need. */
 const LASTING = {
   'kill -9': 'at once',
@@ -121,7 +123,7 @@ export class PostgresFaults {
       movableClocks: true,
       prepareData: (folder) => {
         for (const role of ROLES)
-          disks[role] = SmallDisk.mount(cleanup, join(folder, role), 16 * MB)
+          disks[role] = SmallDisk.mount(cleanup, join(folder, role), DISK_BYTES)
       },
     })
     const server = cluster.postgres.get(DATABASE)
