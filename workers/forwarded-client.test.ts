@@ -1,7 +1,7 @@
 // A proxy that has proved itself to an agent and then dawdles: it holds a connection of the agent's until the deadline, no longer.
 
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { describe, it, type TestContext } from 'node:test'
 import tls from 'node:tls'
 
@@ -24,13 +24,14 @@ const PREFACE = writeForward({ certificate: randomBytes(500), permit: randomByte
 async function met(
   context: TestContext,
   deadlineMs: number,
+  caller = PROXY,
 ): Promise<{ readonly proxy: tls.TLSSocket; readonly forwarded: Promise<ForwardedClient> }> {
   const { outer, inner } = await pair(context)
   const keys = forgedServer(ca.target, [`*.orders.db.${CLUSTER}`])
   const state = { clientCas: [ca.host.der], trustRevision: 1, ticketKeys: randomBytes(48) }
   const server = new TlsServer({ purpose: 'session', alpn: [SESSION_ALPN] }, { ...keys, ...state })
   context.after(() => server.destroyAll())
-  const { certificate: cert, key } = pemPair(ca.host, PROXY, ca.nowMs)
+  const { certificate: cert, key } = pemPair(ca.host, caller, ca.nowMs)
   const own = { cert, key, servername: NAME, ALPNProtocols: [SESSION_ALPN] }
   const proxy = tls.connect({ socket: outer, rejectUnauthorized: false, ...own })
   proxy.on('error', () => {})
@@ -56,4 +57,15 @@ describe('a forwarded client', () => {
     await assert.rejects(forwarded, { code: 'protocol.violation', message: /in time/ })
     assert.match(await ending(proxy), /^(end|close|ECONNRESET)$/)
   })
+
+  for (const [who, caller, reason] of [
+    ['another proxy of the cluster', { ...PROXY, id: randomUUID() }, /not the proxy that ordered/],
+    ['an agent, by the same id', { ...systemIdentity('agent'), id: PROXY.id }, /refused/],
+  ] as const)
+    it(`is refused from ${who}`, async (context) => {
+      const { proxy, forwarded } = await met(context, 10_000, caller)
+      proxy.write(PREFACE)
+      await assert.rejects(forwarded, { code: 'trust.unproven', message: reason })
+      assert.match(await ending(proxy), /^(end|close|ECONNRESET)$/)
+    })
 })
