@@ -1096,6 +1096,11 @@ export const LIMITS = {
     'count',
     'Characters of a target’s banner that are kept.',
   ) as Limit,
+  sshWayInLineBytesMax: limit(
+    2 * KB,
+    'bytes',
+    'The line that names a node, and the line that answers it.',
+  ) as Limit,
   sshChannelsMax: limit(
     256,
     'count',

@@ -4,6 +4,7 @@
 
 import type { CertificateFacts, TargetRef, UserIdentity } from './identity.ts'
 import type { Authorized } from './login.ts'
+import type { SshServices } from './ssh/services.ts'
 import type { ByteStream } from './stream.ts'
 
 /** Which end a byte came from or goes to. */
@@ -41,6 +42,19 @@ export interface Grant {
   readonly lockMode: 'strict' | 'best_effort'
   /** What becomes of the session when its statements cannot be kept: it ends, or the loss is counted. */
   readonly recordingMode: 'strict' | 'best_effort'
+  /** Of nodes only. Absent means no to all of it. */
+  readonly ssh?: SshGrant
+}
+
+/** What the roles that granted an SSH session allow in it, beside shells and commands. */
+export interface SshGrant {
+  readonly forwardAgent: boolean
+  readonly localForwarding: boolean
+  readonly remoteForwarding: boolean
+  readonly x11: boolean
+  readonly fileCopy: boolean
+  /** `max_sessions`: session channels of one connection at once. 0: no limit but the transport's. */
+  readonly sessionsMax: number
 }
 
 /** A denial. `reason` and `next` are shown to the person; neither tells whether something they may not see exists. */
@@ -266,6 +280,8 @@ export interface Host {
   ): Promise<{ stream: ByteStream; peer?: Peer; alpn?: string }>
   tap(right: Authorized): Tap
   audit(code: string, fields: AuditFields): void
+  /** For SSH alone. */
+  readonly ssh?: SshServices
 }
 
 /** Recording and statement log of one session: bounded, copies what it takes. */

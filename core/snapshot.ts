@@ -18,6 +18,16 @@ export interface CaSets {
   readonly db_client: readonly Uint8Array[]
 }
 
+/** SSH CAs by purpose: public keys as wire blobs. Ordered as `CaSets`. */
+export interface SshCaSets {
+  /** Certify logins of people. */
+  readonly user: readonly Uint8Array[]
+  /** Certify host keys of agents, proxies and enrolled servers. */
+  readonly host: readonly Uint8Array[]
+  /** Certify the sessions of proxies with servers that have no agent. */
+  readonly openssh: readonly Uint8Array[]
+}
+
 export type RecordingMode = 'node' | 'node-sync' | 'proxy' | 'proxy-sync' | 'off'
 
 /** Cluster-wide configuration that proxies and agents enforce. */
@@ -38,6 +48,8 @@ export interface LightSnapshot {
   readonly class: SnapshotClass
   readonly issuedAtMs: number
   readonly cas: CaSets
+  /** Absent in snapshots of a control that has none yet. */
+  readonly ssh?: SshCaSets
   /** SPKI (DER) of the keys that may sign the next snapshots, locks and beacons. */
   readonly signers: readonly Uint8Array[]
   readonly roles: readonly Role[]

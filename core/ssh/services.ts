@@ -1,0 +1,77 @@
+// What an SSH session asks of its thread beyond what every streaming session may (`Host` of core/protocol.ts). Types only.
+
+import type { KeyObject } from 'node:crypto'
+
+import type { Authorized } from '../login.ts'
+import type { Refusal } from '../protocol.ts'
+import type { ByteStream } from '../stream.ts'
+import type { Machine } from './machine.ts'
+
+/** A private key with its SSH certificate. */
+export interface SshKeyPair {
+  /** The certificate, wire bytes. */
+  readonly certificate: Uint8Array
+  readonly key: KeyObject
+}
+
+/** Another SSH server that does the session's work: an agent of ours, or a stock sshd. */
+export interface SshServerAccess {
+  readonly kind: 'server'
+  readonly stream: ByteStream
+  /** Undefined: it knows the client already (a forwarded identity), and is asked to let us in without a proof. */
+  readonly key: SshKeyPair | undefined
+  /** Blobs of the CAs that may have certified its host key. */
+  readonly hostCas: readonly Uint8Array[]
+  /** The principal its host certificate must have. */
+  readonly hostName: string
+}
+
+/** This machine, as one login. */
+export interface SshMachineAccess {
+  readonly kind: 'machine'
+  readonly machine: Machine
+}
+
+export type SshTargetAccess = SshServerAccess | SshMachineAccess
+
+/** Somebody the thread knows before the first byte of SSH: forwarded by a proxy (the agent's end of proxy mode). */
+export interface ForwardedClient {
+  /** Wire bytes of the SSH certificate that was shown to the proxy. */
+  readonly certificate: Uint8Array
+}
+
+export interface SshServices {
+  /** What is shown to clients; at least one. */
+  readonly hostKeys: readonly SshKeyPair[]
+  /** Absent: clients prove themselves here. */
+  readonly forwarded?: ForwardedClient
+  /** Shown before authentication. */
+  readonly banner?: string
+  /** Where the holder of the right does its work. Rejects with a sentence for the person. */
+  reach(right: Authorized, signal: AbortSignal): Promise<SshTargetAccess>
+  /**
+   * The recorder of one terminal; absent: sessions of this thread are not recorded (mode, or the other end does). A refusal: it may
+   * not begin unrecorded.
+   */
+  record(right: Authorized, start: TerminalStart): TerminalRecorder | Refusal | undefined
+}
+
+export interface TerminalStart {
+  /** Id of this terminal's recording: the audit log's `sid` of it. */
+  readonly sid: string
+  readonly columns: number
+  readonly rows: number
+  readonly term: string
+  /** Fields of session.start, for the recording's own start event. */
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** Records what a terminal shows. Bounded: when `full`, whoever feeds it waits for `ready`. */
+export interface TerminalRecorder {
+  print(bytes: Uint8Array): void
+  resize(columns: number, rows: number): void
+  readonly full: boolean
+  ready(): Promise<void>
+  /** Nothing follows; resolves when all of it is where it belongs. */
+  seal(reason: string): Promise<void>
+}
