@@ -99,6 +99,21 @@ export const LIMITS = {
     'ms',
     'Certificates agents show to databases; a day without control still works.',
   ) as Limit,
+  opensshCertTtlMs: limit(
+    5 * MINUTE,
+    'ms',
+    'Certificates of proxies towards SSH servers without an agent: one login each.',
+  ) as Limit,
+  opensshHostCertTtlMaxMs: limit(
+    366 * DAY,
+    'ms',
+    'Host certificates that administrators carry to an sshd by hand.',
+  ) as Limit,
+  sshPrincipalsMax: limit(
+    256,
+    'count',
+    'Principals of one SSH certificate: all logins of a person, all names of an agent.',
+  ) as Limit,
   caTtlMs: limit(10 * 365 * DAY, 'ms', 'Self-signed CA certificates.') as Limit,
   dbServerCertTtlMs: limit(
     90 * DAY,
