@@ -99,6 +99,17 @@ export const LIMITS = {
     'ms',
     'Certificates agents show to databases; a day without control still works.',
   ) as Limit,
+  labelCommandsMax: limit(
+    64,
+    'count',
+    'Labels of a node that are what a command prints (ssh_service.commands).',
+  ) as Limit,
+  labelCommandWordsMax: limit(64, 'count', 'Words of one such command.') as Limit,
+  labelCommandPeriodMinMs: limit(
+    SECOND,
+    'ms',
+    'Shortest period of one: each run is a process, and each new value is written at control.',
+  ) as Limit,
   opensshCertTtlMs: limit(
     5 * MINUTE,
     'ms',
