@@ -7,12 +7,19 @@ import { sshMost } from '../core/policy/options.ts'
 import { loginsOf } from '../core/policy/reach.ts'
 import type { SshGrant } from '../core/protocol.ts'
 import type { CallContext } from './api/handler.ts'
-import type { LoginReply, SshCertificate } from './api/messages.ts'
+import type {
+  LoginReply,
+  OpensshRequest,
+  SshCertificate,
+  SshHostSignRequest,
+} from './api/messages.ts'
 import type { Base } from './base.ts'
 import type { IssuedLogin } from './certificates.ts'
 import type { Directory } from './directory.ts'
 import type { Issuer } from './issue.ts'
+import { decideForProxy } from './proxy-decision.ts'
 import type { HostRecord } from './records.ts'
+import { readShownSsh } from './shown-certificate.ts'
 import type { SshPermits } from './signer/api.ts'
 
 export class SshCertificates {
@@ -53,6 +60,59 @@ export class SshCertificates {
     return await this.#issuer.sshHost({ ...request, ttlMs: max('hostCertTtlMs') }, context)
   }
 
+  /** For a server that an administrator looks after. What an agent is called stays the agent's. */
+  async enrol(request: SshHostSignRequest, context: CallContext): Promise<SshCertificate> {
+    const { publicKey, ttlMs } = request
+    const hosts = request.hosts.map((host) => host.toLowerCase())
+    const taken = hosts.find((host) => this.#isAnnounced(host))
+    const [first] = hosts
+    if (taken !== undefined || first === undefined)
+      throw new ProxyError(
+        'resource.conflict',
+        `"${taken ?? ''}" is the name of an agent’s node.`,
+        {
+          side: 'client',
+        },
+      )
+    const key = fromBase64(publicKey)
+    return await this.#issuer.sshHost(
+      { id: first, publicKey: key, hosts, ttlMs, enrolled: true },
+      context,
+    )
+  }
+
+  #isAnnounced(host: string): boolean {
+    const below = `.${this.#base.cluster}`
+    const name = host.endsWith(below) ? host.slice(0, -below.length) : host
+    const known = this.#directory.target('node', name)
+    return known !== undefined && known.address === undefined
+  }
+
+  /** For a proxy's session with a server that has no agent: one login, minutes, and what the roles grant there. */
+  async openssh(request: OpensshRequest, context: CallContext): Promise<SshCertificate> {
+    const { target: name, principal, publicKey } = request
+    const person = readShownSsh(this.#base, this.#directory, request.userCertificate)
+    const target = { kind: 'node', name } as const
+    if (this.#directory.target('node', name)?.address === undefined)
+      throw new ProxyError('policy.denied', 'An agent serves this node, if there is one.', {
+        side: 'client',
+      })
+    const wish = { person, target, principal }
+    const { right } = await decideForProxy(this.#base, this.#directory, wish, context)
+    const leftMs = person.facts.notAfterMs - this.#base.clock.now()
+    return await this.#issuer.sshOpenssh(
+      {
+        user: person.identity.name,
+        publicKey: fromBase64(publicKey),
+        login: principal,
+        permits: permitsOf(right.grant.ssh ?? NOTHING),
+        ttlMs: Math.max(Math.min(leftMs, max('opensshCertTtlMs')), max('certTtlMinMs')),
+      },
+      name,
+      context,
+    )
+  }
+
   /** Each is a principal: whoever dials one of these names may be answered by this host. */
   #namesOf({ id, role, publicName }: HostRecord): readonly string[] {
     const { cluster } = this.#base
@@ -67,7 +127,16 @@ export class SshCertificates {
   }
 }
 
-export function permitsOf(grant: SshGrant): SshPermits {
+const NOTHING: SshGrant = {
+  forwardAgent: false,
+  localForwarding: false,
+  remoteForwarding: false,
+  x11: false,
+  fileCopy: false,
+  sessionsMax: 0,
+}
+
+function permitsOf(grant: SshGrant): SshPermits {
   return {
     agentForwarding: grant.forwardAgent,
     portForwarding: grant.localForwarding || grant.remoteForwarding,

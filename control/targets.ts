@@ -41,6 +41,7 @@ import {
 } from './records.ts'
 
 type Member = Extract<Caller, { kind: 'system' }>
+type TargetState = Pick<TargetStatus, 'online' | 'status' | 'reason' | 'servers' | 'address'>
 type Claim = { readonly record: TargetRecord } | { readonly reason: string; readonly owner: string }
 
 interface Refused {
@@ -110,7 +111,7 @@ export class Targets {
               context,
             )
           ).chain
-    const served = new Set(accepted.map(({ name }) => name))
+    const served = new Set(accepted.flatMap(({ kind, name }) => (kind === 'db' ? [name] : [])))
     return {
       accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
@@ -132,7 +133,6 @@ export class Targets {
   }
 
   #asStatus(record: TargetRecord): TargetStatus {
-    const { presence, healths } = this.#parts
     const { kind, name, label, protocol, labels, owner, agents } = record
     return {
       kind,
@@ -142,15 +142,37 @@ export class Targets {
       labels,
       owner,
       agents,
-      online: agents.some((agent) => presence.isOnline(agent)),
-      ...healths.summary(record),
-      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
-      servers: healths.servers(record),
+      ...(kind === 'node' ? this.#ofNode(record) : this.#ofDatabase(record)),
       refused: this.#refused.get(targetKey(kind, name)) ?? [],
     }
   }
 
-  #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+  #ofDatabase(record: TargetRecord): TargetState {
+    const { presence, healths } = this.#parts
+    const { owner, agents } = record
+    return {
+      online: agents.some((agent) => presence.isOnline(agent)),
+      ...healths.summary(record),
+      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
+      servers: healths.servers(record),
+    }
+  }
+
+  /** Nobody checks a node; one without an agent counts as there. */
+  #ofNode({ agents, address }: TargetRecord): TargetState {
+    const { presence } = this.#parts
+    const online = address !== undefined || agents.some((agent) => presence.isOnline(agent))
+    return {
+      online,
+      status: online ? 'unknown' : 'offline',
+      reason: online ? '' : 'its agent has not been heard of',
+      servers: [],
+      ...(address === undefined ? {} : { address }),
+    }
+  }
+
+  #asAccepted({ kind, name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+    if (kind !== 'db') return { kind, name, label }
     const checks = [...this.#parts.cache.kind('health_check_config').values()]
     const check = healthCheckFor(
       labels,

@@ -113,6 +113,7 @@ export type OperationCalls =
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
+  | 'auth-sign-ssh-host'
   | 'audit-list'
   | 'audit-export'
   | 'audit-verify'
@@ -154,6 +155,7 @@ export const operations: Pick<Checks, OperationCalls> = {
           owner: text(KB),
           agents: names,
           online: z.boolean(),
+          address: text(300).exactOptional(),
           status: targetStatus,
           reason: text(4 * KB),
           servers: list(z.strictObject({ agent: name, online: z.boolean(), ...health })),
@@ -188,6 +190,14 @@ export const operations: Pick<Checks, OperationCalls> = {
       type: z.enum(CA_TYPES),
     }),
     reply: z.strictObject({ pem }),
+  },
+  'auth-sign-ssh-host': {
+    request: z.strictObject({
+      hosts: list(text(253).min(1), 64).refine((hosts) => hosts.length > 0, 'at least one host'),
+      publicKey: base64,
+      ttlMs: z.int().positive(),
+    }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
   },
   'auth-sign': {
     request: z.strictObject({
