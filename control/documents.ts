@@ -31,6 +31,7 @@ import {
   singletonOf,
 } from './resources/resource.ts'
 import { warnings } from './resources/table.ts'
+import { nodeNameTaken } from './ssh-names.ts'
 import type { StoreOp } from './store/contract.ts'
 
 type Verb = 'create' | 'update' | 'delete'
@@ -166,6 +167,8 @@ export class Documents {
     const problem = nodeProblem(resource, this.#base.cluster)
     if (problem !== undefined) throw invalid(problem)
     const name = nodeHostname(resource)
+    const taken = nodeNameTaken(this.#cache, this.#base.cluster, name)
+    if (taken !== undefined) throw invalid(taken)
     const known = this.#cache.target('node', name)
     if (known !== undefined && known.owner !== RESOURCE_OWNER)
       throw invalid(`an agent has the name "${name}"; remove it with "tctl rm node/${name}" first`)

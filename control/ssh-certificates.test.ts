@@ -83,6 +83,20 @@ describe('a login', () => {
     assert.deepEqual(principals, ['-sluice-no-login'])
   })
 
+  it('with what is no SSH key is refused before its code is used', async () => {
+    const dave = await newPerson(control, 'dave', ['access'], traits)
+    for (const wrong of [
+      '',
+      'AAAA',
+      dave.certificate.slice(30, 90).replaceAll(/[^A-Za-z0-9]/g, ''),
+    ])
+      await assert.rejects(
+        loginWithSsh(control, dave, Buffer.from(wrong).toString('base64')),
+        (error) => errorCode(error) === 'cert.malformed',
+      )
+    assert.ok((await loginWithSsh(control, dave, newSshKey())).ssh !== undefined)
+  })
+
   it('without an SSH key gets no SSH certificate', async () => {
     const carol = await newPerson(control, 'carol', ['access'], traits)
     const reply = await loginWithSsh(control, carol, undefined)
@@ -157,6 +171,28 @@ describe('a node', () => {
       second.id,
       `${second.id}.${CLUSTER}`,
     ])
+  })
+
+  it('is never called as a proxy is, nor by an id, which would certify it as them', async () => {
+    await newMember(control, 'proxy', { address: `door.${CLUSTER}:443` })
+    await newMember(control, 'proxy', { address: 'gate:443' })
+    const agent = await newMember(control, 'agent', { services: ['node'] })
+    const other = await newMember(control, 'agent', { services: ['node'] })
+    assert.equal(await announce(agent, 'door'), '"door" is a name of the proxies')
+    assert.equal(await announce(agent, 'gate'), '"gate" is a name of the proxies')
+    assert.equal(await announce(agent, other.id), `"${other.id}" could be the id of an agent`)
+    const { principals } = await hostCertificate(agent)
+    assert.deepEqual(principals, [agent.id, `${agent.id}.${CLUSTER}`])
+  })
+
+  it('keeps its name from proxies, which could pose as it', async () => {
+    const agent = await newMember(control, 'agent', { services: ['node'] })
+    assert.equal(await announce(agent, 'inner'), 'inner')
+    for (const host of ['inner', `inner.${CLUSTER}`]) {
+      const proxy = await newMember(control, 'proxy', { address: `${host}:443` })
+      const { principals } = await hostCertificate(proxy)
+      assert.deepEqual(principals, [`${proxy.id}.${CLUSTER}`, CLUSTER])
+    }
   })
 
   it('is one DNS label, and only of an agent whose token is for nodes', async () => {
@@ -238,8 +274,9 @@ describe('a server an administrator looks after', () => {
     assert.equal(await announce(agent, 'mine'), 'mine')
     for (const name of ['mine', `mine.${CLUSTER}`, 'MINE'])
       await assert.rejects(sign([name]), (error) => errorCode(error) === 'resource.conflict', name)
-    for (const name of [CLUSTER, agent.id])
-      await assert.rejects(sign([name]), (error) => errorCode(error) === 'signer.refused', name)
+    const proxy = await newMember(control, 'proxy', { address: `front.${CLUSTER}:443` })
+    for (const name of [CLUSTER, agent.id, `${proxy.id}.${CLUSTER}`, `front.${CLUSTER}`])
+      await assert.rejects(sign([name]), (error) => errorCode(error) === 'resource.conflict', name)
   })
 
   it('takes a right of its own', async () => {

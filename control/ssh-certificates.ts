@@ -20,6 +20,7 @@ import type { Issuer } from './issue.ts'
 import { decideForProxy } from './proxy-decision.ts'
 import type { HostRecord } from './records.ts'
 import { readShownSsh } from './shown-certificate.ts'
+import { isNodeName, nodeNameTaken } from './ssh-names.ts'
 import type { SshPermits } from './signer/api.ts'
 
 export class SshCertificates {
@@ -41,6 +42,14 @@ export class SshCertificates {
   ): Promise<NonNullable<LoginReply['ssh']>> {
     const { compiled, authorities } = this.#directory
     const logins = loginsOf(identity, compiled)
+    if (logins.length > max('sshPrincipalsMax'))
+      throw new ProxyError(
+        'cert.identity',
+        'The roles allow more logins than a certificate holds.',
+        {
+          next: 'Use fewer logins.',
+        },
+      )
     const permits = permitsOf(sshMost(identity, compiled))
     const request = { identity, publicKey: fromBase64(publicKey), logins, permits, ttlMs }
     const { certificate } = await this.#issuer.sshUser(request, context)
@@ -64,16 +73,12 @@ export class SshCertificates {
   async enrol(request: SshHostSignRequest, context: CallContext): Promise<SshCertificate> {
     const { publicKey, ttlMs } = request
     const hosts = request.hosts.map((host) => host.toLowerCase())
-    const taken = hosts.find((host) => this.#isAnnounced(host))
-    const [first] = hosts
-    if (taken !== undefined || first === undefined)
-      throw new ProxyError(
-        'resource.conflict',
-        `"${taken ?? ''}" is the name of an agent’s node.`,
-        {
-          side: 'client',
-        },
-      )
+    const [first = ''] = hosts
+    const taken = hosts.find((host) => this.#isTaken(host))
+    if (taken !== undefined)
+      throw new ProxyError('resource.conflict', `"${taken}" is a name of a proxy or an agent.`, {
+        side: 'client',
+      })
     const key = fromBase64(publicKey)
     return await this.#issuer.sshHost(
       { id: first, publicKey: key, hosts, ttlMs, enrolled: true },
@@ -81,8 +86,10 @@ export class SshCertificates {
     )
   }
 
-  #isAnnounced(host: string): boolean {
-    const below = `.${this.#base.cluster}`
+  #isTaken(host: string): boolean {
+    const { cluster } = this.#base
+    if (nodeNameTaken(this.#directory, cluster, host) !== undefined) return true
+    const below = `.${cluster}`
     const name = host.endsWith(below) ? host.slice(0, -below.length) : host
     const known = this.#directory.target('node', name)
     return known !== undefined && known.address === undefined
@@ -117,7 +124,9 @@ export class SshCertificates {
   #namesOf({ id, role, publicName }: HostRecord): readonly string[] {
     const { cluster } = this.#base
     if (role === 'proxy') {
-      const facing = publicName === undefined ? [] : [publicName]
+      // A node that has the name had it first, or an administrator gave it: a proxy must not be taken for it.
+      const free = publicName !== undefined && !isNodeName(this.#directory, cluster, publicName)
+      const facing = free ? [publicName] : []
       return [...new Set([...facing, `${id}.${cluster}`, cluster])]
     }
     const nodes = [...this.#directory.targets()].flatMap(({ kind, name, agents }) =>

@@ -31,6 +31,7 @@ import {
 import type { Issuer } from './issue.ts'
 import type { Presence } from './presence.ts'
 import { healthCheckFor } from './resources/health-check.ts'
+import { nodeNameTaken } from './ssh-names.ts'
 import type { TargetHealths } from './target-health.ts'
 import {
   type HostRecord,
@@ -245,7 +246,10 @@ export class Targets {
   /** A second machine of that name would be taken for the first by whoever types it. */
   #judgeNode(announced: AnnouncedTarget, agent: string, known: TargetRecord | undefined): Claim {
     const { name } = announced
-    const listed = this.#parts.cache.target('node', name)
+    const { base, cache } = this.#parts
+    const taken = nodeNameTaken(cache, base.cluster, name)
+    if (taken !== undefined) return { reason: taken, owner: '' }
+    const listed = cache.target('node', name)
     if (listed?.owner === RESOURCE_OWNER)
       return { reason: `"${name}" belongs to a node resource`, owner: RESOURCE_OWNER }
     if (known !== undefined && known.owner !== agent)
