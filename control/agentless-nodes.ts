@@ -20,16 +20,6 @@ export function agentlessNodes(
   return found
 }
 
-/** An announced node in the form of a resource, for `tctl get nodes`. */
-export function announcedNode({ name, labels }: TargetRecord): NodeResource {
-  return {
-    kind: 'node',
-    version: 'v2',
-    metadata: { name, ...(Object.keys(labels).length === 0 ? {} : { labels }) },
-    spec: { addr: '', hostname: name },
-  }
-}
-
 function recordOf(resource: NodeResource): TargetRecord {
   const { metadata } = resource
   const name = nodeHostname(resource)

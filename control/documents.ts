@@ -10,9 +10,9 @@ import { foldName } from '../core/policy/names.ts'
 import type { CallContext } from './api/handler.ts'
 import type { JsonObject, ResourceReply } from './api/messages.ts'
 import { type Base, readStored } from './base.ts'
-import { announcedNode } from './agentless-nodes.ts'
 import type { Cache, StoredResource } from './cache.ts'
 import { ORIGIN } from './genesis.ts'
+import { announcedNode, announcedNodes, nodeProblemHere } from './node-documents.ts'
 import {
   type Credentials,
   credentialsKey,
@@ -22,7 +22,7 @@ import {
   resourceKey,
   targetKey,
 } from './records.ts'
-import { nodeHostname, nodeProblem, type NodeResource } from './resources/node.ts'
+import { nodeHostname, type NodeResource } from './resources/node.ts'
 import {
   parseResource,
   type Resource,
@@ -31,7 +31,6 @@ import {
   singletonOf,
 } from './resources/resource.ts'
 import { warnings } from './resources/table.ts'
-import { nodeNameTaken } from './ssh-names.ts'
 import type { StoreOp } from './store/contract.ts'
 
 type Verb = 'create' | 'update' | 'delete'
@@ -94,12 +93,12 @@ export class Documents {
   list(word: string): readonly JsonObject[] {
     const kind = kindOf(word)
     const stored = [...this.#cache.kind(kind).values()].map(documentOf)
-    return kind === 'node' ? [...stored, ...this.#announced().map(asJson)] : stored
+    return kind === 'node' ? [...stored, ...announcedNodes(this.#cache).map(asJson)] : stored
   }
 
   get(word: string, name: string): ResourceReply {
     const kind = kindOf(word)
-    const announced = kind === 'node' ? this.#announcedNode(name) : undefined
+    const announced = this.#announced(kind, name)
     if (announced !== undefined) return { document: asJson(announced), warnings: [] }
     const stored = this.#find(kind, name)
     return { document: documentOf(stored), warnings: warnings(stored.resource) }
@@ -131,7 +130,7 @@ export class Documents {
 
   async delete(word: string, name: string, context: CallContext): Promise<void> {
     const kind = kindOf(word)
-    const announced = kind === 'node' ? this.#announcedNode(name) : undefined
+    const announced = this.#announced(kind, name)
     if (announced !== undefined) return await this.#forget(announced, context)
     const stored = this.#find(kind, name)
     if (kind === 'role') this.#refuseWhileHeld(stored.resource.metadata.name)
@@ -150,32 +149,16 @@ export class Documents {
     await this.#audit('delete', node, context)
   }
 
-  /** Nodes with an agent, in the form of resources. */
-  #announced(): readonly NodeResource[] {
-    return [...this.#cache.targets()].flatMap((record) =>
-      record.kind === 'node' && record.owner !== RESOURCE_OWNER ? [announcedNode(record)] : [],
-    )
+  /** What an administrator wrote under this name comes first. */
+  #announced(kind: ResourceKind, name: string): NodeResource | undefined {
+    if (kind !== 'node' || this.#cache.kind('node').has(name)) return undefined
+    return announcedNode(this.#cache, name)
   }
 
-  #announcedNode(name: string): NodeResource | undefined {
-    return this.#announced().find(({ metadata }) => metadata.name === name)
-  }
-
-  /** One name leads to one machine. */
   #checkNode(resource: Resource): void {
     if (resource.kind !== 'node') return
-    const problem = nodeProblem(resource, this.#base.cluster)
+    const problem = nodeProblemHere(this.#cache, this.#base.cluster, resource)
     if (problem !== undefined) throw invalid(problem)
-    const name = nodeHostname(resource)
-    const taken = nodeNameTaken(this.#cache, this.#base.cluster, name)
-    if (taken !== undefined) throw invalid(taken)
-    const known = this.#cache.target('node', name)
-    if (known !== undefined && known.owner !== RESOURCE_OWNER)
-      throw invalid(`an agent has the name "${name}"; remove it with "tctl rm node/${name}" first`)
-    for (const { resource: other } of this.#cache.kind('node').values())
-      if (other.kind === 'node' && other.metadata.name !== resource.metadata.name)
-        if (nodeHostname(other) === name)
-          throw invalid(`the node ${other.metadata.name} is called so`)
   }
 
   /** The change of a user resource as one operation, for whoever commits more with it. */

@@ -176,6 +176,15 @@ describe('a node with an agent', () => {
   })
 })
 
+it('a resource comes before an announced node of its own name', async () => {
+  await create(server('web-1', { addr: '10.0.0.10', hostname: 'elsewhere.example.com' }))
+  const { document } = await control.admin.call('resource-get', { kind: 'node', name: 'web-1' })
+  assert.equal(document['sub_kind'], 'openssh')
+  await control.admin.call('resource-delete', { kind: 'node', name: 'web-1' })
+  const left = await control.admin.call('resource-get', { kind: 'node', name: 'web-1' })
+  assert.deepEqual(left.document['spec'], { addr: '', hostname: 'web-1' })
+})
+
 describe('a certificate towards a server', () => {
   const ask = (
     over: Partial<OpensshRequest> = {},

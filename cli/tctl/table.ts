@@ -24,6 +24,7 @@ export const TCTL: ProgramSpec = {
     recordings: 'recorded sessions',
     db: 'databases',
     'db credentials': 'passwords of database users without a certificate',
+    nodes: 'machines people reach by SSH',
   },
   rows: [
     {
