@@ -132,6 +132,12 @@ export const LIMITS = {
     'ms',
     'How long events gather before they go to the disk; what a crash may lose.',
   ) as Limit,
+  recordingPrintMs: limit(
+    20,
+    'ms',
+    'What a terminal shows within it is one event of its recording; a replay is no finer.',
+  ) as Limit,
+  recordingPrintBytesMax: limit(64 * KB, 'bytes', 'What a terminal shows, in one event.') as Limit,
   recordingQueueBytesMax: limit(
     MB,
     'bytes',
