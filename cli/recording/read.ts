@@ -58,6 +58,51 @@ export class RecordingReader {
   }
 }
 
+const REMEMBERED_BYTES_MAX = 64 * 1024 * 1024
+
+/**
+ * One source that is read again and again, as a player does that goes back. What was read is remembered while it is not too much;
+ * of more the source is opened anew, which control writes into its log each time.
+ */
+export class Rereadable {
+  readonly #open: () => Bytes
+  readonly #bytesMax: number
+  #source: AsyncIterator<Uint8Array> | undefined
+  #pieces: Uint8Array[] | undefined = []
+  #bytes = 0
+
+  constructor(open: () => Bytes, bytesMax: number = REMEMBERED_BYTES_MAX) {
+    this.#open = open
+    this.#bytesMax = bytesMax
+  }
+
+  /** From the beginning. One at a time: the pass before is over. */
+  async *pass(): Bytes {
+    if (this.#pieces === undefined) this.close()
+    const source = (this.#source ??= this.#open()[Symbol.asyncIterator]())
+    for (const piece of this.#pieces ?? []) yield piece
+    for (;;) {
+      const { done, value } = await source.next()
+      if (done === true) return
+      this.#remember(value)
+      yield value
+    }
+  }
+
+  /** Waits for nothing: the source may stand still, and nobody reads it any more. */
+  close(): void {
+    const source = this.#source
+    this.#source = undefined
+    void source?.return?.().catch(() => undefined)
+  }
+
+  #remember(piece: Uint8Array): void {
+    this.#bytes += piece.length
+    if (this.#bytes > this.#bytesMax) this.#pieces = undefined
+    this.#pieces?.push(piece)
+  }
+}
+
 /** Where the recording is: control's for a session's id, else a file. */
 export function isStored(name: string): boolean {
   return isRecordingSid(name.toLowerCase())

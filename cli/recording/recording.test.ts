@@ -60,6 +60,21 @@ const TERMINAL = recording('ssh', [
   { kind: 'end', atMs: AT + 10_200, reason: 'closed' },
 ])
 
+/** As a recorder with a clock that steps back, a full disk and half a character at its end leaves it. */
+const CAST = recording('ssh', [
+  { kind: 'start', atMs: AT, fields: { user: 'alice', term: 'xterm' } },
+  { kind: 'resize', atMs: AT, columns: 132, rows: 43 },
+  { kind: 'print', atMs: AT + 100, bytes: Buffer.from('a\u{1b}]52;c;eA==\u{7}\u{1b}[1mb') },
+  { kind: 'print', atMs: AT + 10_100, bytes: Buffer.from('ü').subarray(0, 1) },
+  { kind: 'print', atMs: AT + 10_200, bytes: Buffer.from('ü').subarray(1) },
+  { kind: 'resize', atMs: AT + 9000, columns: 0, rows: 30 },
+  { kind: 'resize', atMs: AT + 9000, columns: 100, rows: 30 },
+  { kind: 'resize', atMs: AT + 9000, columns: 100, rows: 30 },
+  { kind: 'gap', atMs: AT + 9100, lost: 2 },
+  { kind: 'print', atMs: AT + 9200, bytes: Buffer.from('ü').subarray(0, 1) },
+  { kind: 'end', atMs: AT + 9300, reason: 'closed' },
+])
+
 async function played(
   tools: FakeTools,
   chunks: readonly Buffer[],
@@ -104,7 +119,8 @@ test('a database’s recording is a timeline, on which nothing reaches the termi
 })
 
 test('a terminal is replayed at its pace, and filtered', async (t) => {
-  const shown = /session begins.*\na\u{1b}\[1mbü2026-11-20 12:00:10 UTC {2}session ends/u
+  const shown =
+    /session begins.*\na\u{1b}\[1mbü\u{1b}\[0m\r\n2026-11-20 12:00:10 UTC {2}session ends/u
   const paces: readonly [Readonly<Record<string, unknown>>, number][] = [
     [{}, 10_200],
     [{ speed: '2x' }, 5100],
@@ -121,17 +137,27 @@ test('a terminal is replayed at its pace, and filtered', async (t) => {
 
 test('an asciicast has the terminal’s size, its output and its changes', async (t) => {
   const tools = await fakeTools(t)
-  const lines = (await played(tools, TERMINAL, { format: 'cast' })).trimEnd().split('\n')
+  const options = { format: 'cast', skipIdleTime: true }
+  const lines = (await played(tools, CAST, options)).trimEnd().split('\n')
   deepEqual(
     lines.map((line): unknown => JSON.parse(line)),
     [
-      { version: 2, width: 132, height: 43, timestamp: AT / 1000 },
-      [0, 'r', '132x43'],
+      {
+        version: 2,
+        width: 132,
+        height: 43,
+        timestamp: AT / 1000,
+        idle_time_limit: 0.5,
+        env: { TERM: 'xterm' },
+      },
       [0.1, 'o', 'a\u{1b}[1mb'],
-      [10.1, 'o', ''],
       [10.2, 'o', 'ü'],
+      [10.2, 'r', '100x30'],
+      [10.2, 'm', '2 events were lost here: the recorder could not keep them'],
+      [10.2, 'o', '\u{fffd}'],
     ],
   )
+  await rejects(played(tools, DATABASE, { format: 'cast' }), { status: EXIT.usage })
 })
 
 test('each damage is named with its offset, and what is whole is shown all the same', async (t) => {
