@@ -2,9 +2,9 @@
 
 import { unpackEvents } from '../core/recording/events.ts'
 import type { Chunk } from '../core/recording/format.ts'
-import type { RecordingRecord } from './records.ts'
+import type { Recording } from './api/recording-messages.ts'
 
-export type Told = Pick<RecordingRecord, 'user' | 'target' | 'principal' | 'endedAtMs' | 'reason'>
+export type Told = Pick<Recording, 'user' | 'target' | 'principal' | 'endedAtMs' | 'reason'>
 
 export const NOTHING_TOLD: Told = { user: '', target: '', principal: '', endedAtMs: 0, reason: '' }
 

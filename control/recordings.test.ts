@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, watch, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
@@ -174,8 +174,14 @@ describe('Recordings at control', () => {
 
   it('of a terminal lie beside a flat file, filtered', async () => {
     const made = make(agent.id, randomUUID(), CLUSTER, 'ssh')
+    const stop = new AbortController()
+    const flat = `${made.sid}.txt`
+    const changes = watch(stored(), { signal: stop.signal })
     await putAll(agent, made)
-    const text = await readFile(path.join(stored(), `${made.sid}.txt`), 'latin1')
+    // It is made behind the upload.
+    while (!(await readdir(stored())).includes(flat)) await changes.next()
+    stop.abort()
+    const text = await readFile(path.join(stored(), flat), 'latin1')
     const shown = PRINTED.toString('latin1').replace('\u{1b}]0;title\u{7}', '')
     assert.equal(text, shown + shown)
   })

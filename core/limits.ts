@@ -193,6 +193,21 @@ export const LIMITS = {
     'bytes',
     'Whole chunks in one upload or one line of a download; in base64 they must fit apiBodyBytesMax.',
   ) as Limit,
+  recordingFlatBytesMax: limit(
+    256 * MB,
+    'bytes',
+    'The flat file of a terminal’s recording at control; it says where it was cut.',
+  ) as Limit,
+  recordingStoreBytesMax: limit(
+    1024 * GB,
+    'bytes',
+    'Recordings that control keeps, flat files included, unless `recordings_size_max` says otherwise; beyond it none is taken.',
+  ) as Limit,
+  recordingSweepMax: limit(
+    200,
+    'count',
+    'Recordings that control removes in one minute because they are older than `recordings_retention`.',
+  ) as Limit,
   recordingsOpenMax: limit(
     10_000,
     'count',

@@ -196,7 +196,7 @@ test('control’s recordings are listed, played and exported as they are', async
   const data = Buffer.concat(DATABASE).toString('base64')
   const control = new FakeControl({
     'recording-read': () => ({ data }),
-    'recording-list': () => ({
+    'recording-list': ({ after }) => ({
       items: [
         {
           sid: SID,
@@ -211,8 +211,10 @@ test('control’s recordings are listed, played and exported as they are', async
           bytes: 1000,
           chunks: 5,
           hash: 'ab'.repeat(32),
+          sealedAtMs: AT + 4000,
         },
       ],
+      ...(after === undefined ? { next: `recording-index/${'0'.repeat(16)}/${SID}` } : {}),
     }),
   })
   const tools = await fakeTools(t, { control })
@@ -222,10 +224,14 @@ test('control’s recordings are listed, played and exported as they are', async
     tools.printed(),
     new RegExp(`${SID} +db +alice +orders +app +2026-11-20 12:00:00 UTC +3 +closed`),
   )
-  deepEqual(control.request('recording-list'), {
-    limit: 7,
-    fromMs: tools.clock.now() - 8 * 3_600_000,
-  })
+  const fromMs = tools.clock.now() - 8 * 3_600_000
+  deepEqual(
+    control.asked.filter(({ name }) => name === 'recording-list').map(({ request }) => request),
+    [
+      { limit: 7, fromMs },
+      { limit: 6, fromMs, after: `recording-index/${'0'.repeat(16)}/${SID}` },
+    ],
+  )
   await runCommand(TSH, tools, 'play', [SID.toUpperCase()])
   match(tools.printed(), /session ends: closed\n$/)
   deepEqual(control.request('recording-read'), { sid: SID })
