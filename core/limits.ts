@@ -183,6 +183,16 @@ export const LIMITS = {
     'ms',
     'Before the audit log hears of new chunks by their hash.',
   ) as Limit,
+  recordingUploadMs: limit(
+    30 * SECOND,
+    'ms',
+    'Before control is offered what a recording of a session that runs has grown by.',
+  ) as Limit,
+  recordingUploadBytes: limit(
+    MB,
+    'bytes',
+    'What such a recording has grown by when control is offered it at once.',
+  ) as Limit,
   recordingUploadsMax: limit(
     4,
     'count',
