@@ -301,7 +301,7 @@ async function everyMinute(
   await parts.ticketKeys.refresh()
   await sides.check()
   if (hostKey.isDue()) server.setMaterial(await hostKey.renew())
-  await parts.recordings.sweep()
+  await parts.recordings.sweep((id) => parts.presence.lastSeenMs(id) > 0)
 }
 
 function gaugesOf(parts: RouteParts, server: ApiServer): Readonly<Record<string, number>> {

@@ -50,6 +50,18 @@ export class RecordingFiles {
     return bytes
   }
 
+  /** What was begun and not added to since. */
+  async *untouched(beforeMs: number): AsyncGenerator<{ sid: string; host: string }, undefined> {
+    const incoming = path.join(this.#folder, 'incoming')
+    for (const host of await names(incoming))
+      for (const name of await names(path.join(incoming, host))) {
+        const sid = sidOfName(name)
+        const found = await stat(path.join(incoming, host, name)).catch(absent)
+        if (sid !== undefined && found !== undefined && found.mtimeMs < beforeMs)
+          yield { sid, host }
+      }
+  }
+
   /** Of all files that are named as sealed recordings. */
   async sealed(): Promise<readonly string[]> {
     return (await names(this.#folder)).flatMap((name) => sidOfName(name) ?? [])

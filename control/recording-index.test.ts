@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { readdir, readFile, rm, stat } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { it, type TestContext } from 'node:test'
 
@@ -157,12 +157,13 @@ it('an index that is missing is made anew from the records, and records from the
   assert.equal(fromRecords.bytes, bytes)
   await forget(RECORDING_INDEX)
   await forget(RECORDINGS)
+  await writeFile(path.join(folder, `${randomUUID()}.rec`), 'none of ours')
   // Of a form that no version knows.
   await store.put(recordingKey(sids[0] ?? ''), '{"sid":"?"}')
   const fromFiles = await open()
   assert.deepEqual((await fromFiles.list({})).items, expected)
   assert.equal(fromFiles.bytes, bytes)
-  assert.equal((await readdir(folder)).filter((name) => name.endsWith('.rec')).length, 2)
+  assert.equal((await readdir(folder)).filter((name) => name.endsWith('.rec')).length, 3)
 })
 
 it('what is older than it may be is told to the log, then gone with its flat file', async (t) => {
@@ -174,10 +175,10 @@ it('what is older than it may be is told to the log, then gone with its flat fil
   await recordings.flattened()
   clock.advance(29 * DAY)
   const young = await upload(recordings, made(clock.now()))
-  await recordings.sweep()
+  await recordings.sweep(() => true)
   assert.equal((await listed(recordings)).length, 3)
   clock.advance(2 * DAY)
-  await recordings.sweep()
+  await recordings.sweep(() => true)
   assert.deepEqual(await listed(recordings), [young])
   assert.deepEqual(
     told.filter((line) => line.includes('removed')).toSorted(),
@@ -190,7 +191,7 @@ it('what is older than it may be is told to the log, then gone with its flat fil
   // Nothing is removed where nobody said so.
   recordings.settings = { bytesMax: max('recordingStoreBytesMax') }
   clock.advance(3000 * DAY)
-  await recordings.sweep()
+  await recordings.sweep(() => true)
   assert.deepEqual(await listed(recordings), [young])
 })
 
@@ -210,10 +211,10 @@ it('a full store refuses so that hosts try again, counts what is half there, and
   assert.equal(recordings.bytes, 2 * size)
   // The same after a restart, and by a count of the files.
   const again = await open(settings)
-  await again.sweep()
+  await again.sweep(() => true)
   assert.equal(again.bytes, 2 * size)
   clock.advance(2 * DAY)
-  await again.sweep()
+  await again.sweep(() => true)
   assert.equal(again.bytes, 0)
   await upload(again, made(clock.now()))
 })
@@ -257,4 +258,29 @@ it('answers with the record as it was sealed', async (t) => {
     [recording?.sid, sealedAtMs, endedAtMs, serverId],
     [sid, clock.now(), clock.now(), HOST],
   )
+})
+
+it('what nobody goes on with is ended after days, when its host is silent too, and says so', async (t) => {
+  const { clock, open, folder } = await rig(t)
+  const recordings = await open()
+  const { sid, pieces } = made(clock.now())
+  const host = { id: HOST } as unknown as Caller
+  await recordings.put(sid, 0, pieces[0] ?? Buffer.alloc(0), host)
+  const file = path.join(folder, 'incoming', HOST, `${sid}.rec`)
+  const touched = new Date(clock.now())
+  await utimes(file, touched, touched)
+  // A control that was just started, a host that is there.
+  const young = await open()
+  clock.jump(4 * DAY)
+  await young.sweep(() => false)
+  clock.advance(3 * DAY)
+  await recordings.sweep(() => true)
+  assert.deepEqual(await listed(recordings), [])
+  await recordings.sweep(() => false)
+  const [recording] = (await recordings.list({})).items
+  assert.deepEqual([recording?.sid, recording?.chunks], [sid, 2])
+  assert.match(recording?.reason ?? '', /its recorder was not heard of again/)
+  assert.equal(recordings.bytes, (await stat(path.join(folder, `${sid}.rec`))).size)
+  const late = recordings.put(sid, pieces[0]?.length ?? 0, pieces[1] ?? Buffer.alloc(0), host)
+  assert.equal(await late.catch(errorCode), 'resource.conflict')
 })

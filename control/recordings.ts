@@ -4,11 +4,12 @@
 
 import { rm } from 'node:fs/promises'
 
-import { ProxyError } from '../core/errors.ts'
+import { errorCode, ProxyError } from '../core/errors.ts'
 import type { SystemIdentity } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import { RecordingChain } from '../core/recording/chain.ts'
-import { type Chunk, damaged } from '../core/recording/format.ts'
+import { packEvents } from '../core/recording/events.ts'
+import { type Chunk, damaged, writeChunk } from '../core/recording/format.ts'
 import type { CallContext } from './api/handler.ts'
 import type {
   Recording,
@@ -20,7 +21,14 @@ import type { Base } from './base.ts'
 import { contents, notFound, RecordingFiles } from './recording-files.ts'
 import { Flattener, writeFlat } from './recording-flat.ts'
 import { RecordingIndex, type RecordingPage } from './recording-index.ts'
-import { NOTHING_TOLD, type Told, toldBy } from './recording-told.ts'
+import {
+  isoTime,
+  NOTHING_TOLD,
+  recordingOf,
+  type Told,
+  toldBy,
+  uploadFields,
+} from './recording-told.ts'
 
 /** What sluice.yaml says of them. */
 export interface RecordingSettings {
@@ -39,6 +47,9 @@ interface Incoming {
   told: Told
 }
 
+const ABANDONED =
+  'its recorder was not heard of again: this is what control had of it, and it may have gone on'
+
 export class Recordings {
   readonly #base: Base
   readonly #files: RecordingFiles
@@ -51,6 +62,7 @@ export class Recordings {
   #settings: RecordingSettings
   #incomingBytes = 0
   #full = false
+  readonly #openedAtMs: number
   #closed = false
 
   private constructor(
@@ -63,6 +75,7 @@ export class Recordings {
     this.#files = files
     this.#index = index
     this.#settings = settings
+    this.#openedAtMs = base.clock.monotonic()
     this.#flats = new Flattener((sid) => this.#flatten(sid), base.log)
   }
 
@@ -152,9 +165,40 @@ export class Recordings {
     }
   }
 
-  /** Once a minute: counts what is being uploaded, and removes what is older than it may be. */
-  async sweep(): Promise<void> {
+  /** Once a minute. `isHeard`: whether a host was heard of within a day. */
+  async sweep(isHeard: (host: string) => boolean): Promise<void> {
     this.#incomingBytes = await this.#files.incomingBytes()
+    await this.#sweepIncoming(isHeard)
+    await this.#sweepOld()
+  }
+
+  /** Ends what nobody goes on with, so that it can be seen. Whoever was just started knows too little of who is there. */
+  async #sweepIncoming(isHeard: (host: string) => boolean): Promise<void> {
+    const { clock } = this.#base
+    if (clock.monotonic() - this.#openedAtMs < max('recordingAbandonedMs')) return
+    for await (const { sid, host } of this.#files.untouched(
+      clock.now() - max('recordingAbandonedMs'),
+    )) {
+      if (this.#closed) return
+      if (!isHeard(host)) await this.#inTurn(sid, () => this.#abandon(sid, host))
+    }
+  }
+
+  async #abandon(sid: string, host: string): Promise<void> {
+    if ((await this.#index.get(sid)) !== undefined)
+      return await rm(this.#files.path(sid, host), { force: true })
+    const incoming = await this.#known(sid, host)
+    if (incoming === undefined) return
+    const { chain } = incoming
+    if (!chain.ended) {
+      const end = { kind: 'end', atMs: this.#base.clock.now(), reason: ABANDONED } as const
+      const { startMs, packed } = packEvents([end])
+      await this.#append(incoming, writeChunk(chain.position, 'end', startMs, packed).bytes)
+    }
+    await this.#seal(incoming)
+  }
+
+  async #sweepOld(): Promise<void> {
     const { retentionMs } = this.#settings
     if (retentionMs === undefined) return
     let left = max('recordingSweepMax')
@@ -241,19 +285,7 @@ export class Recordings {
   async #seal({ sid, host, file, chain, told }: Incoming): Promise<RecordingState> {
     const recording = recordingOf(sid, chain, told, this.#base.clock.now())
     const { bytes, hash, kind } = recording
-    await this.#base.audit('session.upload', 'T2005I', {
-      sid,
-      server_id: recording.serverId,
-      user: told.user,
-      recorded_kind: kind,
-      target_name: told.target,
-      session_start: isoTime(recording.startedAtMs),
-      session_stop: isoTime(told.endedAtMs),
-      reason: told.reason,
-      chunks: recording.chunks,
-      chunk_hash: hash,
-      recorded_bytes: bytes,
-    })
+    await this.#base.audit('session.upload', 'T2005I', uploadFields(recording))
     // From here on it is sealed: of two hosts that recorded one session the first has it.
     await this.#index.add(recording)
     this.#incoming.delete(file)
@@ -300,7 +332,10 @@ export class Recordings {
   async #adopt(): Promise<void> {
     for (const sid of await this.#files.sealed()) {
       if ((await this.#index.get(sid)) !== undefined) continue
-      const read = await this.#readFile(this.#files.path(sid))
+      const read = await this.#readFile(this.#files.path(sid)).catch((error: unknown) => {
+        if (errorCode(error) !== 'recording.damaged') throw error
+        return undefined
+      })
       if (read?.chain.ended !== true || read.chain.header?.sid !== sid) {
         this.#base.log.warn('a file among the recordings is none that is whole', { sid })
         continue
@@ -337,19 +372,6 @@ export class Recordings {
   }
 }
 
-function recordingOf(
-  sid: string,
-  { header, position, bytes }: RecordingChain,
-  told: Told,
-  sealedAtMs: number,
-): Recording {
-  if (header === undefined) throw damaged('it has no head')
-  const { kind, serverId } = header
-  const startedAtMs = Math.max(0, header.startedAtMs)
-  const { seq: chunks, hash } = position
-  return { ...told, sid, kind, serverId, startedAtMs, bytes, chunks, hash, sealedAtMs }
-}
-
 function stateOf({ bytes, position }: RecordingChain): RecordingState {
   return { bytes, hash: bytes === 0 ? '' : position.hash, sealed: false }
 }
@@ -357,10 +379,6 @@ function stateOf({ bytes, position }: RecordingChain): RecordingState {
 function taken(chunks: readonly Chunk[] | string): readonly Chunk[] {
   if (typeof chunks === 'string') throw damaged(chunks)
   return chunks
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString()
 }
 
 function conflict(message: string): ProxyError {

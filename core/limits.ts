@@ -218,6 +218,11 @@ export const LIMITS = {
     'count',
     'Recordings that control removes in one minute because they are older than `recordings_retention`.',
   ) as Limit,
+  recordingAbandonedMs: limit(
+    3 * DAY,
+    'ms',
+    'Before control ends a begun recording that nobody adds to and whose host is not heard of; a host that comes back later keeps its own aside.',
+  ) as Limit,
   recordingsOpenMax: limit(
     10_000,
     'count',

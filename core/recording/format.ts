@@ -160,7 +160,7 @@ export function readChunk(bytes: Uint8Array): ChunkReading {
   const kind = KINDS[view.readUInt8(8) - 1]
   const startMs = Number(view.readBigUInt64BE(9))
   const length = view.readUInt32BE(LENGTH_AT)
-  if (kind === undefined || !Number.isSafeInteger(startMs))
+  if (kind === undefined || !isTime(startMs))
     return { verdict: 'bad', what: 'the head of a chunk is malformed' }
   if (length > max('recordingChunkBytesMax'))
     return { verdict: 'bad', what: 'a chunk announces more than recordingChunkBytesMax' }
@@ -193,6 +193,14 @@ export function readEvents(chunk: Chunk): readonly unknown[] {
   return events
 }
 
+/** The last millisecond that a date can say: what lies beyond breaks whoever shows it. */
+const TIME_MS_MAX = 8_640_000_000_000_000
+
+/** Whether it is a time that may be shown: milliseconds since the epoch. */
+export function isTime(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0 && Number(value) <= TIME_MS_MAX
+}
+
 function hashOf(head: Uint8Array, payload: Uint8Array): string {
   return createHash('sha256').update(head.subarray(0, HASH_AT)).update(payload).digest('hex')
 }
@@ -204,7 +212,7 @@ function headerOf(text: Uint8Array): RecordingHeader {
     ...value,
   }
   const texts = [sid, cluster, serverId].every((each) => typeof each === 'string')
-  if (!texts || (kind !== 'ssh' && kind !== 'db') || !Number.isSafeInteger(startedAtMs))
+  if (!texts || (kind !== 'ssh' && kind !== 'db') || !isTime(startedAtMs))
     throw damaged('its head is malformed')
   return {
     sid: String(sid),
