@@ -9,7 +9,7 @@ import { errorCode } from '../../core/errors.ts'
 import { type RecordingEvent, unpackEvents } from '../../core/recording/events.ts'
 import type { RecordingHeader } from '../../core/recording/format.ts'
 import { isRecordingSid } from '../../core/recording/name.ts'
-import { type Damage, RecordingVerifier } from '../../core/recording/verify.ts'
+import { type Damage, RecordingVerifier, type VerifiedChunk } from '../../core/recording/verify.ts'
 import { usage } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
 
@@ -20,13 +20,16 @@ export type Bytes = AsyncIterable<Uint8Array>
 
 export class RecordingReader {
   readonly #source: Bytes
+  readonly #seen: ((chunk: VerifiedChunk) => void) | undefined
   readonly #verifier = new RecordingVerifier()
   readonly #unread: Damage[] = []
   chunks = 0
   bytes = 0
 
-  constructor(source: Bytes) {
+  /** `seen` hears of each chunk. */
+  constructor(source: Bytes, seen?: (chunk: VerifiedChunk) => void) {
     this.#source = source
+    this.#seen = seen
   }
 
   /** Known with the first event. */
@@ -43,8 +46,10 @@ export class RecordingReader {
   async *events(): AsyncGenerator<RecordingEvent, undefined> {
     for await (const bytes of this.#source) {
       this.bytes += bytes.length
-      for (const { chunk, offset } of this.#verifier.push(bytes)) {
+      for (const verified of this.#verifier.push(bytes)) {
+        const { chunk, offset } = verified
         this.chunks++
+        this.#seen?.(verified)
         try {
           yield* unpackEvents(chunk)
         } catch (error) {

@@ -5,8 +5,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import type { JsonObject } from '../../control/api/messages.ts'
 import { packEvents, type RecordingEvent } from '../../core/recording/events.ts'
-import { writeChunk, writeHead } from '../../core/recording/format.ts'
+import { readChunk, writeChunk, writeHead } from '../../core/recording/format.ts'
 import { EXIT } from '../exit.ts'
 import { TCTL } from '../tctl/table.ts'
 import { FakeControl, type FakeTools, fakeTools, loggedIn, runCommand } from '../tools.fixture.ts'
@@ -187,7 +188,7 @@ test('each damage is named with its offset, and what is whole is shown all the s
   match(tools.printed(), /SELECT 1\/0/)
   await played(tools, DATABASE, {})
   await runCommand(TCTL, tools, 'recordings verify', [join(tools.folder, 'session.rec')])
-  match(tools.printed(), /The recording is whole: 5 chunks, \d+ bytes\.\n$/)
+  match(tools.printed(), /is whole: 5 chunks, \d+ bytes; not compared with the audit log\.\n$/)
   await rejects(runCommand(TSH, tools, 'play', ['nowhere.rec']), { status: EXIT.usage })
   await rejects(played(tools, [Buffer.from('something else')], {}), /it is no recording/)
 })
@@ -242,3 +243,56 @@ test('control’s recordings are listed, played and exported as they are', async
   await rejects(runCommand(TCTL, tools, 'recordings export', [SID], { ...server, out }), /EEXIST/)
   ok(control.closed)
 })
+
+test('a recording that is whole and not the one the audit log was told of is named where it differs', async (t) => {
+  const hashes = hashesOf(DATABASE)
+  const [first = '', second = '', , , last = ''] = hashes
+  const event = (name: string, fields: Readonly<Record<string, string | number>>): JsonObject => {
+    return { event: name, sid: SID, ...fields }
+  }
+  const upload = { chunks: 5, chunk_hash: last }
+  const cases: readonly [readonly JsonObject[], RegExp | undefined][] = [
+    [[event('session.upload', upload)], undefined],
+    [
+      [
+        event('session.upload', upload),
+        event('session.recording.chunks', { chunk_seq: 2, chunk_hash: second }),
+      ],
+      undefined,
+    ],
+    [
+      [event('session.recording.chunks', { chunk_seq: 2, chunk_hash: first })],
+      new RegExp(`byte ${(DATABASE[0]?.length ?? 0) + (DATABASE[1]?.length ?? 0)}: replaced: `),
+    ],
+    [[event('session.upload', { ...upload, chunks: 7 })], /replaced: chunk 7, .* is not in it/],
+    [[event('session.upload', { chunks: 4, chunk_hash: hashes[3] ?? '' })], /replaced.*goes on/],
+    [[], /replaced.*was never told/],
+  ]
+  for (const [items, named] of cases) {
+    const control = new FakeControl({
+      'recording-read': () => ({ data: Buffer.concat(DATABASE).toString('base64') }),
+      'audit-list': ({ cursor }) =>
+        cursor === undefined ? { items: items.slice(0, 1), next: '1' } : { items: items.slice(1) },
+    })
+    const tools = await fakeTools(t, { control })
+    await loggedIn(tools)
+    const verified = runCommand(TCTL, tools, 'recordings verify', [SID], {
+      authServer: 'proxy.example.com:443',
+    })
+    if (named === undefined) await verified
+    else await rejects(verified, named)
+    equal(
+      tools.printed(),
+      named === undefined
+        ? `The recording is whole: 5 chunks, ${Buffer.concat(DATABASE).length} bytes; as ${items.length} events of the audit log say.\n`
+        : '',
+    )
+  }
+})
+
+function hashesOf(chunks: readonly Buffer[]): readonly string[] {
+  return chunks.slice(1).map((bytes) => {
+    const reading = readChunk(bytes)
+    return reading.verdict === 'chunk' ? reading.chunk.hash : ''
+  })
+}
