@@ -111,19 +111,24 @@ it('comes whole through a control and an agent that end while it is made', async
   assert.equal(again.spool.atRisk, 0)
   assert.equal(await again.upload.round(), undefined)
 
-  const chunks = new RecordingChain().push(completed)
-  assert.ok(typeof chunks !== 'string')
-  const events = chunks.flatMap((chunk) => [...unpackEvents(chunk)])
-  const printed = events.flatMap((event) => (event.kind === 'print' ? [event.bytes] : []))
-  assert.equal(Buffer.compare(Buffer.concat(printed), Buffer.concat(shown)), 0)
-  const last = events.at(-1)
-  assert.match(
-    last?.kind === 'end' ? last.reason : '',
-    /ended before its session did; what it had in memory/,
-  )
+  assertShown(completed, Buffer.concat(shown))
   const { items } = await control.admin.call('audit-list', { types: 'session.upload' })
   assert.deepEqual(
     items.map((item) => item['sid']),
     [sid],
   )
 })
+
+/** All of it, and an end that says what happened. */
+function assertShown(recording: Uint8Array, shown: Uint8Array): void {
+  const chunks = new RecordingChain().push(recording)
+  assert.ok(typeof chunks !== 'string')
+  const events = chunks.flatMap((chunk) => [...unpackEvents(chunk)])
+  const printed = events.flatMap((event) => (event.kind === 'print' ? [event.bytes] : []))
+  assert.equal(Buffer.compare(Buffer.concat(printed), shown), 0)
+  const last = events.at(-1)
+  assert.match(
+    last?.kind === 'end' ? last.reason : '',
+    /ended before its session did; what it had in memory/,
+  )
+}

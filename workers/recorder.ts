@@ -72,6 +72,8 @@ const UNWANTED = 'there is a recording of a session with this id, which nobody w
 const TOO_LONG = 'its recording is longer than recordingBytesMax'
 
 export class SessionRecorder implements Recorder {
+  /** Called when the thread stops: whoever gathers something for this recorder hands it over. */
+  beforeClose: () => void = () => {}
   readonly #options: RecorderOptions
   readonly #head: Uint8Array
   readonly #sync: boolean
@@ -162,6 +164,7 @@ export class SessionRecorder implements Recorder {
 
   /** The thread stops: what was gathered goes on its way, and nothing is tried again. */
   close(): void {
+    this.beforeClose()
     const flight = this.#flight
     if (flight?.phase === 'compressing') this.#compressed(flight, compressPacked(flight.packed))
     this.#flush()

@@ -180,3 +180,14 @@ it('a disk that refuses leaves a counted gap, and a session whose id is taken do
   assert.deepEqual(rig.refusals, [])
   assert.equal(rig.open('off'), undefined)
 })
+
+it('what is gathered when the thread stops goes on its way, and no timer is left', () => {
+  const rig = new Rig()
+  rig.terminal('node').print(Buffer.from('last words'))
+  rig.recorders.close()
+  const [message] = rig.sent
+  for (const { chunk } of rig.verifier.push(message?.bytes ?? Buffer.alloc(0)))
+    rig.events.push(...unpackEvents(chunk))
+  assert.equal(shown(rig.events).join(), 'last words')
+  assert.equal(rig.timers.size, 0)
+})

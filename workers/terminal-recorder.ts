@@ -80,6 +80,7 @@ export class TerminalRecording implements TerminalRecorder {
   constructor(parts: TerminalRecordingParts, { columns, rows, term, fields }: TerminalStart) {
     this.#parts = parts
     const atMs = parts.clock.now()
+    parts.recorder.beforeClose = () => this.#tell()
     parts.recorder.add({ kind: 'start', atMs, fields: { ...fields, term } })
     parts.recorder.add({ kind: 'resize', atMs, columns, rows })
   }
