@@ -35,6 +35,7 @@ import { type RecordingSettings, Recordings } from './recordings.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
 import type { SignerApi } from './signer/api.ts'
+import { SshCertificates } from './ssh-certificates.ts'
 import { SessionSides } from './session-sides.ts'
 import { Snapshots } from './snapshots.ts'
 import { openSqliteStore } from './store/sqlite.ts'
@@ -237,6 +238,7 @@ async function assemble(
   await ticketKeys.refresh()
   const dbCredentials = new DbCredentials(base, cache)
   const certificates = new Certificates(base, cache, issuer, ticketKeys, dbCredentials)
+  const sshCertificates = new SshCertificates(base, cache, issuer)
   const passwords = new Passwords({
     jobsMax: os.availableParallelism(),
     ...(passwordCost === undefined ? {} : { cost: passwordCost }),
@@ -258,23 +260,31 @@ async function assemble(
     healths,
     ticketKeys,
     certificates,
+    sshCertificates,
     dbCredentials,
     documents,
     invites,
     tokens,
     permits: new Permits(base, cache),
-    recordings: await Recordings.open(
-      base,
-      path.join(options.folder, 'recordings'),
-      recordingSettings(config),
-    ),
+    recordings: await openRecordings(base, options),
     leases: new Leases(base.clock),
-    login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
+    login: new LocalLogin({
+      base,
+      directory: cache,
+      passwords,
+      attempts,
+      certificates,
+      ssh: sshCertificates,
+    }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),
     snapshots: new Snapshots({ base, cache, checkpoint: () => audit.latestCheckpoint() }),
     targets: new Targets({ base, cache, issuer, presence, healths }, selectsLocally(config)),
     users: new Users({ base, cache, documents, invites, pagesUrl }),
   }
+}
+
+function openRecordings(base: Base, { folder, config }: ControlOptions): Promise<Recordings> {
+  return Recordings.open(base, path.join(folder, 'recordings'), recordingSettings(config))
 }
 
 function recordingSettings({ auth_service: auth }: ConfigFile): RecordingSettings {
