@@ -10,7 +10,13 @@
 // It opens no file and knows no event; who reads decompressed bytes has capped them (`recordingChunkBytesMax`).
 
 import { createHash, hash } from 'node:crypto'
-import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import {
+  constants,
+  zstdCompress,
+  zstdCompressSync,
+  zstdDecompressSync,
+  type ZstdOptions,
+} from 'node:zlib'
 import { Packr } from 'msgpackr'
 
 import { canonicalJson } from '../cert/canonical.ts'
@@ -69,7 +75,9 @@ export const CHUNK_HEAD_BYTES: number = HASH_AT + HASH_BYTES
 const KINDS: readonly ChunkKind[] = ['events', 'end']
 const packer = new Packr({ useRecords: false, moreTypes: false, mapsAsObjects: true })
 // A twelfth more bytes than the default level, and a fifth less CPU: what a terminal shows at full speed is what costs.
-const COMPRESSION = { params: { [constants.ZSTD_c_compressionLevel]: 1 } }
+const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 }
+/** Room for most chunks: each piece of output beyond it is another way to the compressor's thread and back. */
+const OUTPUT_BYTES = 128 * 1024
 
 /** The file's head, and where the first chunk goes on from. */
 export function writeHead(header: RecordingHeader): {
@@ -120,12 +128,17 @@ export function packChunk(events: readonly unknown[]): Uint8Array {
 }
 
 export function compressPacked(packed: Uint8Array): Uint8Array {
-  return zstdCompressSync(packed, COMPRESSION)
+  return zstdCompressSync(packed, compression(packed))
+}
+
+function compression({ length }: Uint8Array): ZstdOptions {
+  // Whoever knows the size takes no more memory than that needs.
+  return { params: LEVEL, pledgedSrcSize: length, chunkSize: OUTPUT_BYTES }
 }
 
 /** The same beside the event loop: most of what a busy recording costs is this. `done` is called in a turn of its own. */
 export function compressAside(packed: Uint8Array, done: (payload: Uint8Array) => void): void {
-  zstdCompress(packed, COMPRESSION, (error, payload) =>
+  zstdCompress(packed, compression(packed), (error, payload) =>
     done(error === null ? payload : compressPacked(packed)),
   )
 }
