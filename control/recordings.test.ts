@@ -195,6 +195,13 @@ describe('Recordings at control', () => {
     assert.equal(await codeOf(read(nobody.client, made.sid)), 'policy.denied')
     assert.equal(await codeOf(read(auditor.client, randomUUID())), 'resource.not-found')
     assert.equal(await codeOf(agent.client.call('recording-list', {})), 'policy.denied')
+    const page = await auditor.client.call('recording-list', { limit: 1 })
+    const rest = await auditor.client.call('recording-list', { after: page.next ?? '' })
+    const all = await auditor.client.call('recording-list', {})
+    assert.ok(rest.items.length > 0)
+    assert.deepEqual([...page.items, ...rest.items], all.items)
+    const forged = auditor.client.call('recording-list', { after: 'credentials/' })
+    assert.equal(await codeOf(forged), 'resource.invalid')
     assert.deepEqual(await read(auditor.client, made.sid), made.whole)
     const types = 'session.recording.access'
     const [event] = (await control.admin.call('audit-list', { types })).items

@@ -62,6 +62,7 @@ export class Recordings {
   #settings: RecordingSettings
   #incomingBytes = 0
   #full = false
+  #sweeping = false
   readonly #openedAtMs: number
   #closed = false
 
@@ -167,9 +168,16 @@ export class Recordings {
 
   /** Once a minute. `isHeard`: whether a host was heard of within a day. */
   async sweep(isHeard: (host: string) => boolean): Promise<void> {
-    this.#incomingBytes = await this.#files.incomingBytes()
-    await this.#sweepIncoming(isHeard)
-    await this.#sweepOld()
+    // The last one may take longer than a minute.
+    if (this.#sweeping) return
+    this.#sweeping = true
+    try {
+      this.#incomingBytes = await this.#files.incomingBytes()
+      await this.#sweepIncoming(isHeard)
+      await this.#sweepOld()
+    } finally {
+      this.#sweeping = false
+    }
   }
 
   /** Ends what nobody goes on with, so that it can be seen. Whoever was just started knows too little of who is there. */
