@@ -37,7 +37,7 @@ interface Rig {
   readonly store: Store
   readonly folder: string
   readonly told: string[]
-  open(settings?: Partial<RecordingSettings>): Promise<Recordings>
+  readonly open: (settings?: Partial<RecordingSettings>) => Promise<Recordings>
 }
 
 async function rig(context: TestContext): Promise<Rig> {

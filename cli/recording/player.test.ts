@@ -17,11 +17,13 @@ const AT = Date.UTC(2026, 10, 20, 12, 0, 0)
 const LEFT = '\u{1b}[D'
 const RIGHT = '\u{1b}OC'
 
+const LETTERS = ['a', 'b', 'c', 'd', 'e']
+
 /** `a` at once, then a letter every five seconds, `e` after 20. */
 const EVENTS: readonly RecordingEvent[] = [
   { kind: 'start', atMs: AT, fields: {} },
   { kind: 'resize', atMs: AT, columns: 132, rows: 43 },
-  ...[...'abcde'].map((letter, index) => ({
+  ...LETTERS.map((letter, index) => ({
     kind: 'print' as const,
     atMs: AT + index * 5000,
     bytes: Buffer.from(letter),
@@ -117,7 +119,7 @@ test('each thing is shown when it was, at each speed, without silences when aske
   for (const [speed, skipIdle, stepMs] of times) {
     const world = new World()
     await world.play({ speed, skipIdle })
-    const expected = [...'abcde'].map((letter, index) => [index * stepMs, letter])
+    const expected = LETTERS.map((letter, index) => [index * stepMs, letter])
     deepEqual(world.letters, expected)
     match(world.shown.at(-1)?.[1] ?? '', /session ends: closed/)
     equal(world.opened, 1)

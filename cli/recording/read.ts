@@ -87,10 +87,10 @@ export class Rereadable {
     const source = (this.#source ??= this.#open()[Symbol.asyncIterator]())
     for (const piece of this.#pieces ?? []) yield piece
     for (;;) {
-      const { done, value } = await source.next()
-      if (done === true) return
-      this.#remember(value)
-      yield value
+      const step: IteratorResult<Uint8Array, unknown> = await source.next()
+      if (step.done === true) return
+      this.#remember(step.value)
+      yield step.value
     }
   }
 
