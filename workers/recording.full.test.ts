@@ -19,6 +19,12 @@ import { systemTimers } from './timers.ts'
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
 const TOTAL = 1024 * 1024 * 1024
 const PRINT = 32 * 1024
+const START = { sid: SID, columns: 80, rows: 24, term: 'xterm', fields: {} }
+const TERMINAL = {
+  clock: systemClock,
+  timers: systemTimers,
+  gatherMs: max('recordingPrintMs'),
+}
 /** What the collector has not come to yet is in it; what is held is bounded exactly below. */
 const GROWTH_MAX = 512 * 1024 * 1024
 
@@ -51,16 +57,8 @@ it('a gigabyte is recorded and read back in bounded memory', async (t) => {
   const ends: string[] = []
   const recorder = recorders.open(header, 'strict', (reason) => ends.push(reason))
   assert.ok(recorder)
-  const terminal = new TerminalRecording(
-    {
-      recorder,
-      share: recorders.share,
-      clock: systemClock,
-      timers: systemTimers,
-      gatherMs: max('recordingPrintMs'),
-    },
-    { sid: SID, columns: 80, rows: 24, term: 'xterm', fields: {} },
-  )
+  const { share } = recorders
+  const terminal = new TerminalRecording({ ...TERMINAL, recorder, share }, START)
   const lines = Buffer.alloc(
     PRINT * 2,
     'drwxr-xr-x 2 root root 4096 Nov 20 12:00 some-file-name\r\n',
