@@ -67,12 +67,15 @@ class Ansible {
   static async at(seat: Seat, more: NodeJS.ProcessEnv): Promise<Ansible> {
     const [inventory, sockets] = [seat.here('inventory'), seat.here('cp')]
     await mkdir(sockets, { recursive: true })
+    // Without one of our own it looks for somebody else's.
+    const settings = seat.here('ansible.cfg')
+    await writeFile(settings, '[defaults]\n')
     const { host, login, config } = seat.parts
     const python = 'ansible_python_interpreter=/usr/bin/python3'
     await writeFile(inventory, `${host} ansible_user=${login} ${python}\n`)
     const program = (name: 'ssh' | 'scp' | 'sftp'): string => seat.words(name)[0] ?? ''
     const env = {
-      ANSIBLE_CONFIG: '/dev/null',
+      ANSIBLE_CONFIG: settings,
       ANSIBLE_NOCOLOR: '1',
       ANSIBLE_LOCALHOST_WARNING: 'false',
       ANSIBLE_SSH_EXECUTABLE: program('ssh'),

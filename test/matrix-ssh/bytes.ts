@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
+import { pipeline } from 'node:stream/promises'
 
 /** Writes a new file; returns its digest. Everybody may read it. */
 export async function randomFile(path: string, bytes: number): Promise<string> {
@@ -12,6 +13,6 @@ export async function randomFile(path: string, bytes: number): Promise<string> {
 
 export async function digestOf(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  await pipeline(createReadStream(path), hash)
   return hash.digest('hex')
 }

@@ -20,8 +20,6 @@ export interface SshClient {
 interface OpenSsh {
   /** Major and minor, as in 9.2. */
   readonly version: number
-  /** The folder of its programs. */
-  readonly bin: string
 }
 
 /** Debian 12's own: all that the fast tests use. */
@@ -40,10 +38,10 @@ export function binOf(suite: string): string {
 }
 
 function openssh(bin: string): SshClient {
-  const version = versionOf(join(bin, 'ssh'))
+  const version = versionOf(bin)
   return {
     name: `OpenSSH ${version}`,
-    openssh: { version, bin },
+    openssh: { version: Number(version) },
     command(program, config) {
       const configured = program === 'ssh' || program === 'scp' || program === 'sftp'
       return [join(bin, program), ...(configured ? ['-F', config] : [])]
@@ -51,9 +49,10 @@ function openssh(bin: string): SshClient {
   }
 }
 
-export function versionOf(ssh: string): number {
-  const said = spawnSync(ssh, ['-V'], { encoding: 'utf8' }).stderr
+/** As its own `ssh -V` says it: 10.0. */
+export function versionOf(bin: string): string {
+  const said = spawnSync(join(bin, 'ssh'), ['-V'], { encoding: 'utf8' }).stderr
   const [, version] = /^OpenSSH_(\d+\.\d+)/.exec(said) ?? []
-  if (version === undefined) throw new Error(`${ssh} says ${said}`)
-  return Number(version)
+  if (version === undefined) throw new Error(`the ssh in ${bin} says ${said}`)
+  return version
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 import { openAccount } from '../fixtures/account.ts'
 import { type Cleanup, temporaryFolder } from '../fixtures/files.ts'
-import { SshAuthority, startSshd } from '../fixtures/sshd.ts'
+import { SshAuthority, type SshdOptions, startSshd } from '../fixtures/sshd.ts'
 import { binOf, OPENSSH, type SshClient, versionOf } from './clients.ts'
 import type { Place } from './run.ts'
 import type { SeatParts } from './seat.ts'
@@ -14,13 +14,20 @@ import type { SeatParts } from './seat.ts'
 const HOST = 'machine.test'
 const JUMP = 'jump.test'
 
-/** `suite`: whose server; without it, Debian 12's. */
-export function stock(client: SshClient, suite?: string): Place {
+export interface StockOptions {
+  /** Whose server; without it, Debian 12's. */
+  readonly suite?: string | undefined
+  /** More of the servers' configuration. */
+  readonly lines?: readonly string[]
+}
+
+export function stock(client: SshClient, { suite, lines }: StockOptions = {}): Place {
   const bin = suite === undefined ? undefined : binOf(suite)
-  const version = bin === undefined ? OPENSSH.name : `OpenSSH ${versionOf(join(bin, 'ssh'))}`
+  const version = bin === undefined ? OPENSSH.name : `OpenSSH ${versionOf(bin)}`
+  const server = `sshd of ${version}`
   return {
-    name: `${client.name} to the server of ${version}`,
-    open: (cleanup) => open(cleanup, client, `sshd of ${version}`, bin),
+    name: `${client.name} to ${server}`,
+    open: (cleanup) => open(cleanup, client, server, { bin, lines }),
   }
 }
 
@@ -28,7 +35,7 @@ async function open(
   cleanup: Cleanup,
   client: SshClient,
   server: string,
-  bin: string | undefined,
+  options: Pick<SshdOptions, 'bin' | 'lines'>,
 ): Promise<SeatParts> {
   const folder = await temporaryFolder(cleanup)
   const authority = await SshAuthority.make(cleanup)
@@ -37,8 +44,8 @@ async function open(
   const remote = join(home, 'work')
   await mkdir(remote)
   await chown(remote, uid, gid)
-  const machine = await startSshd(cleanup, { authority, names: [HOST], bin })
-  const jump = await startSshd(cleanup, { authority, names: [JUMP], bin })
+  const machine = await startSshd(cleanup, { authority, names: [HOST], ...options })
+  const jump = await startSshd(cleanup, { authority, names: [JUMP], ...options })
   const identity = await authority.person(folder, [login])
   const hosts = join(folder, 'known_hosts')
   await writeFile(hosts, await authority.knownHosts([HOST, JUMP]))

@@ -6,23 +6,26 @@ import { Terminal, type TerminalSize } from '../fixtures/terminal.ts'
 import type { TestContext } from 'node:test'
 import type { Cell, Seat } from './seat.ts'
 
+const ROUNDS_MAX = 1_000
 const SIZE: TerminalSize = { rows: 25, columns: 81 }
+
+/** Answers each line with the size, and with how often it was told of a change. */
+const ANSWERS = [
+  'stty -echo; told=0',
+  "trap 'told=$((told + 1))' WINCH",
+  'tty',
+  'while read -r line; do [ "$line" = end ] && exit 4; echo "$line: $(stty size), $told"; done',
+].join('; ')
 
 const SIZES: Cell = {
   row: 'a terminal and its size, changed twice',
   async run(seat, context) {
-    // Its reading builtin is interrupted by the signal, so it says each size at once.
-    const command = `trap 'stty size' WINCH; tty; stty size; while :; do read -r -t 1 line && exit 4; done`
-    const terminal = await onTerminal(seat, context, command)
-    await terminal.shows(/\/dev\/pts\/\d+\r\n25 81\r\n/)
-    for (const size of [
-      { rows: 40, columns: 132 },
-      { rows: 10, columns: 20 },
-    ]) {
-      await terminal.resize(size)
-      await terminal.shows(new RegExp(`${size.rows} ${size.columns}\r\n`))
-    }
-    terminal.type('\n')
+    const terminal = await onTerminal(seat, context, ANSWERS)
+    await terminal.shows(/^.*\/dev\/pts\/\d+\r\n/s)
+    let told = await sized(terminal, 'first', SIZE, 0)
+    told = await resized(terminal, 'second', { rows: 40, columns: 132 }, told)
+    await resized(terminal, 'third', { rows: 10, columns: 20 }, told)
+    terminal.type('end\r')
     equal((await terminal.exit).code, 4)
   },
 }
@@ -59,6 +62,36 @@ const INTERACTIVE: Cell = {
 }
 
 export const TERMINAL: readonly Cell[] = [SIZES, INTERRUPT, INTERACTIVE]
+
+async function resized(
+  terminal: Terminal,
+  word: string,
+  size: TerminalSize,
+  told: number,
+): Promise<number> {
+  await terminal.resize(size)
+  return await sized(terminal, word, size, told + 1)
+}
+
+/**
+ * Asks until the size is this and the shell was told so often: rows and columns change one after the other, and a shell hears of both
+ * only between commands. Returns how often it was told.
+ */
+async function sized(
+  terminal: Terminal,
+  word: string,
+  size: TerminalSize,
+  toldMin: number,
+): Promise<number> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    terminal.type(`${word}${round}\r`)
+    const line = await terminal.shows(new RegExp(`${word}${round}: \\d+ \\d+, \\d+\r\n`))
+    const [, rows, columns, told] = (/: (\d+) (\d+), (\d+)/.exec(line) ?? []).map(Number)
+    const right = rows === size.rows && columns === size.columns
+    if (right && told !== undefined && told >= toldMin) return told
+  }
+  throw new Error(`the size did not become ${size.rows} × ${size.columns}, or nobody was told`)
+}
 
 async function onTerminal(
   seat: Seat,

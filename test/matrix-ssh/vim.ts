@@ -16,6 +16,7 @@ export interface VimSession {
   readonly code: number | null
 }
 
+const ROUNDS_MAX = 200
 const SIZE: TerminalSize = { rows: 24, columns: 80 }
 const SIZES: readonly TerminalSize[] = [
   { rows: 40, columns: 132 },
@@ -90,9 +91,10 @@ async function sized(
   { rows, columns }: TerminalSize,
   at: number,
 ): Promise<void> {
-  for (let round = 0; ; round++) {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
     terminal.type(`:echo 'size'.${at}.'.'.${round} &lines.'x'.&columns '!'\r`)
     const shown = await terminal.shows(new RegExp(`size${at}\\.${round} \\d+x\\d+ !`))
     if (shown.includes(` ${rows}x${columns} `)) return
   }
+  throw new Error(`vim does not see ${rows} × ${columns}`)
 }
