@@ -1,21 +1,14 @@
-// The rig of the SSH matrix itself: throwaway accounts that really go, a terminal that keeps exactly what it got, and cells that fail
-// where a machine does not do what they want.
+// The rig of the SSH matrix itself: throwaway accounts that really go, and a terminal that keeps exactly what it got. That its cells can
+// fail is in e2e/ssh-rig.full.test.ts.
 
 import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { describe, it, type TestContext } from 'node:test'
+import { describe, it } from 'node:test'
 
 import { type Account, openAccount, processesOf } from './fixtures/account.ts'
 import { NODE_FLAGS, run, start } from './fixtures/processes.ts'
 import { Terminal } from './fixtures/terminal.ts'
-import { OPENSSH } from './matrix-ssh/clients.ts'
-import { bulk, EXEC } from './matrix-ssh/exec.ts'
-import { RSYNC_AND_GIT, SCP_AND_SFTP } from './matrix-ssh/files.ts'
-import { FORWARD } from './matrix-ssh/forward.ts'
-import { type Cell, Seat } from './matrix-ssh/seat.ts'
-import { stock } from './matrix-ssh/stock.ts'
-import { TERMINAL } from './matrix-ssh/terminal.ts'
 
 const ROOT = userInfo().uid === 0
 const ENV = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', TERM: 'xterm' }
@@ -89,27 +82,3 @@ describe('a terminal', () => {
     await rejects(terminal.shows(/nothing like it/), /it ended without .*something else/)
   })
 })
-
-describe('the cells of the SSH matrix', () => {
-  it('fail where every command is another one', async (t) => {
-    const seat = await seatWith(t, ['ForceCommand /bin/false'])
-    for (const each of [...EXEC, ...bulk(1_000), ...TERMINAL, ...SCP_AND_SFTP, ...RSYNC_AND_GIT])
-      await fails(t, seat, each)
-  })
-
-  it('fail where nothing may be forwarded', async (t) => {
-    const seat = await seatWith(t, ['DisableForwarding yes'])
-    // What leads nowhere may lead nowhere for any reason.
-    for (const each of FORWARD) if (!each.row.includes('nowhere')) await fails(t, seat, each)
-  })
-})
-
-async function seatWith(t: TestContext, lines: readonly string[]): Promise<Seat> {
-  return new Seat(await stock(OPENSSH, { lines }).open(t))
-}
-
-async function fails(t: TestContext, seat: Seat, { row, run }: Cell): Promise<void> {
-  await t.test(row, async (inner) => {
-    await rejects(run(seat, inner))
-  })
-}
