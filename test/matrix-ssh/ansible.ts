@@ -104,7 +104,8 @@ class Ansible {
     const { host } = this.#seat.parts
     for (const name of await readdir(this.#sockets)) {
       const words = ['-o', `ControlPath=${this.#sockets}/${name}`, '-O', 'exit', host]
-      equal((await this.#seat.run(this.#seat.words('ssh', words))).code, 0)
+      const { code, stderr } = await this.#seat.run(this.#seat.words('ssh', words))
+      equal(code, 0, `${name}: ${stderr}`)
     }
   }
 }

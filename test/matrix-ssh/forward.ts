@@ -12,6 +12,8 @@ import { type Program, start } from '../fixtures/processes.ts'
 import { type Cell, opensshOnly, type Seat } from './seat.ts'
 
 const BYTES = 1_000_000
+/** Nobody listens here. A second free port may be the first one again, which would lead to itself without end. */
+const CLOSED = 1
 const ROUNDS_MAX = 1_000
 
 const LOCAL: Cell = {
@@ -41,8 +43,8 @@ const LOCAL_SOCKET: Cell = {
 const NOWHERE: Cell = {
   row: 'a port here that leads nowhere (-L)',
   async run(seat, context) {
-    const [closed, port] = [await freePort(), await freePort()]
-    const open = await forwarding(seat, context, ['-L', `127.0.0.1:${port}:127.0.0.1:${closed}`])
+    const port = await freePort()
+    const open = await forwarding(seat, context, ['-L', `127.0.0.1:${port}:127.0.0.1:${CLOSED}`])
     equal((await readAll(connect(port, '127.0.0.1'))).length, 0)
     // The session itself goes on.
     equal(await ended(open), 0)
