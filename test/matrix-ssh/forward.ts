@@ -14,7 +14,7 @@ import { type Cell, opensshOnly, type Seat } from './seat.ts'
 const BYTES = 1_000_000
 /** Nobody listens here. A second free port may be the first one again, which would lead to itself without end. */
 const CLOSED = 1
-const ROUNDS_MAX = 1_000
+const GONE_MS = 20_000
 
 const LOCAL: Cell = {
   row: 'a port here that leads there (-L)',
@@ -131,7 +131,7 @@ async function ended(open: Program): Promise<number | null> {
 
 /** A forwarded port ends with its session, if a moment after its client: until then it takes connections and closes them. */
 async function refused(port: number): Promise<void> {
-  for (let round = 0; round < ROUNDS_MAX; round++) {
+  for (const untilMs = performance.now() + GONE_MS; performance.now() < untilMs; ) {
     const socket = connect(port, '127.0.0.1').resume()
     const closed = new Promise((resolve) => socket.once('close', resolve))
     try {
