@@ -132,15 +132,18 @@ async function ended(open: Program): Promise<number | null> {
 /** A forwarded port ends with its session, if a moment after its client: until then it takes connections and closes them. */
 async function refused(port: number): Promise<void> {
   for (const untilMs = performance.now() + GONE_MS; performance.now() < untilMs; ) {
-    const socket = connect(port, '127.0.0.1').resume()
+    const socket = connect(port, '127.0.0.1')
+      .resume()
+      .on('error', () => undefined)
     const closed = new Promise((resolve) => socket.once('close', resolve))
     try {
       await once(socket, 'connect')
     } catch (error) {
-      match(String(error), /ECONNREFUSED/)
-      return
+      // Reset: it was taken by a listener that closed before it was looked at.
+      match(String(error), /ECONNREFUSED|ECONNRESET/)
+      if (String(error).includes('ECONNREFUSED')) return
     }
-    socket.on('error', () => undefined).end()
+    socket.end()
     await closed
   }
   throw new Error('the port still takes connections')
