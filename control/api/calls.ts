@@ -138,7 +138,7 @@ export interface Calls {
   'auth-sign': { request: SignRequest; reply: SignReply }
   'recording-list': {
     request: RecordingQuery
-    reply: { readonly items: readonly Recording[] }
+    reply: { readonly items: readonly Recording[]; readonly next?: string }
   }
   'recording-read': { request: { readonly sid: string }; reply: RecordingPiece }
   'audit-list': {

@@ -11,11 +11,7 @@ import { healthCheckColumns, healthCheckRow, healthCheckWarnings } from './healt
 import { lockColumns, lockRow } from './lock.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { roleColumns, roleRow, roleWarnings } from './role.ts'
-import {
-  sessionRecordingColumns,
-  sessionRecordingRow,
-  sessionRecordingWarnings,
-} from './session-recording.ts'
+import { sessionRecordingColumns, sessionRecordingRow } from './session-recording.ts'
 import { tokenColumns, tokenRow, tokenWarnings } from './token.ts'
 import { userColumns, userRow, userWarnings } from './user.ts'
 
@@ -82,9 +78,8 @@ export function warnings(resource: Resource): readonly string[] {
       return healthCheckWarnings(resource)
     case 'lock':
     case 'cluster_auth_preference':
-      return []
     case 'session_recording_config':
-      return sessionRecordingWarnings(resource)
+      return []
     case 'cluster_networking_config':
       return clusterNetworkingWarnings(resource)
   }

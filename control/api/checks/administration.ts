@@ -210,6 +210,7 @@ export const operations: Pick<Checks, OperationCalls> = {
       fromMs: queryCount.exactOptional(),
       toMs: queryCount.exactOptional(),
       types: text(4 * KB).exactOptional(),
+      sid: text(100).exactOptional(),
       limit: queryCount.max(max('apiPageMax')).exactOptional(),
       cursor: text(KB).exactOptional(),
     }),
