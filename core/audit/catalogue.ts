@@ -36,11 +36,23 @@ const SESSION = [
 ] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
+const NODE = ['target_name', 'login', 'server_labels'] as const
+const CONNECTION = [
+  ...PERSON,
+  ...NODE,
+  'sid',
+  'server_id',
+  'server_hostname',
+  'proxy_id',
+  'forwarded_by',
+  'addr.remote',
+  'addr.trusted',
+] as const
 const TIMES = ['session_start', 'session_stop'] as const
 const BYTES = ['bytes_from_client', 'bytes_from_target'] as const
 const DECISION = ['decision_id', 'decision'] as const
 const DECIDED = [...DECISION, 'success', 'error', 'message', 'with_mfa'] as const
-const FORWARD = [...SESSION, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
+const FORWARD = [...SESSION, ...NODE, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
 
 function row(
   by: readonly SystemRole[],
@@ -274,6 +286,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   SLR003W: row(AGENT, 'session.forward', 'An agent refused whom a proxy forwarded.', FORWARD),
   SLR004I: row(AGENT, 'session.forward', 'A forwarded session ended at its agent.', [
     ...SESSION,
+    ...NODE,
     'reason',
     ...TIMES,
     ...BYTES,
@@ -292,6 +305,24 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'A source sent so many cancel requests with keys of no session that it is not heard for a minute.',
     ['addr.remote', 'success', 'reason'],
   ),
+
+  SLR006I: row(
+    EDGE,
+    'ssh.connection',
+    'Somebody was let in over SSH; what they do is told apart.',
+    [...CONNECTION, ...DECIDED, 'certificate_serial'],
+  ),
+  SLR006W: row(EDGE, 'ssh.connection', 'An SSH login was refused, or asked for nothing.', [
+    ...CONNECTION,
+    ...DECIDED,
+    'certificate_serial',
+  ]),
+  SLR007I: row(EDGE, 'ssh.connection', 'An SSH connection ended.', [
+    ...CONNECTION,
+    'reason',
+    ...TIMES,
+    ...BYTES,
+  ]),
 
   // Tunnels, snapshots, strangers
   SLL001I: row(['proxy'], 'link.start', 'An agent linked to a proxy.', [
