@@ -25,6 +25,8 @@ export type TrustMessage =
   | { readonly kind: 'beacon'; readonly atMs: number }
   /** This process's own certificate chain and key, PEM. */
   | { readonly kind: 'host'; readonly certificate: string; readonly key: string }
+  /** The same of its SSH host key: the certificate's wire bytes, the key as PKCS#8 in PEM. */
+  | { readonly kind: 'ssh-host'; readonly certificate: Uint8Array; readonly key: string }
   /** Session ticket keys of one TLS purpose, 48 bytes; shared by the workers of this process. */
   | { readonly kind: 'resumption-keys'; readonly purpose: string; readonly keys: Uint8Array }
 
@@ -101,6 +103,15 @@ export type ToProxyWorker =
       /** What signals for the session are named by; 0: none reaches it. */
       readonly signalHandle: number
     }
+  /** A client with a login certificate and a node to reach: TLS ends here, SSH does not. What it wants is its first line. */
+  | {
+      readonly kind: 'way-in'
+      readonly session: number
+      readonly sessionId: string
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly source: Source
+    }
   /** Reply to a `question`. */
   | { readonly kind: 'told'; readonly id: number; readonly answer: ProxyAnswer }
   | { readonly kind: 'no-spare'; readonly session: number }
@@ -156,11 +167,19 @@ export interface AgentTlsSession {
 /** A question a proxy's worker puts to its main thread, which has the inventory and the way to control. */
 export type ProxyQuestion =
   | { readonly what: 'target'; readonly session: number; readonly target: TargetRef }
+  /** What a name stands for that a person typed; counted against what one person may ask for. */
+  | {
+      readonly what: 'node'
+      readonly session: number
+      /** Who asks, as limits count them: issuer and name. */
+      readonly user: string
+      readonly node: string
+    }
   | LeaseQuestion
 
 export type ProxyAnswer =
   /** Absent: there is no such target. */
-  { readonly what: 'target'; readonly target?: Target } | LeaseAnswer | NoAnswer
+  { readonly what: 'target' | 'node'; readonly target?: Target } | LeaseAnswer | NoAnswer
 
 export interface RelayCounters {
   readonly fromClientBytes: number

@@ -36,7 +36,7 @@ import { keepHeard, keepLost, type Keeping } from './session-keeping.ts'
 import { Staleness } from './staleness.ts'
 import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
-import type { HostKeys } from './trust.ts'
+import { type HostKeys, ownKeys, type SshHostKeys } from './trust.ts'
 
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
 export interface AgentControl extends LeaseControl {
@@ -57,6 +57,8 @@ export interface AgentOptions extends Keeping {
   readonly threads: number
   readonly own: OwnTargets
   readonly host: HostKeys
+  /** Absent until control has certified one: then `replaceSshHost`. */
+  readonly sshHost?: SshHostKeys
   readonly hostCas: readonly Uint8Array[]
   /** `host:port` of the proxies known at start; snapshots name the rest. */
   readonly proxies: readonly string[]
@@ -85,12 +87,14 @@ export class Agent {
   readonly #timers: NodeJS.Timeout[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
+  #sshHost: SshHostKeys | undefined
   #sessions = 0
   #linked = false
 
   constructor(options: AgentOptions) {
     this.#options = options
     this.#host = options.host
+    this.#sshHost = options.sshHost
     const { clock, log, saved, save, anchor, audit, control } = options
     this.#feed = new TrustFeed({
       class: 'agent',
@@ -178,6 +182,12 @@ export class Agent {
   replaceHost(host: HostKeys): void {
     this.#host = host
     this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** A new certificate of this machine's SSH host key. */
+  replaceSshHost(keys: SshHostKeys): void {
+    this.#sshHost = keys
+    this.#workers.broadcast({ kind: 'ssh-host', ...keys })
   }
 
   /** Databases as the configuration names them now. Sessions with one that is gone go on. */
@@ -338,7 +348,7 @@ export class Agent {
       agentId,
       hostname,
       auditBytesMax: queueBytesMax(this.#options.threads),
-      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
+      trust: [...ownKeys(this.#host, this.#sshHost), ...keys, ...this.#feed.current()],
       targets: this.#targets.served?.targets ?? [],
       ...this.#targets.served?.keys,
     }

@@ -12,7 +12,7 @@ import type { Keeping } from './session-keeping.ts'
 import type { ApiReply, Page } from './front.ts'
 import type { LeaseControl } from './held-leases.ts'
 import type { ProxyProtocol } from './listener.ts'
-import type { HostKeys } from './trust.ts'
+import type { HostKeys, SshHostKeys } from './trust.ts'
 
 /** What the proxy asks of control; made by the composition root. */
 export interface ProxyControl extends LeaseControl {
@@ -45,6 +45,8 @@ export interface ProxyOptions extends Keeping {
   readonly perSourceMax?: number
   readonly controlAddresses: readonly { readonly host: string; readonly port: number }[]
   readonly host: HostKeys
+  /** Absent until control has certified one: then `replaceSshHost`. */
+  readonly sshHost?: SshHostKeys
   /** Certificate and key of the HTTP front, PEM. */
   readonly front: HostKeys
   readonly pages: ReadonlyMap<string, Page>

@@ -31,6 +31,7 @@ import { threadPort } from './thread-port.ts'
 import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerState, tlsSelfTest } from './tls.ts'
 import { type HostKeys, isTrustMessage, Trust } from './trust.ts'
+import { WaysIn } from './ways-in.ts'
 
 /** What main gives the thread at its start. */
 export interface ProxyThreadData {
@@ -103,6 +104,15 @@ const terminated = new TerminatedSessions({
   ask: askMain,
   send: (message) => port.send(message),
 })
+const waysIn = new WaysIn({
+  cluster: data.cluster,
+  proxyId: data.proxyId,
+  trust,
+  clock: systemClock,
+  log,
+  ask: askMain,
+  send: (message) => port.send(message),
+})
 
 trust.onChange((what) => {
   if (what === 'beacon') return
@@ -120,9 +130,12 @@ port.onMessage((message) => {
       return useSpare(message)
     case 'no-spare':
       terminated.noSpare(message.session)
+      waysIn.noSpare(message.session)
       return sessions.get(message.session)?.noSpare()
     case 'terminate':
       return terminated.open(message)
+    case 'way-in':
+      return waysIn.open(message)
     case 'statements-kept':
       return queue.answered(message)
     case 'recording-kept':
@@ -165,7 +178,7 @@ port.onMessage((message) => {
 port.onStop(async () => {
   for (const session of sessions.values()) session.cut('the proxy stops')
   for (const running of controls.values()) running.abort('the proxy stops')
-  await terminated.stop()
+  await Promise.all([terminated.stop(), waysIn.stop()])
   queue.close()
   recorders.close()
   links.close()
@@ -205,7 +218,7 @@ function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
 }
 
 function useSpare(message: Extract<ToProxyWorker, { kind: 'spare' }>): void {
-  if (terminated.use(message)) return
+  if (terminated.use(message) || waysIn.use(message)) return
   const session = sessions.get(message.session)
   if (session === undefined) adopt(message.spare.handle).destroy()
   else session.use(message.spare)

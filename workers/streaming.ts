@@ -71,6 +71,8 @@ class Streamer implements Session, Host {
   #right: Authorized | undefined
   #activeMs: number
   #reason = 'client closed'
+  /** Why it was told to end. */
+  #ended: Refusal | undefined
   #over = false
 
   constructor(client: net.Socket, services: StreamServices) {
@@ -117,6 +119,7 @@ class Streamer implements Session, Host {
   evict(refusal: Refusal): void {
     if (this.#over || this.#ending.signal.aborted) return
     this.#reason = refusal.reason
+    this.#ended = refusal
     this.#ending.abort(refusal)
     this.#deadlines.clear()
     this.#linger()
@@ -139,9 +142,8 @@ class Streamer implements Session, Host {
     this.#peer = peer
     const outcome = await this.#services.authorize(peer, access)
     if ('refusal' in outcome) return outcome.refusal
-    const { aborted, reason } = this.#ending.signal
     // It was ended while the right was asked for.
-    if (aborted) return reason as Refusal
+    if (this.#ended !== undefined) return this.#ended
     if (this.#right !== undefined) throw new ProxyError('protocol.violation', ONCE)
     this.#right = outcome.right
     this.active()
