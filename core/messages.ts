@@ -2,8 +2,8 @@
 // through workers/pool.ts alone, with the handle in its transfer list. Rights (`Authorized`) cannot be in here: structured
 // clone strips them.
 
+import type { DbClientCertificate, ServedTarget } from './agent-target.ts'
 import type { TargetRef } from './identity.ts'
-import type { StoredPassword } from './protocol.ts'
 import type { LightSnapshot, LockSet, Target } from './snapshot.ts'
 import type { LinkFrame } from './tunnel/link.ts'
 import type { OpenFrame } from './tunnel/open.ts'
@@ -252,43 +252,6 @@ export type FromProxyWorker =
     }
   | { readonly kind: 'drained' }
 
-/** What an address that an agent's own file does not name must keep clear of. */
-export interface DialGuard {
-  /** Loopback and link-local networks that the agent's file allows all the same. */
-  readonly allowed: readonly string[]
-  /** Ports of ours on this machine. */
-  readonly ownPorts: readonly number[]
-  /** `host:port` of ours elsewhere. */
-  readonly ownAddresses: readonly string[]
-}
-
-/** One target as an agent's own configuration describes it, or as control gave it from a resource. */
-export interface AgentTarget {
-  readonly ref: TargetRef
-  readonly label: string
-  readonly protocol: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly host: string
-  readonly port: number
-  /** Absent: the agent's own file names the address. */
-  readonly guard?: DialGuard
-  readonly tls: {
-    readonly mode: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
-    readonly serverName: string
-    /** PEM; absent: the cluster's `db` CA. */
-    readonly ca?: string
-    readonly trustSystemRoots: boolean
-  }
-}
-
-export interface DbClientCertificate {
-  /** PEM. */
-  readonly certificate: string
-  readonly key: string
-  /** For a database user whose password control keeps. */
-  readonly stored?: StoredPassword
-}
-
 /** A question a worker puts to its main thread; answered by one `answer` with the same id. */
 export type AgentQuestion =
   | {
@@ -333,7 +296,7 @@ export type ToAgentWorker =
   /** The targets this agent owns, and its server certificate for their names (PEM chain and key). */
   | {
       readonly kind: 'targets'
-      readonly targets: readonly AgentTarget[]
+      readonly targets: readonly ServedTarget[]
       readonly certificate: string
       readonly key: string
     }

@@ -7,7 +7,8 @@ import type { TargetRef } from '../core/identity.ts'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import { authorize, type Authorized, type SessionMode } from '../core/login.ts'
-import type { AgentAnswer, AgentQuestion, AgentTarget, FromAgentWorker } from '../core/messages.ts'
+import type { ServedTarget } from '../core/agent-target.ts'
+import type { AgentAnswer, AgentQuestion, FromAgentWorker } from '../core/messages.ts'
 import { readPermit } from '../core/permit.ts'
 import type { Access, Peer, Refusal } from '../core/protocol.ts'
 import type { Target } from '../core/snapshot.ts'
@@ -25,7 +26,7 @@ export interface AgentDecisionOptions {
   readonly trust: Trust
   readonly clock: Clock
   readonly frame: OpenFrame
-  readonly target: AgentTarget
+  readonly target: ServedTarget
   readonly proxyId: string
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
@@ -169,7 +170,7 @@ export class AgentDecision {
     if (lease !== undefined) this.#options.send({ kind: 'release-lease', lease })
   }
 
-  #resolved(target: AgentTarget): Target {
+  #resolved(target: ServedTarget): Target {
     const { ref, protocol, labels, label } = target
     return { ref, protocol, labels, label, agents: [this.#options.agentId] }
   }

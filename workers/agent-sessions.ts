@@ -6,10 +6,10 @@ import type net from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
+import type { AgentTarget, ServedTarget } from '../core/agent-target.ts'
 import type {
   AgentAnswer,
   AgentQuestion,
-  AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
   ToAuditQueue,
@@ -63,7 +63,7 @@ interface Opened {
   readonly message: SpareMessage
   readonly frame: OpenFrame
   readonly first: Uint8Array
-  readonly target: AgentTarget
+  readonly target: ServedTarget
 }
 
 type SpareMessage = Extract<ToAgentWorker, { kind: 'spare' }>
@@ -75,7 +75,7 @@ export class AgentSessions {
   readonly #queue: AuditQueue
   readonly #signals: SignalSessions
   readonly #recorders: Recorders
-  #targets: ReadonlyMap<string, AgentTarget> = new Map()
+  #targets: ReadonlyMap<string, ServedTarget> = new Map()
   #keys: HostKeys | undefined
   /** One per mode: another CA, other ALPN names, no session of the one resumes at the other. */
   readonly #servers: { relay?: TlsServer; terminate?: TlsServer } = {}
@@ -116,7 +116,7 @@ export class AgentSessions {
   }
 
   /** The targets this agent owns now, and the certificate for their names. */
-  serve(targets: readonly AgentTarget[], keys: HostKeys): void {
+  serve(targets: readonly ServedTarget[], keys: HostKeys): void {
     this.#targets = new Map(
       targets.map((target) => [`${target.ref.kind}/${target.ref.name}`, target]),
     )
@@ -216,8 +216,11 @@ export class AgentSessions {
   /** Undefined while there is nothing yet to prove this agent with. */
   #beginning(opened: Opened, protocol: Protocol): ((spare: net.Socket) => void) | undefined {
     const tls = this.#servers[opened.frame.mode === 'terminate' ? 'terminate' : 'relay']
-    if (protocol.shape === 'framed')
-      return tls === undefined ? undefined : (spare) => this.#run(spare, opened, protocol, tls)
+    if (protocol.shape === 'framed') {
+      const { target } = opened
+      if (tls === undefined || target.host === undefined) return undefined
+      return (spare) => this.#run(spare, { ...opened, target }, protocol, tls)
+    }
     const { node } = this.#options
     const hostKeys = node?.hostKeys() ?? []
     if (node === undefined || hostKeys.length === 0) return undefined
@@ -243,7 +246,7 @@ export class AgentSessions {
   /** The agent's own consent: its target, a mode and a protocol it serves. */
   #refuses(
     frame: OpenFrame,
-    target: AgentTarget | undefined,
+    target: ServedTarget | undefined,
     protocol: Protocol | undefined,
   ): AgentRefusal | undefined {
     if (target === undefined) return 'no-target'
@@ -262,7 +265,7 @@ export class AgentSessions {
 
   #run(
     spare: net.Socket,
-    { message, frame, first, target }: Opened,
+    { message, frame, first, target }: Opened & { readonly target: AgentTarget },
     protocol: FramedProtocol,
     tls: TlsServer,
   ): void {

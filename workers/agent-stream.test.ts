@@ -9,9 +9,9 @@ import { describe, it, type TestContext } from 'node:test'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
-import type { AgentAnswer, AgentTarget, FromAgentWorker, FromRecorder } from '../core/messages.ts'
+import type { ServedTarget } from '../core/agent-target.ts'
+import type { AgentAnswer, FromAgentWorker, FromRecorder } from '../core/messages.ts'
 import type { Lock, Role } from '../core/policy/role.ts'
-import type { StreamingProtocol } from '../core/protocol.ts'
 import type { RecordingMode } from '../core/snapshot.ts'
 import type { Machine } from '../core/ssh/machine.ts'
 import type { SshKeyPair } from '../core/ssh/services.ts'
@@ -21,7 +21,7 @@ import { shell } from '../test/fake/shell.ts'
 import { streamPair } from '../test/fake/stream.ts'
 import { CLUSTER } from '../test/fixtures/certificates.ts'
 import { readBytes } from '../test/fixtures/net.ts'
-import { ALICE, ORDERS, testSnapshot } from '../test/fixtures/rights.ts'
+import { ALICE_LOGIN, testSnapshot, WEB } from '../test/fixtures/rights.ts'
 import { ending, openSockets, pair, until } from '../test/fixtures/sockets.ts'
 import { sshHost, sshTestCa, sshUser } from '../test/fixtures/ssh.ts'
 import { serverPair, testCluster } from '../test/fixtures/tls.ts'
@@ -35,8 +35,6 @@ const USER_CA = sshTestCa()
 const HOST = sshHost(sshTestCa(), ['web-1'])
 const KEY = randomBytes(32)
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
-/** The fake protocol under the name of the target that alice may reach. */
-const protocol: StreamingProtocol = { ...shell, name: 'line', kind: 'db' }
 
 interface Options {
   readonly hostKeys?: readonly SshKeyPair[]
@@ -79,7 +77,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     cluster: CLUSTER,
     agentId: 'agent-1',
     hostname: 'host-1',
-    protocols: [protocol],
+    protocols: [shell],
     trust,
     clock: systemClock,
     log: silentLogger,
@@ -116,14 +114,11 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
   }
 }
 
-const TARGET: AgentTarget = {
-  ref: ORDERS.ref,
-  label: ORDERS.label,
-  protocol: 'line',
-  labels: ORDERS.labels,
-  host: '',
-  port: 0,
-  tls: { mode: 'off', serverName: '', trustSystemRoots: false },
+const TARGET: ServedTarget = {
+  ref: WEB.ref,
+  label: WEB.label,
+  protocol: WEB.protocol,
+  labels: WEB.labels,
 }
 
 function frame(over: Partial<OpenFrame> = {}): OpenFrame {
@@ -131,9 +126,9 @@ function frame(over: Partial<OpenFrame> = {}): OpenFrame {
     mode: 'relay',
     sessionId: 'session-1',
     decisionId: '01JDECISION',
-    protocol: 'line',
+    protocol: 'shell',
     stage: '',
-    target: ORDERS.ref,
+    target: WEB.ref,
     serverName: '',
     client: { address: '192.0.2.7', port: 4711, trusted: true },
     cancelHandle: 0,
@@ -163,13 +158,13 @@ function certificateLine(pair: SshKeyPair): string {
   return `CERT ${Buffer.from(pair.certificate).toString('base64')}\n`
 }
 
-const ALICES = sshUser(USER_CA, ALICE, ['app'])
+const ALICES = sshUser(USER_CA, ALICE_LOGIN, ['app'])
 
 /** What is heard of a login with this certificate. */
 async function heard(rig: Rig, shown: SshKeyPair, login = 'app'): Promise<string> {
   const outer = await rig.spare()
   assert.deepEqual(await answerOn(outer), { kind: 'accept' })
-  outer.write(`${certificateLine(shown)}LOGIN ${login} main\n`)
+  outer.write(`${certificateLine(shown)}LOGIN ${login}\n`)
   const line = await lineOn(outer)
   outer.destroy()
   return line
@@ -179,7 +174,7 @@ async function heard(rig: Rig, shown: SshKeyPair, login = 'app'): Promise<string
 async function running(rig: Rig, term = 'PIPE'): Promise<net.Socket> {
   const outer = await rig.spare()
   assert.deepEqual(await answerOn(outer), { kind: 'accept' })
-  outer.write(`${certificateLine(ALICES)}LOGIN app main\n`)
+  outer.write(`${certificateLine(ALICES)}LOGIN app\n`)
   assert.equal(await lineOn(outer), 'IN')
   outer.write(`${term} ${SID}\n`)
   outer.write('ping\n')
@@ -211,7 +206,7 @@ describe('a streaming session at the agent', () => {
     await rig.program().end()
     await until(() => rig.sessions.size === 0, 'the session is over')
     assert.equal(rig.ended(), 1)
-    assert.deepEqual(audited(rig.sent), ['TDB00I', 'TDB01I'])
+    assert.deepEqual(audited(rig.sent), ['SLR006I', 'SLR007I'])
     const end = rig.sent.findLast((message) => message.kind === 'audit')
     assert.equal(end?.kind === 'audit' && end.fields['bytes_from_target'], 'IN\npong\n'.length)
     outer.destroy()
@@ -222,12 +217,12 @@ describe('a streaming session at the agent', () => {
     const rig = await start(context)
     const seconds = BigInt(Math.floor(Date.now() / 1000))
     const wrong = [
-      sshUser(sshTestCa(), ALICE, ['app']),
-      sshUser(USER_CA, { ...ALICE, cluster: 'other.test' }, ['app']),
-      sshUser(USER_CA, ALICE, ['app'], { validBefore: seconds - 1n }),
-      sshUser(USER_CA, ALICE, ['app'], { keyId: 'mallory' }),
-      sshUser(USER_CA, ALICE, ['app'], { critical: { 'no-such-option': 'x' } }),
-      sshUser(USER_CA, ALICE, ['app'], { kind: 'host' }),
+      sshUser(sshTestCa(), ALICE_LOGIN, ['app']),
+      sshUser(USER_CA, { ...ALICE_LOGIN, cluster: 'other.test' }, ['app']),
+      sshUser(USER_CA, ALICE_LOGIN, ['app'], { validBefore: seconds - 1n }),
+      sshUser(USER_CA, ALICE_LOGIN, ['app'], { keyId: 'mallory' }),
+      sshUser(USER_CA, ALICE_LOGIN, ['app'], { critical: { 'no-such-option': 'x' } }),
+      sshUser(USER_CA, ALICE_LOGIN, ['app'], { kind: 'host' }),
       { ...ALICES, certificate: randomBytes(300) },
     ]
     for (const shown of wrong) assert.match(await heard(rig, shown), /^NO the SSH certificate/)
@@ -238,10 +233,10 @@ describe('a streaming session at the agent', () => {
 
   it('is no login that the certificate does not name, whatever the roles say', async (context) => {
     const rig = await start(context)
-    const narrow = sshUser(USER_CA, ALICE, ['other'])
+    const narrow = sshUser(USER_CA, ALICE_LOGIN, ['other'])
     assert.match(await heard(rig, narrow), /^NO .* not good for this login/)
-    assert.match(await heard(rig, sshUser(USER_CA, ALICE, ['root']), 'root'), /^NO no role/)
-    assert.deepEqual([rig.wishes.length, audited(rig.sent).includes('TDB00I')], [0, false])
+    assert.match(await heard(rig, sshUser(USER_CA, ALICE_LOGIN, ['root']), 'root'), /^NO no role/)
+    assert.deepEqual([rig.wishes.length, audited(rig.sent).includes('SLR006I')], [0, false])
   })
 
   it('is refused before a byte of it while no host certificate is there, and in modes it has not', async (context) => {
@@ -255,7 +250,7 @@ describe('a streaming session at the agent', () => {
     const denial = { kind: 'limit', reason: 'too many', next: 'Wait.' } as const
     assert.equal(await reason(rig, { mode: 'deny', denial }), 'mode')
     assert.equal(await reason(rig, { mode: 'terminate' }), 'mode')
-    assert.equal(await reason(rig, { protocol: 'shell' }), 'protocol')
+    assert.equal(await reason(rig, { protocol: 'line' }), 'protocol')
     assert.equal(rig.sessions.size, 0)
   })
 
@@ -265,13 +260,13 @@ describe('a streaming session at the agent', () => {
     rig.trust.apply(lockOn({ user: 'mallory' }))
     outer.write('more\n')
     assert.equal(Buffer.from((await rig.program().read()) ?? []).toString(), 'more\n')
-    rig.trust.apply(lockOn({ user: 'alice' }))
+    rig.trust.apply(lockOn({ login: 'app' }))
     assert.match(await lineOn(outer), /^BYE .*lock/)
     assert.match(await ending(outer), /^(end|close|ECONNRESET)$/)
     outer.destroy()
     await until(() => rig.sessions.size === 0, 'the session is over')
     assert.equal(rig.ended(), 1)
-    assert.deepEqual(audited(rig.sent), ['TDB00I', 'T3006I', 'TDB01I'])
+    assert.deepEqual(audited(rig.sent), ['SLR006I', 'T3006I', 'SLR007I'])
   })
 
   it('ends when the person did nothing for too long', async (context) => {
@@ -302,7 +297,7 @@ describe('a streaming session at the agent', () => {
     })
     const outer = await rig.spare()
     await answerOn(outer)
-    outer.write(`${certificateLine(ALICES)}LOGIN app main\n`)
+    outer.write(`${certificateLine(ALICES)}LOGIN app\n`)
     await until(() => asked, 'the machine is asked for')
     rig.trust.apply(lockOn({ user: 'alice' }))
     assert.match(await lineOn(outer), /^BYE /)
@@ -318,9 +313,9 @@ describe('a streaming session at the agent', () => {
     const rig = await start(context)
     const outer = await rig.spare()
     await answerOn(outer)
-    outer.write(`${certificateLine(sshUser(sshTestCa(), ALICE, ['app']))}LOGIN app main\n`)
+    outer.write(`${certificateLine(sshUser(sshTestCa(), ALICE_LOGIN, ['app']))}LOGIN app\n`)
     assert.match(await lineOn(outer), /^NO /)
-    outer.write(`${certificateLine(ALICES)}LOGIN app main\n`)
+    outer.write(`${certificateLine(ALICES)}LOGIN app\n`)
     assert.equal(await lineOn(outer), 'IN')
     outer.destroy()
   })

@@ -2,10 +2,10 @@
 // in to the target and relays. Everything it believes came signed by control; it asks main only for certificates and leases.
 
 import { systemClock } from '../core/clock.ts'
+import type { ServedTarget } from '../core/agent-target.ts'
 import type {
   AgentAnswer,
   AgentQuestion,
-  AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
   TrustMessage,
@@ -24,7 +24,7 @@ export interface AgentThreadData {
   readonly hostname: string
   readonly auditBytesMax: number
   readonly trust: readonly TrustMessage[]
-  readonly targets: readonly AgentTarget[]
+  readonly targets: readonly ServedTarget[]
   /** Server certificate for the names of the targets, PEM; absent until control accepted one. */
   readonly certificate?: string
   readonly key?: string
