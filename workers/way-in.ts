@@ -138,6 +138,7 @@ export class WayIn implements LiveSession {
     const { signal } = this.#giveUp
     const wanted = await readLine(socket, signal)
     if (wanted === undefined) {
+      if (this.#evicted !== undefined) return refused(socket, this.#evicted)
       socket.destroy()
       return 'no node was named'
     }
