@@ -136,6 +136,17 @@ export class SshChannel {
     if (!this.#sentClose) this.#send(MESSAGE.channelRequest, string(name), Uint8Array.of(0), fields)
   }
 
+  /** Last words, as far as the window lets them through now; writers that still wait are refused. */
+  farewell(text: string): void {
+    if (this.#sentEof || this.#sentClose) return
+    const bytes = Buffer.from(text).subarray(0, Math.min(this.#peer.window, this.#peer.packet))
+    this.#peer.window -= bytes.length
+    if (bytes.length > 0) this.#send(MESSAGE.extendedData, u32(STDERR), string(bytes))
+    this.#sentEof = true
+    this.#send(MESSAGE.eof)
+    this.#transport.wake()
+  }
+
   /** A message of the peer for this channel; the reader stands behind the channel's number. True: the channel is over. */
   take(type: number, reader: SshReader): boolean {
     if (this.#gotClose) throw violation('a message came for a closed channel')
@@ -159,6 +170,11 @@ export class SshChannel {
     this.#sentClose = true
     this.#finishReading()
     this.#maybeOver()
+  }
+
+  /** The peer is told nothing more here. */
+  get #deaf(): boolean {
+    return this.#sentEof || this.#sentClose
   }
 
   #arrived(bytes: Uint8Array, stderr: boolean): void {
@@ -252,9 +268,9 @@ export class SshChannel {
       ...(stderr ? [u32(STDERR)] : []),
     ])
     for (let at = 0; at < bytes.length; ) {
-      while (!this.#sentClose && (this.#peer.window === 0 || !this.#transport.writable))
+      while (!this.#deaf && (this.#peer.window === 0 || !this.#transport.writable))
         await this.#transport.change()
-      if (this.#sentEof || this.#sentClose) throw closed()
+      if (this.#deaf) throw closed()
       const to = Math.min(bytes.length, at + this.#peer.window, at + this.#peer.packet)
       this.#peer.window -= to - at
       this.#transport.sendData(head, bytes.subarray(at, to))
