@@ -18,8 +18,11 @@ import { violation, type SshTransport } from './transport.ts'
 import { Unread, type ChannelData } from './unread.ts'
 import type { InboundWindow } from './window.ts'
 
+/** Yes or no; a function is yes, and what is done once the peer was told so. */
+export type RequestAnswer = boolean | (() => void)
+
 /** Answers a request of the peer. Without it every request is refused. */
-export type RequestHandler = (request: ChannelRequest) => boolean | Promise<boolean>
+export type RequestHandler = (request: ChannelRequest) => RequestAnswer | Promise<RequestAnswer>
 
 /** The peer's end of a channel, as it was agreed. */
 export interface PeerEnd {
@@ -74,10 +77,20 @@ export class SshChannel {
     return this.#exit
   }
 
+  /** Both sides have closed it. */
+  get over(): boolean {
+    return this.#over
+  }
+
   /** The next bytes, or undefined at the end of the peer's. */
   async read(): Promise<ChannelData | undefined> {
     while (this.#unread.empty && !this.#ended)
       await new Promise<void>((resolve) => this.#wake.push(resolve))
+    return this.poll()
+  }
+
+  /** What `read` would give, if there is something now. */
+  poll(): ChannelData | undefined {
     const data = this.#unread.shift()
     if (data === undefined || this.#ended) return data
     const grant = this.#window.read(data.bytes.length)
@@ -206,7 +219,7 @@ export class SshChannel {
   }
 
   async #answer(request: ChannelRequest | undefined, reply: boolean): Promise<void> {
-    let granted = false
+    let granted: RequestAnswer = false
     try {
       if (request !== undefined && !this.#over)
         granted = (await this.#onRequest?.(request)) ?? false
@@ -220,7 +233,8 @@ export class SshChannel {
     }
     this.#unanswered -= 1
     if (reply && !this.#sentClose)
-      this.#send(granted ? MESSAGE.channelSuccess : MESSAGE.channelFailure)
+      this.#send(granted !== false ? MESSAGE.channelSuccess : MESSAGE.channelFailure)
+    if (typeof granted === 'function') granted()
   }
 
   #answered(granted: boolean): void {
