@@ -376,7 +376,7 @@ describe('a login', () => {
     return it.banner()
   }
 
-  it('that policy refuses hears the reason as a banner, and nothing is reached', async () => {
+  it('that policy refuses hears the reason as a banner and as the last word, and nothing is reached', async () => {
     let reached = 0
     const it = session({
       host: { authorize: () => Promise.resolve({ ...LOCKED, kind: 'policy', reason: 'no role' }) },
@@ -389,6 +389,7 @@ describe('a login', () => {
     })
     const expected = 'denied by Sluice policy (decision 01JLOCK): no role. Ask an administrator.'
     assert.equal(await hears(it), `${expected}\r\n`)
+    await assert.rejects(it.connected, (error: ProxyError) => error.detail === expected)
     assert.equal(reached, 0)
   })
 

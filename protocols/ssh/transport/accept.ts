@@ -222,8 +222,9 @@ class Acceptor<Right> {
   /** The sentence comes as a banner, which people see while they log in, and once more as the last word: some see only one of them. */
   #refuse({ sentence, final }: LoginRefused): void {
     this.#banner(sentence)
-    this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
+    // A failure would make the client go by itself, before it has read the last word.
     if (final) this.#transport.end(refused(sentence), sentence)
+    else this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
   }
 
   #admit(right: Right): void {
