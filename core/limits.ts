@@ -1184,6 +1184,65 @@ export const LIMITS = {
     'ms',
     'Between questions whether the peer is there; three without an answer end the connection.',
   ) as Limit,
+  sshRefusalsMax: limit(
+    256,
+    'count',
+    'Channels and requests that one connection may be refused, each in the audit log; then it ends.',
+  ) as Limit,
+  sshSentenceCharsMax: limit(
+    KB,
+    'count',
+    'What a person is told of a refusal; a lock’s message and names of targets fit.',
+  ) as Limit,
+  sshForwardsMax: limit(
+    64,
+    'count',
+    'Listeners of one connection on the machine (`ssh -R`).',
+  ) as Limit,
+  sshVariablesMax: limit(64, 'count', 'Variables that a client sets for one program.') as Limit,
+  sshVariableBytesMax: limit(4 * KB, 'bytes', 'The value of one of them.') as Limit,
+  sshModesBytesMax: limit(
+    KB,
+    'bytes',
+    'Encoded modes of a terminal; all that RFC 8160 and OpenSSH know take 300.',
+  ) as Limit,
+  sshCommandToldBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'Of a command, what the audit log is told; the event says what is missing.',
+  ) as Limit,
+  sshAsideBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'Of one stream of a target’s channel, what waits while only the other one is read.',
+  ) as Limit,
+  sftpMessageBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'One message of SFTP, which is what OpenSSH takes; data are not kept.',
+  ) as Limit,
+  sftpHeadBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'Of one message, what is kept to be understood: two paths and attributes.',
+  ) as Limit,
+  sftpPathBytesMax: limit(4 * KB, 'bytes', 'A path in SFTP: PATH_MAX of Linux.') as Limit,
+  sftpHandleBytesMax: limit(256, 'bytes', 'A handle of SFTP, section 3 of its draft.') as Limit,
+  sftpHandlesMax: limit(
+    1024,
+    'count',
+    'Files and folders that one SFTP session has open.',
+  ) as Limit,
+  sftpPendingMax: limit(
+    4096,
+    'count',
+    'Requests of one SFTP session without an answer; OpenSSH sends 64, others a thousand.',
+  ) as Limit,
+  sftpKeptBytesMax: limit(
+    MB,
+    'bytes',
+    'Paths and handles of all of these of one session.',
+  ) as Limit,
   sshLingerMs: limit(
     5 * SECOND,
     'ms',

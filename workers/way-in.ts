@@ -26,7 +26,7 @@ import { identifyUser } from './identify-user.ts'
 import type { LiveSession } from './live-sessions.ts'
 import { isRelayed, NodePassage, sentenceOf, type Visitor } from './node-passage.ts'
 import type { Relay } from './relay.ts'
-import { splice } from './splice.ts'
+import { relayTls } from './tls-relay.ts'
 import { Deadlines, systemTimers } from './timers.ts'
 import type { TlsServer } from './tls.ts'
 import type { Trust } from './trust.ts'
@@ -185,7 +185,7 @@ export class WayIn implements LiveSession {
     }
     this.#deadlines.drop('login')
     socket.write(writeWayInAnswer({ open: true }))
-    this.#relay = splice(socket, spare.socket, {
+    this.#relay = relayTls(socket, spare.socket, {
       clock,
       timers: systemTimers,
       toClient: spare.rest,

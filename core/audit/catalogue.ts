@@ -5,6 +5,7 @@
 import type { SystemRole } from '../identity.ts'
 import { logRows } from './log-rows.ts'
 import { recordingRows } from './recording-rows.ts'
+import { sshRows } from './ssh-rows.ts'
 import { statementRows } from './statement-rows.ts'
 
 export interface AuditRow {
@@ -368,6 +369,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'by_reason',
   ]),
 
+  ...sshRows(PERSON),
   ...recordingRows(PERSON),
   ...logRows(),
   SLX000W: row(ALL, 'unknown', 'An event this version has no row for.', [

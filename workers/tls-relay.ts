@@ -13,7 +13,7 @@ import { SideStream } from './side.ts'
 import { Deadlines, type Timers } from './timers.ts'
 import type { Clock } from '../core/clock.ts'
 
-export interface SpliceOptions {
+export interface TlsRelayOptions {
   readonly clock: Clock
   readonly timers: Timers
   /** Bytes read from the target already, and from the client. */
@@ -21,12 +21,12 @@ export interface SpliceOptions {
   readonly toTarget: Uint8Array
 }
 
-/** Joins two connections, which belong to the splice from here on. */
-export function splice(client: net.Socket, target: net.Socket, options: SpliceOptions): Relay {
-  return new Splice(client, target, options)
+/** Joins two connections, which belong to the relay from here on. */
+export function relayTls(client: net.Socket, target: net.Socket, options: TlsRelayOptions): Relay {
+  return new TlsRelay(client, target, options)
 }
 
-class Splice implements Relay {
+class TlsRelay implements Relay {
   readonly done: Promise<string>
   readonly #settle: (reason: string) => void
   readonly #sides: Readonly<Record<Side, SideStream>>
@@ -35,7 +35,7 @@ class Splice implements Relay {
   readonly #ended = new Set<Side>()
   #over = false
 
-  constructor(client: net.Socket, target: net.Socket, options: SpliceOptions) {
+  constructor(client: net.Socket, target: net.Socket, options: TlsRelayOptions) {
     const { promise, resolve } = Promise.withResolvers<string>()
     this.done = promise
     this.#settle = resolve
