@@ -52,6 +52,8 @@ export interface LaunchAsk {
     readonly labels: Readonly<Record<string, string>>
   }
   readonly sessionId: string
+  /** The proxy that ends the client's SSH, with control's permit for it (core/permit.ts). Absent: the agent does. */
+  readonly proxy?: { readonly id: string; readonly permit: Uint8Array } | undefined
   /** Public address of the proxy, for the program's environment; empty when unknown. */
   readonly webProxy: string
 }
@@ -159,6 +161,7 @@ const ask = z.strictObject({
       .record(z.string(), z.string())
       .refine((labels) => Object.keys(labels).length <= max('launchLabelsMax')),
   }),
+  proxy: z.strictObject({ id: name, permit: base64 }).optional(),
   sessionId: z.string().max(max('nameLengthMax')),
   webProxy: host,
 })

@@ -142,11 +142,22 @@ class LaunchedProgram implements Program {
       // The launcher is gone, and with it the knowledge how the program ends: what it says still comes.
       await this.io.readEnd
     }
-    this.#orderTerminal({ kind: 'ended' })
+    this.#endTerminal()
     this.#control.abort(hungUp())
     this.io.exited()
     this.stderr?.exited()
     return exit
+  }
+
+  /** What it still has to say is said first; then whoever holds it closes the connection, and so do we. */
+  #endTerminal(): void {
+    const terminal = this.#terminal
+    if (terminal === undefined) return
+    this.#orderTerminal({ kind: 'ended' })
+    void terminal
+      .read()
+      .catch(() => undefined)
+      .then(() => terminal.abort(hungUp()))
   }
 
   #orderTerminal(order: TerminalOrder): void {

@@ -1,30 +1,29 @@
-// Whether the launcher starts anything for a request: it reads the certificate itself and believes nothing else of the agent. Of its
-// user CA, in time, for this login, with an identity of this cluster, no restriction that is not carried out here, and no lock.
+// Whether the launcher starts anything for a request: it reads the certificate itself and believes nothing of the agent but what the
+// node is called and labelled. Of the user CA of control's own snapshot, in time, for this login, without a restriction that is not
+// carried out here; then the one decision that everybody makes (core/login.ts), with locks and roles as control signed them.
 
-import { hash } from 'node:crypto'
-
-import { decodeIdentity } from '../../core/cert/identity.ts'
-import { keySha256 } from '../../core/cert/key.ts'
-import {
-  judgeSshCertificate,
-  readSshCertificate,
-  type SshCertificate,
-} from '../../core/cert/ssh.ts'
+import { readSshPeer, type SshPeerReading } from '../../core/cert/ssh-identity.ts'
 import { ProxyError } from '../../core/errors.ts'
-import type { CertificateFacts, UserIdentity } from '../../core/identity.ts'
-import type { Snapshot } from '../../core/snapshot.ts'
-import { readPublicBlob } from '../../core/ssh/key.ts'
+import type { UserIdentity } from '../../core/identity.ts'
+import { max } from '../../core/limits.ts'
+import { authorize, type LoginContext } from '../../core/login.ts'
+import { readPermit } from '../../core/permit.ts'
+import type { SshGrant } from '../../core/protocol.ts'
+import type { Snapshot, Target } from '../../core/snapshot.ts'
 import type { LaunchAsk } from '../../workers/launch-wire.ts'
 import { Networks } from '../../workers/source.ts'
-import { refusalOf } from './standing.ts'
 
 export interface Judged {
   readonly identity: UserIdentity
   /** The certificate's own command, which stands in for every other. */
   readonly forced: string | undefined
+  /** As sshd: without the extension there is no terminal. */
+  readonly terminal: boolean
+  readonly grant: SshGrant
 }
 
-const IDENTITY = 'identity@sluice'
+type SshPeer = Extract<SshPeerReading, { readonly ok: true }>
+
 const FORCE_COMMAND = 'force-command'
 const SOURCE_ADDRESS = 'source-address'
 const PERMIT_PTY = 'permit-pty'
@@ -34,61 +33,86 @@ export function judgeAsk(ask: LaunchAsk, snapshot: Snapshot | undefined, nowMs: 
   const cas = snapshot?.ssh?.user
   if (snapshot === undefined || cas === undefined)
     throw refusal('The launcher of this machine has not heard from control yet. Try again.')
-  const certificate = readSshCertificate(ask.certificate)
-  const wanted = {
-    kind: 'user',
-    cas,
-    principal: ask.login,
-    critical: [FORCE_COMMAND, SOURCE_ADDRESS],
-  } as const
-  const wrong = judgeSshCertificate(certificate, wanted, nowMs)
-  if (wrong !== undefined)
-    throw new ProxyError(wrong.code, `The certificate is not taken: ${wrong.reason}.`)
-  checkSource(certificate, ask.client.host)
-  const identity = identityOf(certificate)
-  const facts = factsOf(certificate)
-  const key = keySha256(readPublicBlob(certificate.key).export({ format: 'der', type: 'spki' }))
-  const no = refusalOf({ ask, identity, facts, keySha256: key, snapshot, nowMs })
-  if (no !== undefined) throw refusal(no)
-  return { identity, forced: certificate.critical[FORCE_COMMAND] }
-}
-
-/** As sshd: a certificate without the extension is for no terminal. */
-export function checkTerminal(ask: LaunchAsk): void {
-  if (!Object.hasOwn(readSshCertificate(ask.certificate).extensions, PERMIT_PTY))
-    throw refusal('The certificate does not permit a terminal.')
-}
-
-/** Addresses and networks, separated by commas. One that cannot be read restricts to nothing. */
-function checkSource({ critical }: SshCertificate, host: string): void {
-  if (!Object.hasOwn(critical, SOURCE_ADDRESS)) return
-  const networks = (critical[SOURCE_ADDRESS] ?? '').split(',')
-  if (!new Networks(networks).has(host))
-    throw refusal('The certificate is not for clients of this address.')
-}
-
-function identityOf({ extensions, keyId }: SshCertificate): UserIdentity {
-  const text = Object.hasOwn(extensions, IDENTITY) ? (extensions[IDENTITY] ?? '') : ''
-  const bytes = Buffer.from(text, 'base64')
-  const identity = bytes.toString('base64') === text ? decodeIdentity(bytes) : undefined
-  if (identity?.type !== 'user' || identity.name !== keyId)
-    throw new ProxyError('cert.identity', 'The certificate carries no identity of a person.')
-  return identity
-}
-
-function factsOf({ serial, raw, validAfter, validBefore }: SshCertificate): CertificateFacts {
+  const { cluster } = snapshot.config
+  const critical = [FORCE_COMMAND, SOURCE_ADDRESS]
+  const peer = readSshPeer(ask.certificate, { cas, cluster, nowMs, critical })
+  if (!peer.ok) throw new ProxyError(peer.code, `The certificate is not taken: ${peer.reason}.`)
+  if (!peer.principals.includes(ask.login))
+    throw refusal(`The certificate is not for the login "${ask.login}".`)
+  checkSource(peer, ask.client.host)
   return {
-    serial: serial.toString(16),
-    fingerprint: hash('sha256', raw, 'hex'),
-    notBeforeMs: milliseconds(validAfter),
-    notAfterMs: milliseconds(validBefore),
+    identity: peer.identity,
+    forced: optionOf(peer.critical, FORCE_COMMAND),
+    terminal: optionOf(peer.extensions, PERMIT_PTY) !== undefined,
+    grant: decide(ask, peer, snapshot, nowMs),
   }
 }
 
-/** Certificates without an end exist; their moment is the last that a number holds. */
-function milliseconds(seconds: bigint): number {
-  const ms = seconds * 1000n
-  return ms > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(ms)
+function decide(ask: LaunchAsk, peer: SshPeer, snapshot: Snapshot, nowMs: number): SshGrant {
+  const { name, labels, agentId } = ask.node
+  const target: Target = {
+    ref: { kind: 'node', name },
+    protocol: 'ssh',
+    labels,
+    agents: [agentId],
+    label: name,
+  }
+  const access = { target: target.ref, principal: ask.login, resource: '' }
+  const context = contextOf(ask, peer, snapshot, nowMs)
+  const { right, refusal: no } = authorize(peer, access, target, snapshot, context)
+  if (right === undefined) throw refusal(`Refused: ${no.reason}. ${no.next}`)
+  return right.grant.ssh ?? NOTHING
+}
+
+/** What the roles that granted the login did not speak of is not granted. */
+const NOTHING: SshGrant = {
+  forwardAgent: false,
+  localForwarding: false,
+  remoteForwarding: false,
+  x11: false,
+  fileCopy: false,
+  sessionsMax: 0,
+}
+
+function contextOf(
+  { node, proxy, sessionId }: LaunchAsk,
+  { keySha256 }: SshPeer,
+  { signers }: Snapshot,
+  nowMs: number,
+): LoginContext {
+  const common = {
+    nowMs,
+    decisionId: sessionId,
+    stalenessMaxMs: max('stalenessMaxMs'),
+    keySha256,
+  }
+  if (proxy === undefined) return { ...common, serverIds: [node.agentId], mode: 'relay' }
+  const reading = readPermit(proxy.permit, signers)
+  if (reading.permit === undefined)
+    throw new ProxyError(reading.code, 'The proxy’s permit for this session is none of control’s.')
+  const serverIds = [node.agentId, proxy.id]
+  return { ...common, serverIds, mode: 'terminate', permit: reading.permit }
+}
+
+/** Addresses and networks, separated by commas. A list that cannot be read is for nobody. */
+function checkSource({ critical }: SshPeer, host: string): void {
+  const list = optionOf(critical, SOURCE_ADDRESS)
+  if (list !== undefined && !networksOf(list).has(host))
+    throw refusal('The certificate is not for clients of this address.')
+}
+
+function networksOf(list: string): Networks {
+  try {
+    return new Networks(list.split(','))
+  } catch (cause) {
+    throw new ProxyError('policy.denied', 'The certificate names addresses that are none.', {
+      cause,
+    })
+  }
+}
+
+function optionOf(options: Readonly<Record<string, string>>, name: string): string | undefined {
+  return Object.hasOwn(options, name) ? options[name] : undefined
 }
 
 function refusal(sentence: string): ProxyError {

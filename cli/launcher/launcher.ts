@@ -26,7 +26,7 @@ import { decodeSigned } from '../../workers/signed-frame.ts'
 import { type Account, findAccount } from './account.ts'
 import { pathOf } from './environment.ts'
 import { Helpers } from './helpers.ts'
-import { checkTerminal, judgeAsk, type Judged } from './judge.ts'
+import { judgeAsk, type Judged } from './judge.ts'
 import { launchProgram } from './launch.ts'
 import { checkPrograms } from './program-line.ts'
 import { Rooms } from './rooms.ts'
@@ -147,7 +147,7 @@ export class Launcher {
 
   async #program(stream: ByteStream, launch: ProgramLaunch): Promise<void> {
     const judged = this.#judge(launch.ask)
-    if (launch.terminal !== undefined) checkTerminal(launch.ask)
+    checkGranted(launch, judged)
     const account = await this.#account(launch.ask)
     const release = this.#rooms.take(account.uid)
     try {
@@ -162,7 +162,9 @@ export class Launcher {
   }
 
   async #helper(stream: ByteStream, ask: LaunchAsk): Promise<void> {
-    this.#judge(ask)
+    const { forwardAgent, localForwarding, remoteForwarding, x11 } = this.#judge(ask).grant
+    if (!forwardAgent && !localForwarding && !remoteForwarding && !x11)
+      throw new ProxyError('policy.denied', 'Your roles allow no forwarding on this machine.')
     const use = await this.#helpers.use(await this.#account(ask))
     try {
       await answer(stream, { kind: 'helper', path: use.socket })
@@ -196,6 +198,13 @@ export class Launcher {
       if (this.#carrier === stream) this.#carrier = undefined
     }
   }
+}
+
+function checkGranted({ terminal, program }: ProgramLaunch, judged: Judged): void {
+  if (terminal !== undefined && !judged.terminal)
+    throw new ProxyError('policy.denied', 'The certificate does not permit a terminal.')
+  if (program.kind === 'subsystem' && !judged.grant.fileCopy)
+    throw new ProxyError('policy.denied', 'Your roles allow no copying of files on this machine.')
 }
 
 function answer(stream: ByteStream, message: LaunchAnswer): Promise<void> {

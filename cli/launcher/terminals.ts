@@ -141,7 +141,8 @@ class Terminal {
       }
       await client.end()
     } finally {
-      this.#finished.resolve()
+      // Said, or nobody is there to hear it: either way nothing comes any more.
+      this.hangUp()
     }
   }
 
