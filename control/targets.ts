@@ -110,7 +110,7 @@ export class Targets {
               context,
             )
           ).chain
-    const served = new Set(accepted.map(({ name }) => name))
+    const served = new Set(accepted.flatMap(({ kind, name }) => (kind === 'db' ? [name] : [])))
     return {
       accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
@@ -150,13 +150,13 @@ export class Targets {
     }
   }
 
-  #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+  #asAccepted({ kind, name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
     const checks = [...this.#parts.cache.kind('health_check_config').values()]
     const check = healthCheckFor(
       labels,
       checks.flatMap(({ resource }) => (resource.kind === 'health_check_config' ? [resource] : [])),
     )
-    return { name, label, ...(check === undefined ? {} : { check }) }
+    return { kind, name, label, ...(check === undefined ? {} : { check }) }
   }
 
   #select({ selectors = [], targets }: InventoryRequest, host: HostRecord | undefined): Selection {

@@ -1,4 +1,4 @@
-// What an agent serves, as its threads know it, and what it shows to databases. Types only.
+// What an agent serves, as its threads know it, and what it shows to databases.
 
 import type { TargetRef } from './identity.ts'
 import type { StoredPassword } from './protocol.ts'
@@ -26,6 +26,17 @@ interface Served {
 /** The agent's own machine. */
 export interface AgentNode extends Served {
   readonly host?: undefined
+}
+
+type WithoutLabel<T> = T extends ServedTarget ? Omit<T, 'label'> : never
+
+/** What an agent says it could serve: control gives it its label. */
+export type AnnouncedTarget = WithoutLabel<ServedTarget>
+
+export function isDialled<T extends Pick<ServedTarget, 'host'>>(
+  target: T,
+): target is Extract<T, { readonly host: string }> {
+  return target.host !== undefined
 }
 
 /** One target as an agent's own configuration describes it, or as control gave it from a resource. */

@@ -105,6 +105,12 @@ export const LIMITS = {
     'Labels of a node that are what a command prints (ssh_service.commands).',
   ) as Limit,
   labelCommandWordsMax: limit(64, 'count', 'Words of one such command.') as Limit,
+  labelCommandMs: limit(
+    10 * SECOND,
+    'ms',
+    'What one such command may take before it is ended.',
+  ) as Limit,
+  labelCommandBytesMax: limit(4 * KB, 'bytes', 'What one of them may print.') as Limit,
   labelCommandPeriodMinMs: limit(
     SECOND,
     'ms',
@@ -1333,11 +1339,7 @@ export const LIMITS = {
     'ms',
     'A helper without users that does not end by itself in this time is killed.',
   ) as Limit,
-  helperUsersMax: limit(
-    512,
-    'count',
-    'SSH connections that use the helper of one login.',
-  ) as Limit,
+  helperUsersMax: limit(512, 'count', 'SSH connections that use the helper of one login.') as Limit,
   helperSocketsMax: limit(
     2048,
     'count',

@@ -17,7 +17,6 @@ import type {
 } from '../core/messages.ts'
 import { modeInForce, type SessionMode } from '../core/login.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
-import type { SshKeyPair } from '../core/ssh/services.ts'
 import { forwardName, SESSION_ALPN } from '../core/tunnel/forward.ts'
 import {
   type AgentRefusal,
@@ -27,7 +26,8 @@ import {
   writeAnswer,
 } from '../core/tunnel/open.ts'
 import { AgentSession } from './agent-session.ts'
-import { AgentStream, type OpenMachine } from './agent-stream.ts'
+import type { AgentNode } from './agent-node.ts'
+import { AgentStream } from './agent-stream.ts'
 import { AuditQueue } from './audit-queue.ts'
 import { adopt, lastWord } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
@@ -49,11 +49,7 @@ export interface AgentSessionsOptions {
   /** What statements of this thread may take until the disk holds them. */
   readonly auditBytesMax: number
   /** What this machine is as a node; absent: it is none. */
-  readonly node?: {
-    /** Empty until control has certified one. */
-    hostKeys(): readonly SshKeyPair[]
-    readonly openMachine: OpenMachine
-  }
+  readonly node?: AgentNode
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
 }
@@ -224,9 +220,9 @@ export class AgentSessions {
     const { node } = this.#options
     const hostKeys = node?.hostKeys() ?? []
     if (node === undefined || hostKeys.length === 0) return undefined
-    const { openMachine } = node
     const common = { ...this.#options, ...opened, proxyId: opened.message.proxyId }
-    const options = { ...common, protocol, tls, hostKeys, openMachine, recorders: this.#recorders }
+    const kept = { recorders: this.#recorders, queue: this.#queue }
+    const options = { ...common, ...kept, ...node, protocol, tls, hostKeys }
     return (spare) => this.#stream(spare, opened.first, new AgentStream(options))
   }
 

@@ -34,6 +34,7 @@ const cluster = testCluster()
 const USER_CA = sshTestCa()
 const HOST = sshHost(sshTestCa(), ['web-1'])
 const KEY = randomBytes(32)
+const SWITCHES = { fileCopy: true, portForwarding: true, x11: true }
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
 
 interface Options {
@@ -83,6 +84,7 @@ async function start(context: TestContext, options: Options = {}): Promise<Rig> 
     log: silentLogger,
     auditBytesMax: max('auditQueueBytesMax'),
     node: {
+      switches: SWITCHES,
       hostKeys: () => options.hostKeys ?? [HOST],
       openMachine: (wish) => {
         wishes.push(wish)

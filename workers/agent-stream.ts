@@ -13,6 +13,7 @@ import type { Access, AuditFields, Peer, Refusal, StreamingProtocol } from '../c
 import type { Machine } from '../core/ssh/machine.ts'
 import type {
   ForwardedClient,
+  NodeSwitches,
   SshKeyPair,
   SshServices,
   SshTargetAccess,
@@ -22,10 +23,13 @@ import type {
 import { AgentDecision, type AgentDecisionOptions } from './agent-decision.ts'
 import { acceptForwarded } from './forwarded-client.ts'
 import { type IdentifiedSsh, identifySsh, loginRefusal } from './identify-ssh.ts'
+import type { AuditQueue } from './audit-queue.ts'
 import type { LiveSession } from './live-sessions.ts'
 import type { Recorders } from './recorders.ts'
 import type { AuthorizeOutcome, Session } from './session.ts'
 import { runStreaming, type StreamServices } from './streaming.ts'
+import { recordingRule } from './statement-tap.ts'
+import { StreamEvents } from './stream-events.ts'
 import { terminalRecorder } from './terminal-recorder.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { TlsServer } from './tls.ts'
@@ -35,12 +39,14 @@ export interface MachineWish {
   readonly right: Authorized
   /** The person's SSH certificate, wire bytes. */
   readonly certificate: Uint8Array
-  readonly client: { readonly address: string; readonly port: number; readonly trusted: boolean }
+  readonly client: { readonly address: string; readonly port: number }
   readonly sessionId: string
+  /** The proxy that ended the client's SSH, and control's permit for it. */
+  readonly proxy?: { readonly id: string; readonly permit: Uint8Array }
 }
 
 /** Opens this machine for one login. Rejects with a sentence for the person. */
-export type OpenMachine = (wish: MachineWish, signal: AbortSignal) => Promise<Machine>
+export type OpenMachine = (wish: MachineWish) => Promise<Machine>
 
 export interface AgentStreamOptions extends AgentDecisionOptions {
   readonly log: Logger
@@ -48,8 +54,10 @@ export interface AgentStreamOptions extends AgentDecisionOptions {
   /** Whoever forwards, in terminate mode. */
   readonly tls: TlsServer | undefined
   readonly hostKeys: readonly SshKeyPair[]
+  readonly switches: NodeSwitches
   readonly openMachine: OpenMachine
   readonly recorders: Recorders
+  readonly queue: AuditQueue
 }
 
 export class AgentStream implements StreamServices, LiveSession {
@@ -67,6 +75,7 @@ export class AgentStream implements StreamServices, LiveSession {
   #evicted: Refusal | undefined
   #raw: net.Socket | undefined
   #machine: Machine | undefined
+  #events: StreamEvents | undefined
 
   constructor(options: AgentStreamOptions) {
     const { clock, log, frame } = options
@@ -93,6 +102,11 @@ export class AgentStream implements StreamServices, LiveSession {
   get ssh(): SshServices {
     const forwarded = this.#forwarded
     return {
+      timers: this.timers,
+      switches: this.#options.switches,
+      // Whoever starts programs knows what they are told of the session.
+      environment: {},
+      auditRoom: () => this.#events?.room(),
       hostKeys: this.#options.hostKeys,
       ...(forwarded === undefined ? {} : { forwarded }),
       reach: (right, signal) => this.#reach(right, signal),
@@ -109,6 +123,7 @@ export class AgentStream implements StreamServices, LiveSession {
       return error instanceof ProxyError ? error.message : 'failed inside Sluice'
     })
     this.#machine?.end()
+    this.#events?.flush()
     this.#decision.ended({
       reason,
       peer: this.peer,
@@ -130,8 +145,9 @@ export class AgentStream implements StreamServices, LiveSession {
   }
 
   identify(certificate: Uint8Array): Peer | Refusal {
-    const { trust, cluster } = this.#options
-    const context = { cluster, nowMs: this.clock.now(), decisionId: this.#decision.id }
+    const { trust, cluster, frame } = this.#options
+    const { id: decisionId } = this.#decision
+    const context = { cluster, nowMs: this.clock.now(), decisionId, client: frame.client }
     const identified = this.#decision.identified(identifySsh(certificate, trust.snapshot, context))
     if ('refusal' in identified) return identified.refusal
     this.#identified.set(identified.peer, identified)
@@ -148,10 +164,13 @@ export class AgentStream implements StreamServices, LiveSession {
       this.#decision.audit.start(peer, access, { id: this.#decision.id }, no)
       return { refusal: no }
     }
-    return await this.#decision.authorize(peer, access)
+    const outcome = await this.#decision.authorize(peer, access)
+    if ('right' in outcome) this.#events = this.#eventsOf(peer, outcome.right)
+    return outcome
   }
 
   audit(code: string, fields: AuditFields): void {
+    if (this.#events !== undefined) return this.#events.tell(code, fields)
     if (!this.#decision.audit.reported(code, this.peer, this.#access(), fields))
       this.log.error('a session names an audit event nobody knows', { code })
   }
@@ -194,10 +213,12 @@ export class AgentStream implements StreamServices, LiveSession {
         'protocol.violation',
         'a machine is opened once, for the right of its session',
       )
-    const { frame, openMachine } = this.#options
+    const { frame, openMachine, proxyId } = this.#options
     const certificate = this.#certificateOf(right)
     const { sessionId, client } = frame
-    const machine = await openMachine({ right, certificate, client, sessionId }, signal)
+    const { mode, permit } = this.#decision
+    const proxy = mode === 'terminate' ? { proxy: { id: proxyId, permit } } : {}
+    const machine = await openMachine({ right, certificate, client, sessionId, ...proxy })
     if (signal.aborted) {
       // Whoever waited for it is gone: nobody else would end it.
       machine.end()
@@ -205,6 +226,21 @@ export class AgentStream implements StreamServices, LiveSession {
     }
     this.#machine = machine
     return { kind: 'machine', machine }
+  }
+
+  #eventsOf(peer: Peer, right: Authorized): StreamEvents {
+    const { cluster, queue, trust } = this.#options
+    // Unknown means the strictest: whoever has no configuration waits for the disk.
+    const mode = trust.snapshot?.config.recording ?? 'node-sync'
+    const { decisionId } = right
+    return new StreamEvents({
+      cluster,
+      clock: this.clock,
+      queue,
+      rule: recordingRule(mode, right.grant),
+      fields: { ...this.#decision.audit.fields(peer, right.access), decision_id: decisionId },
+      end: (reason, next) => this.evict({ decisionId, kind: 'unavailable', reason, next }),
+    })
   }
 
   #certificateOf(right: Authorized): Uint8Array {

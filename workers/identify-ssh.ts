@@ -2,9 +2,11 @@
 // certificates alone. Logins, locks, generation and policy come after it (core/login.ts); its own list of logins is a
 // bound besides: whoever lets somebody in asks `loginRefusal` too.
 
-import { readSshPeer } from '../core/cert/ssh-identity.ts'
+import { readSshPeer, type SshPeerReading } from '../core/cert/ssh-identity.ts'
+import type { Source } from '../core/messages.ts'
 import type { Peer, Refusal } from '../core/protocol.ts'
 import type { Snapshot } from '../core/snapshot.ts'
+import { Networks } from './source.ts'
 
 export interface IdentifiedSsh {
   readonly peer: Peer
@@ -26,10 +28,20 @@ const LOGIN_AGAIN = 'Log in again: tsh login.'
 export function identifySsh(
   certificate: Uint8Array,
   snapshot: Snapshot | undefined,
-  context: { readonly cluster: string; readonly nowMs: number; readonly decisionId: string },
+  context: {
+    readonly cluster: string
+    readonly nowMs: number
+    readonly decisionId: string
+    /** Where the client connects from. */
+    readonly client: Source
+  },
 ): IdentifiedSsh | NotIdentifiedSsh {
-  const { cluster, nowMs, decisionId } = context
-  const read = readSshPeer(certificate, { cas: snapshot?.ssh?.user ?? [], cluster, nowMs })
+  const { cluster, nowMs, decisionId, client } = context
+  const cas = snapshot?.ssh?.user ?? []
+  const read = within(
+    readSshPeer(certificate, { cas, cluster, nowMs, critical: CARRIED_OUT }),
+    client,
+  )
   if (read.ok) {
     const { identity, facts, keySha256, principals } = read
     // A copy: it outlives the packet it came in.
@@ -45,6 +57,26 @@ export function identifySsh(
     next: LOGIN_AGAIN,
   } as const
   return { refusal, audited: { reason } }
+}
+
+/** The first is checked here, the second is the session's: it runs nothing else. */
+const CARRIED_OUT = ['source-address', 'force-command']
+
+/** A certificate for some addresses is none for others, nor where nobody knows the address. */
+function within(read: SshPeerReading, { address, trusted }: Source): SshPeerReading {
+  const allowed = read.ok ? read.critical['source-address'] : undefined
+  if (allowed === undefined) return read
+  const here = trusted && networksOf(allowed)?.has(address) === true
+  if (here) return read
+  return { ok: false, code: 'cert.purpose', reason: 'it is not for the address you connect from' }
+}
+
+function networksOf(list: string): Networks | undefined {
+  try {
+    return new Networks(list.split(','))
+  } catch {
+    return undefined
+  }
 }
 
 /** What stands against a login that the certificate is not good for. */

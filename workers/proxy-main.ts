@@ -329,6 +329,7 @@ export class Proxy {
 
   #trustChanged(message: TrustMessage): void {
     this.#workers.broadcast(message)
+    if (message.kind === 'snapshot') this.#options.onSnapshot?.(message.snapshot)
     if (message.kind === 'locks' || message.kind === 'snapshot') this.#terminations.forgetTls()
     if (message.kind !== 'locks') return
     this.#drawResumptionKeys()

@@ -5,7 +5,7 @@ import type { Logger } from '../core/log.ts'
 import type { SocketHandle } from '../core/messages.ts'
 import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { AuditCheckpoint } from '../core/snapshot.ts'
+import type { AuditCheckpoint, LightSnapshot } from '../core/snapshot.ts'
 import type { TicketKey } from '../core/tunnel/ticket.ts'
 import type { Anchor } from './anchor.ts'
 import type { Keeping } from './session-keeping.ts'
@@ -47,6 +47,8 @@ export interface ProxyOptions extends Keeping {
   readonly host: HostKeys
   /** Absent until control has certified one: then `replaceSshHost`. */
   readonly sshHost?: SshHostKeys
+  /** Each snapshot that is believed. */
+  readonly onSnapshot?: (snapshot: LightSnapshot) => void
   /** Certificate and key of the HTTP front, PEM. */
   readonly front: HostKeys
   readonly pages: ReadonlyMap<string, Page>

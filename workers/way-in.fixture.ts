@@ -41,6 +41,7 @@ const USER_CA = sshTestCa()
 const HOST = sshHost(sshTestCa(), ['web-1'])
 const PROXY = systemIdentity('proxy')
 const KEY = randomBytes(32)
+const SWITCHES = { fileCopy: true, portForwarding: true, x11: true }
 const ALICES = sshUser(USER_CA, ALICE_LOGIN, ['app'])
 /** What alice says to the node. */
 export const HELLO: string = `CERT ${Buffer.from(ALICES.certificate).toString('base64')}\nLOGIN app\n`
@@ -137,7 +138,11 @@ function agentOf(context: TestContext, options: Options, machine: Machine): Agen
     clock: systemClock,
     log: silentLogger,
     auditBytesMax: max('auditQueueBytesMax'),
-    node: { hostKeys: () => [HOST], openMachine: () => Promise.resolve(machine) },
+    node: {
+      switches: SWITCHES,
+      hostKeys: () => [HOST],
+      openMachine: () => Promise.resolve(machine),
+    },
     ask: () => Promise.resolve({ what: 'lease', lease: 'l1' }),
     send: () => {},
   })

@@ -12,6 +12,7 @@ import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
 import { Proxy } from '../../workers/proxy-main.ts'
 import type { ProxyControl } from '../../workers/proxy-options.ts'
+import { systemTimers } from '../../workers/timers.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
@@ -30,6 +31,7 @@ import {
   roleFolder,
   roleLogger,
 } from './settings.ts'
+import { SshHost } from './ssh-host.ts'
 
 runRole('proxy', begin)
 
@@ -57,7 +59,16 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     connect,
     trust: () => ({ cas: hostCas(member.identity), cluster: member.identity.cluster }),
   })
-  const proxy = makeProxy(config, start, { member, anonymous, control, address, log })
+  const sshHost = new SshHost({
+    folder,
+    clock: systemClock,
+    timers: systemTimers,
+    log,
+    certify: (publicKey) => member.client.call('certificate-ssh-host', { publicKey }),
+    onKeys: (keys) => proxy.replaceSshHost(keys),
+  })
+  const proxy = makeProxy(config, start, { member, anonymous, control, address, sshHost, log })
+  sshHost.serves(address)
   member.onRenewed(({ certificate, key }) => proxy.replaceHost({ certificate, key }))
   const port = await proxy.start()
   const diagnostics = await startDiagnostics(start.listeners, {
@@ -77,6 +88,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       proxy.replaceFront(frontKeys(loadConfig(text, start.configFile), folder, address)),
     async drain() {
       await proxy.drain(drainMs(config))
+      sshHost.close()
       diagnostics.close()
       anonymous.close()
       await member.close()
@@ -89,13 +101,14 @@ interface ProxyParts {
   readonly anonymous: ControlClient
   readonly control: string
   readonly address: string
+  readonly sshHost: SshHost
   readonly log: Logger
 }
 
 function makeProxy(
   config: ConfigFile,
   start: RoleStart,
-  { member, anonymous, control, address, log }: ProxyParts,
+  { member, anonymous, control, address, sshHost, log }: ProxyParts,
 ): Proxy {
   const listen = start.listeners['public']
   if (listen === undefined)
@@ -117,6 +130,10 @@ function makeProxy(
     ...(perSourceMax === undefined ? {} : { perSourceMax }),
     controlAddresses: [splitAddress(control)],
     host: { certificate, key },
+    ...(sshHost.keys === undefined ? {} : { sshHost: sshHost.keys }),
+    onSnapshot: ({ ssh }) => {
+      if (ssh !== undefined) sshHost.trusts(ssh.host)
+    },
     front: frontKeys(config, roleFolder(config, 'proxy'), address),
     pages: frontPages(),
     gateway: frontGateway(),

@@ -220,6 +220,7 @@ export interface InventoryRequest {
 export interface InventoryReply {
   /** `check` is absent where an administrator wants none. */
   readonly accepted: readonly {
+    readonly kind: TargetKind
     readonly name: string
     readonly label: string
     readonly check?: HealthCheck

@@ -45,7 +45,16 @@ export interface ForwardedClient {
   readonly certificate: Uint8Array
 }
 
+/** What a machine's own configuration forbids everybody, whatever their roles say. */
+export interface NodeSwitches {
+  readonly fileCopy: boolean
+  readonly portForwarding: boolean
+  readonly x11: boolean
+}
+
 export interface SshServices {
+  /** Absent: nothing is forbidden here. */
+  readonly switches?: NodeSwitches
   /** Deadlines of the connection (keys, keepalives); the deadlines of the right are the thread's, and come by the session's signal. */
   readonly timers: SshSessionTimers
   /** Variables of the session for its programs, which no client sets: SSH_CONNECTION, SSH_TELEPORT_HOST_UUID. */

@@ -3,6 +3,7 @@
 
 import type { SshCertificate } from '../../core/cert/ssh.ts'
 import type { SshGrant } from '../../core/protocol.ts'
+import type { NodeSwitches } from '../../core/ssh/services.ts'
 
 export interface Permits {
   readonly terminal: boolean
@@ -20,21 +21,27 @@ export interface Permits {
 /** Critical options that are carried out: the first here, the second by who identifies the client. */
 const CARRIED_OUT: readonly string[] = ['force-command', 'source-address']
 
-export function permitsOf(grant: SshGrant | undefined, certificate: SshCertificate): Permits {
+export function permitsOf(
+  grant: SshGrant | undefined,
+  certificate: SshCertificate,
+  switches: NodeSwitches = EVERYTHING,
+): Permits {
   const { extensions, critical } = certificate
   const has = (name: string): boolean => Object.hasOwn(extensions, `permit-${name}`)
   const ports = has('port-forwarding')
   return {
     terminal: has('pty'),
     forwardAgent: has('agent-forwarding') && grant?.forwardAgent === true,
-    localForwarding: ports && grant?.localForwarding === true,
-    remoteForwarding: ports && grant?.remoteForwarding === true,
-    x11: has('X11-forwarding') && grant?.x11 === true,
-    fileCopy: grant?.fileCopy === true,
+    localForwarding: ports && switches.portForwarding && grant?.localForwarding === true,
+    remoteForwarding: ports && switches.portForwarding && grant?.remoteForwarding === true,
+    x11: has('X11-forwarding') && switches.x11 && grant?.x11 === true,
+    fileCopy: switches.fileCopy && grant?.fileCopy === true,
     sessionsMax: grant?.sessionsMax ?? 0,
     forced: Object.hasOwn(critical, 'force-command') ? critical['force-command'] : undefined,
   }
 }
+
+const EVERYTHING: NodeSwitches = { fileCopy: true, portForwarding: true, x11: true }
 
 /** A restriction of the certificate that nobody here carries out: it must not become none. */
 export function unknownRestriction({ critical }: SshCertificate): string | undefined {

@@ -31,7 +31,7 @@ export class Served {
     this.right = entry.right
     this.machine = entry.machine
     this.connection = connection
-    this.permits = permitsOf(entry.right.grant.ssh, entry.certificate)
+    this.permits = permitsOf(entry.right.grant.ssh, entry.certificate, ssh.switches)
     this.host = host
     this.ssh = ssh
   }

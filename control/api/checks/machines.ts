@@ -98,7 +98,12 @@ export const machines: Pick<Checks, MachineCalls> = {
     }),
     reply: z.strictObject({
       accepted: list(
-        z.strictObject({ name: text(512), label: text(63), check: healthCheck.exactOptional() }),
+        z.strictObject({
+          kind: targetKind,
+          name: text(512),
+          label: text(63),
+          check: healthCheck.exactOptional(),
+        }),
       ),
       refused: list(z.strictObject({ name: text(512), reason: text(4 * KB) })),
       dynamic: list(dynamicTarget),
