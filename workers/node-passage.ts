@@ -111,7 +111,8 @@ export class NodePassage {
 
   /** A spare whose agent has the session. Rejects with `dial.*`, whose message may be shown. */
   async open(visitor: Visitor, target: Target, signal: AbortSignal): Promise<AcceptedSpare> {
-    const { session, clock, log, send } = this.#options
+    const { session, clock, log } = this.#options
+    const send = (message: FromProxyWorker): void => this.#options.send(message)
     const dial = new SpareDial({
       open: this.#request(target),
       clock,

@@ -79,7 +79,7 @@ export class LabelCommands {
     return new Promise((resolve, reject) => {
       const child = execFile(file, words, options, (error, stdout) => {
         if (error === null) resolve(printed(stdout))
-        else reject(error)
+        else reject(new Error(error.message))
       })
       child.stdin?.end()
     })

@@ -69,14 +69,15 @@ async function turn(timers: FakeTimers, ms = 0): Promise<void> {
 }
 
 it('a key is made once, is private, and has no certificate before control serves the host', async (context) => {
-  const { open, folder, timers, asked } = await rig(context)
-  const host = open()
+  const made = await rig(context)
+  const { folder, timers, asked } = made
+  const host = made.open()
   await turn(timers, DAY_MS)
   assert.deepEqual([host.keys, asked.length], [undefined, 0])
   assert.equal(statSync(path.join(folder, 'ssh-host.json')).mode & 0o777, 0o600)
   host.serves('web-1')
   await turn(timers)
-  open().serves('web-2')
+  made.open().serves('web-2')
   await turn(timers)
   assert.equal(asked.length, 2)
   assert.equal(asked[0], asked[1], 'the key of the folder')
