@@ -21,7 +21,14 @@ import { userIdentity } from '../../test/fixtures/certificates.ts'
 import { atEnd, type Cleanup, openFolder } from '../../test/fixtures/files.ts'
 import { type Program as Process, run, start } from '../../test/fixtures/processes.ts'
 import { testSnapshot } from '../../test/fixtures/rights.ts'
-import type { LaunchAsk } from '../../workers/launch-wire.ts'
+import { readMessage, writeMessage } from '../../workers/framed.ts'
+import {
+  type LaunchAnswer,
+  launchAnswer,
+  type LaunchAsk,
+  launchPaths,
+} from '../../workers/launch-wire.ts'
+import { dialLocal } from '../../workers/local-socket.ts'
 import { LauncherClient } from '../../workers/launcher-client.ts'
 import { LauncherFeed } from '../../workers/launcher-feed.ts'
 import { DEFAULT_UIDS } from '../supervisor/plan.ts'
@@ -131,7 +138,11 @@ export interface World {
   ask(login: string, over?: Partial<LaunchAsk>): LaunchAsk
   /** A session of its own; ended with the test. */
   machine(login: string, over?: Partial<LaunchAsk>): Machine
+  /** One request past the client, and its first answer. */
+  request(request: object): Promise<LaunchAnswer>
   counts(): Promise<Counts>
+  /** Pid of the process that holds terminals. */
+  terminalsPid(): Promise<number>
 }
 
 /** A launcher that believes its control. */
@@ -173,6 +184,18 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
       const machine = client.machine(ask(login, over))
       atEnd(cleanup, () => machine.end())
       return machine
+    },
+    async request(request) {
+      const stream = await dialLocal(launchPaths(folder).launcher)
+      await writeMessage(stream, request)
+      const answer = await readMessage(stream, launchAnswer, 'launchOrderBytesMax')
+      stream.abort(new Error('asked'))
+      return answer ?? { kind: 'refused', reason: 'the connection ended' }
+    },
+    async terminalsPid() {
+      const { stdout } = await run('/bin/ps', ['-o', 'pid=,args=', '--ppid', String(process_.pid)])
+      const line = stdout.split('\n').find((each) => each.includes('terminals-main'))
+      return Number.parseInt(line ?? '', 10)
     },
     async counts() {
       asked += 1
