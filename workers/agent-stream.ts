@@ -30,7 +30,7 @@ import type { AuthorizeOutcome, Session } from './session.ts'
 import { runStreaming, type StreamServices } from './streaming.ts'
 import { recordingRule } from './statement-tap.ts'
 import { StreamEvents } from './stream-events.ts'
-import { terminalRecorder } from './terminal-recorder.ts'
+import { recordTerminal } from './terminal-recorder.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { TlsServer } from './tls.ts'
 
@@ -253,7 +253,8 @@ export class AgentStream implements StreamServices, LiveSession {
     // In terminate mode the proxy reads the session, and records it.
     if (this.#decision.mode === 'terminate') return undefined
     const { agentId, cluster, recorders, trust } = this.#options
-    return terminalRecorder({
+    return recordTerminal({
+      timers: this.timers,
       cluster,
       host: agentId,
       clock: this.clock,

@@ -60,7 +60,7 @@ export class Announcer {
 
 function asAnnouncement({ accepted, refused, dynamic, revision }: InventoryReply): Announcement {
   return {
-    accepted,
+    accepted: accepted.map((each) => ({ ...each, kind: each.kind ?? 'db' })),
     refused,
     revision,
     dynamic: dynamic.map(({ name, description: _, ...target }) => ({

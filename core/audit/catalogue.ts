@@ -25,6 +25,7 @@ const ALL: readonly SystemRole[] = ['agent', 'control', 'proxy']
 const PERSON = ['user', 'user_kind', 'user_roles'] as const
 const CHANGE = [...PERSON, 'name', 'expires', 'updated_by', 'addr.remote'] as const
 const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'] as const
+const NODE = [...CHANGE, 'server_hostname', 'server_addr', 'server_labels'] as const
 const SESSION = [
   ...PERSON,
   ...DATABASE,
@@ -37,10 +38,10 @@ const SESSION = [
 ] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
-const NODE = ['target_name', 'login', 'server_labels'] as const
+const ON_NODE = ['target_name', 'login', 'server_labels'] as const
 const CONNECTION = [
   ...PERSON,
-  ...NODE,
+  ...ON_NODE,
   'sid',
   'server_id',
   'server_hostname',
@@ -53,7 +54,7 @@ const TIMES = ['session_start', 'session_stop'] as const
 const BYTES = ['bytes_from_client', 'bytes_from_target'] as const
 const DECISION = ['decision_id', 'decision'] as const
 const DECIDED = [...DECISION, 'success', 'error', 'message', 'with_mfa'] as const
-const FORWARD = [...SESSION, ...NODE, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
+const FORWARD = [...SESSION, ...ON_NODE, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
 
 function row(
   by: readonly SystemRole[],
@@ -194,6 +195,9 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   TDB03I: row(CONTROL, 'db.create', 'A database resource was created.', [...CHANGE, ...DATABASE]),
   TDB04I: row(CONTROL, 'db.update', 'A database resource was changed.', [...CHANGE, ...DATABASE]),
   TDB05I: row(CONTROL, 'db.delete', 'A database resource was deleted.', CHANGE),
+  SLN001I: row(CONTROL, 'node.create', 'A server without an agent was registered.', NODE),
+  SLN002I: row(CONTROL, 'node.update', 'A server without an agent was changed.', NODE),
+  SLN003I: row(CONTROL, 'node.delete', 'A node was removed, or its name freed of its agent.', NODE),
   THCC001I: row(CONTROL, 'health_check_config.create', 'A health check was created.', CHANGED),
   THCC002I: row(CONTROL, 'health_check_config.update', 'A health check was changed.', CHANGED),
   THCC003I: row(CONTROL, 'health_check_config.delete', 'A health check was deleted.', CHANGED),
@@ -221,6 +225,9 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     ...SESSION,
     ...DECISION,
     'reason',
+    'target_kind',
+    'target_name',
+    'login',
   ]),
   SLP002I: row(
     CONTROL,
@@ -287,7 +294,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   SLR003W: row(AGENT, 'session.forward', 'An agent refused whom a proxy forwarded.', FORWARD),
   SLR004I: row(AGENT, 'session.forward', 'A forwarded session ended at its agent.', [
     ...SESSION,
-    ...NODE,
+    ...ON_NODE,
     'reason',
     ...TIMES,
     ...BYTES,

@@ -8,14 +8,15 @@ import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
 
 import { startLauncher, throwawayLogin } from '../../cli/launcher/launcher.fixture.ts'
+import type { LoginReply } from '../../control/api/messages.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
 import { readWayInAnswer, writeWanted } from '../../core/ssh/way-in.ts'
-import { systemClock } from '../../core/clock.ts'
 import { certificateKey, hostVerifier } from '../../protocols/ssh/transport/host-key.ts'
 import { type Connected, connectSsh } from '../../protocols/ssh/transport/connect.ts'
 import { socketStream } from '../../workers/socket-stream.ts'
 import { systemTimers } from '../../workers/timers.ts'
 import {
+  loginWithSsh,
   newPerson,
   startTestControl,
   type TestControl,
@@ -40,6 +41,7 @@ describe('a node behind an agent, in node mode', () => {
   let agent: RealAgent
   let alice: TestPerson
   let login: string
+  let ssh: LoginReply['ssh']
 
   before(async () => {
     login = await throwawayLogin(cleanup)
@@ -56,7 +58,8 @@ describe('a node behind an agent, in node mode', () => {
     })
     const blob = Buffer.from(publicBlob(privateKey)).toString('base64')
     const traits = { logins: [login] }
-    alice = await newPerson(control, 'alice', ['access'], traits, systemClock, blob)
+    alice = await newPerson(control, 'alice', ['access'], traits)
+    ;({ ssh } = await loginWithSsh(control, alice, blob))
     await until(() => agent.agent.linkedProxies > 0, 'the agent is linked')
   })
 
@@ -90,7 +93,7 @@ describe('a node behind an agent, in node mode', () => {
   async function connect(as = login): Promise<Connected> {
     const { answer, socket } = await wayTo('web-1')
     assert.equal(answer, 'ok')
-    const { certificate = '', hostCas = [] } = alice.ssh ?? {}
+    const { certificate = '', hostCas = [] } = ssh ?? {}
     const cas = hostCas.map((ca) => Buffer.from(ca, 'base64'))
     return await connectSsh({
       stream: socketStream(socket),
