@@ -175,11 +175,32 @@ export type ProxyQuestion =
       readonly user: string
       readonly node: string
     }
+  /** Control's word that a forwarded SSH certificate may reach a node through this proxy. */
+  | {
+      readonly what: 'permit'
+      readonly target: TargetRef
+      readonly principal: string
+      /** The person's, wire bytes. */
+      readonly certificate: Uint8Array
+    }
+  /** A certificate for one login on a server without an agent. */
+  | {
+      readonly what: 'openssh'
+      readonly target: TargetRef
+      readonly principal: string
+      readonly certificate: Uint8Array
+      /** Of the proxy's key for it, wire bytes. */
+      readonly publicKey: Uint8Array
+    }
   | LeaseQuestion
 
 export type ProxyAnswer =
   /** Absent: there is no such target. */
-  { readonly what: 'target' | 'node'; readonly target?: Target } | LeaseAnswer | NoAnswer
+  | { readonly what: 'target' | 'node'; readonly target?: Target }
+  | { readonly what: 'permit'; readonly permit: Uint8Array }
+  | { readonly what: 'openssh'; readonly certificate: Uint8Array }
+  | LeaseAnswer
+  | NoAnswer
 
 export interface RelayCounters {
   readonly fromClientBytes: number

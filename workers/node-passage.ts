@@ -7,7 +7,6 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import { modeInForce } from '../core/login.ts'
 import type {
   FromProxyWorker,
   OpenRequest,
@@ -19,7 +18,7 @@ import type {
 } from '../core/messages.ts'
 import { type PassageContext, refuseNode, refuseVisitor } from '../core/passage.ts'
 import type { Peer, Refusal } from '../core/protocol.ts'
-import type { Snapshot, Target } from '../core/snapshot.ts'
+import type { Target } from '../core/snapshot.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import { SessionAudit } from './session-audit.ts'
 import { type AcceptedSpare, SpareDial } from './spare-dial.ts'
@@ -215,11 +214,6 @@ export class NodePassage {
 
 const NO_POLICY = 'this proxy has no policy from control yet'
 const NO_ANSWER = 'the name could not be looked up'
-
-/** Whether sessions with this node are relayed unread. */
-export function isRelayed(snapshot: Snapshot): boolean {
-  return modeInForce(snapshot.config) === 'relay'
-}
 
 /** What people are told: why, and what to do next. */
 export function sentenceOf({ reason, next }: Refusal): string {

@@ -341,7 +341,8 @@ export class Proxy {
   }
 
   #threadData(): ProxyThreadData {
-    const { cluster, proxyId, publicAddress, controlAddresses, pages, gateway } = this.#options
+    const { cluster, proxyId, publicAddress, controlAddresses, pages, gateway, guard } =
+      this.#options
     const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
       kind: 'resumption-keys',
       purpose,
@@ -355,6 +356,7 @@ export class Proxy {
       front: this.#front,
       pages,
       gateway,
+      guard,
       trust: [...ownKeys(this.#host, this.#sshHost), ...keys, ...this.#feed.current()],
       auditBytesMax: queueBytesMax(this.#options.threads),
     }

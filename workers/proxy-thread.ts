@@ -1,6 +1,7 @@
 // A proxy's worker thread: relays sessions and connections to control, ends the TLS of agents' links, of browsers and of clients in
 // terminate mode. Holds no inventory and no ticket key; what it may do with a connection comes with the message that brought it.
 
+import type { DialGuard } from '../core/agent-target.ts'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type {
@@ -12,6 +13,7 @@ import type {
   ToProxyWorker,
   TrustMessage,
 } from '../core/messages.ts'
+import type { StreamingProtocol } from '../core/protocol.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { protocols } from '../protocols/registry.ts'
 import { AuditQueue } from './audit-queue.ts'
@@ -43,6 +45,8 @@ export interface ProxyThreadData {
   readonly pages: ReadonlyMap<string, Page>
   readonly gateway: readonly { readonly method: string; readonly path: RegExp }[]
   readonly trust: readonly TrustMessage[]
+  /** What addresses of servers without an agent must keep clear of. */
+  readonly guard: DialGuard
   /** What statements of this thread may take until the disk holds them. */
   readonly auditBytesMax: number
 }
@@ -105,6 +109,7 @@ const terminated = new TerminatedSessions({
   send: (message) => port.send(message),
 })
 const waysIn = new WaysIn({
+  proxied: { protocol: sshProtocol(), queue, recorders, guard: data.guard },
   cluster: data.cluster,
   proxyId: data.proxyId,
   trust,
@@ -189,6 +194,12 @@ port.onStop(async () => {
 
 await tlsSelfTest()
 port.ready()
+
+function sshProtocol(): StreamingProtocol {
+  const ssh = protocols.find(({ name }) => name === 'ssh')
+  if (ssh?.shape !== 'streaming') throw new Error('SSH is a row of the registry')
+  return ssh
+}
 
 function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
   const { session: number, client, first, open, agentId, spare } = message

@@ -26,6 +26,7 @@ import type { Ledger } from './ledger.ts'
 import { NodeGate } from './node-gate.ts'
 import { NodeNames } from './node-names.ts'
 import type { Pool, PoolThread } from './pool.ts'
+import type { SshControl } from './proxy-options.ts'
 import type { ProxyLinks } from './proxy-links.ts'
 import type { Caller } from './proxy-sessions.ts'
 import type { SignalOwner } from './proxy-signals.ts'
@@ -40,7 +41,7 @@ export interface TerminationsOptions {
   readonly log: Logger
   readonly links: ProxyLinks
   readonly workers: Pool<ToProxyWorker, FromProxyWorker>
-  readonly control: LeaseControl
+  readonly control: LeaseControl & SshControl
   readonly inventory: () => Inventory | undefined
   /** What decides on leases while control is away. */
   readonly connectionsMode: () => ClusterConfig['maxConnectionsMode']
@@ -196,6 +197,10 @@ export class Terminations {
       }
       case 'node':
         return { what: 'node', ...(await this.#node(question)) }
+      case 'permit':
+        return { what: 'permit', permit: await this.#options.control.sshPermit(question) }
+      case 'openssh':
+        return { what: 'openssh', certificate: await this.#options.control.openssh(question) }
       case 'lease': {
         const { what, ...wish } = question
         return { what, lease: await this.#leases.take(thread, wish) }

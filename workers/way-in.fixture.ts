@@ -31,7 +31,11 @@ import {
   testCluster,
 } from '../test/fixtures/tls.ts'
 import { AgentSessions } from './agent-sessions.ts'
+import { AuditQueue } from './audit-queue.ts'
 import { discard, release } from './handover.ts'
+import type { ProxiedParts } from './proxied-stream.ts'
+import { Recorders } from './recorders.ts'
+import { systemTimers } from './timers.ts'
 import { Trust } from './trust.ts'
 import { WaysIn } from './ways-in.ts'
 
@@ -84,6 +88,7 @@ export async function start(context: TestContext, options: Options = {}): Promis
   const agent = agentOf(context, options, machine)
   const supply = suppliesOf(context, options, agent)
   const ways: WaysIn = new WaysIn({
+    proxied: proxiedParts((message) => sent.push(message)),
     cluster: CLUSTER,
     proxyId: PROXY.id,
     trust,
@@ -125,6 +130,17 @@ export async function start(context: TestContext, options: Options = {}): Promis
     arrives: (bytes) => readFrom(program, bytes),
     client: async (shown) => secured(context, await open(), shown),
     silent: open,
+  }
+}
+
+/** Nothing in these tests comes so far. */
+function proxiedParts(send: (message: FromProxyWorker) => void): ProxiedParts {
+  const common = { clock: systemClock, timers: systemTimers, send }
+  return {
+    protocol: shell,
+    queue: new AuditQueue({ ...common, bytesMax: max('auditQueueBytesMax') }),
+    recorders: new Recorders(common),
+    guard: { allowed: [], ownPorts: [], ownAddresses: [] },
   }
 }
 

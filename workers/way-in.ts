@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type { Authorized } from '../core/login.ts'
+import { type Authorized, modeFor } from '../core/login.ts'
 import type {
   AgentResume,
   FromProxyWorker,
@@ -24,7 +24,8 @@ import { readWanted, writeWayInAnswer } from '../core/ssh/way-in.ts'
 import { adopt, lastWord } from './handover.ts'
 import { identifyUser } from './identify-user.ts'
 import type { LiveSession } from './live-sessions.ts'
-import { isRelayed, NodePassage, sentenceOf, type Visitor } from './node-passage.ts'
+import { NodePassage, sentenceOf, type Visitor } from './node-passage.ts'
+import { type ProxiedParts, ProxiedStream } from './proxied-stream.ts'
 import type { Relay } from './relay.ts'
 import { relayTls } from './tls-relay.ts'
 import { Deadlines, systemTimers } from './timers.ts'
@@ -41,6 +42,7 @@ export interface WayInOptions {
   readonly log: Logger
   readonly tls: TlsServer
   readonly message: WayInMessage
+  readonly proxied: ProxiedParts
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
   /** The client has shown a good certificate. */
@@ -51,8 +53,6 @@ const NOTHING: RelayCounters = { fromClientBytes: 0, fromTargetBytes: 0 }
 const NO_BYTES = new Uint8Array(0)
 
 export class WayIn implements LiveSession {
-  readonly right: Authorized | undefined = undefined
-  keySha256 = ''
   readonly #options: WayInOptions
   readonly #passage: NodePassage
   readonly #deadlines: Deadlines<'login' | 'farewell'>
@@ -61,6 +61,9 @@ export class WayIn implements LiveSession {
   #visitor: Visitor | undefined
   #target: Target | undefined
   #relay: Relay | undefined
+  /** Where SSH ends here. */
+  #stream: ProxiedStream | undefined
+  #keySha256 = ''
   /** Why it must not go on, before it was open. */
   #evicted: Refusal | undefined
 
@@ -72,7 +75,15 @@ export class WayIn implements LiveSession {
   }
 
   get peer(): Peer | undefined {
-    return this.#visitor?.peer
+    return this.#stream?.peer ?? this.#visitor?.peer
+  }
+
+  get right(): Authorized | undefined {
+    return this.#stream?.right
+  }
+
+  get keySha256(): string {
+    return this.#stream?.keySha256 ?? this.#keySha256
   }
 
   get target(): Target['ref'] {
@@ -81,7 +92,8 @@ export class WayIn implements LiveSession {
   }
 
   get serverIds(): readonly string[] {
-    return this.#passage.serverIds
+    const agentId = this.#stream?.agentId ?? ''
+    return agentId === '' ? this.#passage.serverIds : [...this.#passage.serverIds, agentId]
   }
 
   /** Resolves with the reason when it is over, and never rejects. */
@@ -96,7 +108,7 @@ export class WayIn implements LiveSession {
     })
     this.#deadlines.clear()
     this.#giveUp.abort()
-    const counters = this.#relay?.counters() ?? NOTHING
+    const counters = this.#relay?.counters() ?? this.#stream?.counters ?? NOTHING
     this.#passage.ended(reason, counters)
     return { reason, counters }
   }
@@ -104,6 +116,7 @@ export class WayIn implements LiveSession {
   evict(refusal: Refusal): void {
     if (this.#evicted !== undefined) return
     this.#evicted = refusal
+    if (this.#stream !== undefined) return this.#stream.evict(refusal)
     this.#giveUp.abort()
     const cut = (): void => this.#relay?.abort(refusal.reason)
     if (this.#relay === undefined) return
@@ -116,12 +129,14 @@ export class WayIn implements LiveSession {
     this.#raw?.destroy()
   }
 
-  use(grant: SpareGrant, _resume: AgentResume | undefined): boolean {
-    return this.#passage.use(grant)
+  use(grant: SpareGrant, resume: AgentResume | undefined): boolean {
+    if (this.#stream === undefined) return this.#passage.use(grant)
+    return resume !== undefined && this.#stream.use(grant, resume)
   }
 
   noSpare(): void {
-    this.#passage.noSpare()
+    if (this.#stream === undefined) this.#passage.noSpare()
+    else this.#stream.noSpare()
   }
 
   #late(): void {
@@ -162,7 +177,7 @@ export class WayIn implements LiveSession {
     const no = this.#passage.refuses(visitor)
     if (no !== undefined) return no
     this.#visitor = visitor
-    this.keySha256 = keySha256
+    this.#keySha256 = keySha256
     this.#options.proven()
     return visitor
   }
@@ -174,7 +189,9 @@ export class WayIn implements LiveSession {
     first: Uint8Array,
   ): Promise<string> {
     const { trust, clock } = this.#options
-    if (trust.snapshot === undefined || !isRelayed(trust.snapshot)) return refused(socket, NOT_HERE)
+    const { snapshot } = trust
+    if (snapshot !== undefined && modeFor(target, snapshot.config) === 'terminate')
+      return await this.#end(socket, visitor, target, first)
     const spare = await this.#passage
       .open(visitor, target, this.#giveUp.signal)
       .catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))))
@@ -193,14 +210,30 @@ export class WayIn implements LiveSession {
     })
     return await this.#relay.done
   }
+
+  /** SSH ends here: the cluster records in its proxies, or the server has no agent. */
+  async #end(
+    socket: net.Socket,
+    visitor: Visitor,
+    target: Target,
+    first: Uint8Array,
+  ): Promise<string> {
+    const { proxied, message, trust } = this.#options
+    if (this.#evicted !== undefined) return refused(socket, this.#evicted)
+    const { decisionId } = this.#passage
+    if (trust.sshHost.length === 0)
+      return refused(socket, unreachable(decisionId, new ProxyError('dial.failed', NO_HOST_KEY)))
+    this.#deadlines.drop('login')
+    const { session, sessionId, source } = message
+    const wish = { session, sessionId, source, decisionId, visitor, target }
+    this.#stream = new ProxiedStream({ ...this.#options, ...proxied, ...wish })
+    socket.write(writeWayInAnswer({ open: true }))
+    if (first.length > 0) socket.unshift(first)
+    return await this.#stream.run(socket)
+  }
 }
 
-const NOT_HERE: Refusal = {
-  decisionId: '',
-  kind: 'unavailable',
-  reason: 'this cluster records SSH in its proxies, and this proxy does not serve that yet',
-  next: 'Ask an administrator.',
-}
+const NO_HOST_KEY = 'control has not certified this proxy’s SSH host key yet'
 
 /** Says no, and why; the reason is the session's end. */
 function refused(socket: net.Socket, refusal: Refusal): string {

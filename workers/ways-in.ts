@@ -14,6 +14,7 @@ import { SSH_ALPN } from '../core/ssh/way-in.ts'
 import { discard } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
+import type { ProxiedParts } from './proxied-stream.ts'
 import type { Trust } from './trust.ts'
 import { WayIn, type WayInMessage } from './way-in.ts'
 
@@ -23,6 +24,8 @@ export interface WaysInOptions {
   readonly trust: Trust
   readonly clock: Clock
   readonly log: Logger
+  /** For SSH that ends here. */
+  readonly proxied: ProxiedParts
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
 }

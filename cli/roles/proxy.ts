@@ -26,6 +26,7 @@ import {
   drainMs,
   hostname,
   joinToken,
+  ownPorts,
   pins,
   publicAddress,
   roleFolder,
@@ -137,6 +138,7 @@ function makeProxy(
     front: frontKeys(config, roleFolder(config, 'proxy'), address),
     pages: frontPages(),
     gateway: frontGateway(),
+    guard: { allowed: [], ownPorts: ownPorts(config), ownAddresses: [address] },
     control: controlOf(member, anonymous, address),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
@@ -179,6 +181,20 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
     async report(report) {
       const recordingsAtRisk = member.recordings.atRisk
       await client.call('proxy-self', { address, ...report, recordingsAtRisk })
+    },
+    async sshPermit({ target, principal, certificate }) {
+      const userSshCertificate = Buffer.from(certificate).toString('base64')
+      const { permit } = await client.call('permit', { userSshCertificate, target, principal })
+      return Buffer.from(permit, 'base64')
+    },
+    async openssh({ target, principal, certificate, publicKey }) {
+      const reply = await client.call('certificate-openssh', {
+        userCertificate: Buffer.from(certificate).toString('base64'),
+        target: target.name,
+        principal,
+        publicKey: Buffer.from(publicKey).toString('base64'),
+      })
+      return Buffer.from(reply.certificate, 'base64')
     },
     ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),
