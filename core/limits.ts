@@ -105,6 +105,12 @@ export const LIMITS = {
     'Labels of a node that are what a command prints (ssh_service.commands).',
   ) as Limit,
   labelCommandWordsMax: limit(64, 'count', 'Words of one such command.') as Limit,
+  labelCommandMs: limit(
+    10 * SECOND,
+    'ms',
+    'What one such command may take before it is ended.',
+  ) as Limit,
+  labelCommandBytesMax: limit(4 * KB, 'bytes', 'What one of them may print.') as Limit,
   labelCommandPeriodMinMs: limit(
     SECOND,
     'ms',
@@ -1220,11 +1226,179 @@ export const LIMITS = {
     'ms',
     'Between questions whether the peer is there; three without an answer end the connection.',
   ) as Limit,
+  sshRefusalsMax: limit(
+    256,
+    'count',
+    'Channels and requests that one connection may be refused, each in the audit log; then it ends.',
+  ) as Limit,
+  sshSentenceCharsMax: limit(
+    KB,
+    'count',
+    'What a person is told of a refusal; a lock’s message and names of targets fit.',
+  ) as Limit,
+  sshForwardsMax: limit(
+    64,
+    'count',
+    'Listeners of one connection on the machine (`ssh -R`).',
+  ) as Limit,
+  sshVariablesMax: limit(64, 'count', 'Variables that a client sets for one program.') as Limit,
+  sshVariableBytesMax: limit(4 * KB, 'bytes', 'The value of one of them.') as Limit,
+  sshModesBytesMax: limit(
+    KB,
+    'bytes',
+    'Encoded modes of a terminal; all that RFC 8160 and OpenSSH know take 300.',
+  ) as Limit,
+  sshCommandToldBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'Of a command, what the audit log is told; the event says what is missing.',
+  ) as Limit,
+  sshAsideBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'Of one stream of a target’s channel, what waits while only the other one is read.',
+  ) as Limit,
+  sftpMessageBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'One message of SFTP, which is what OpenSSH takes; data are not kept.',
+  ) as Limit,
+  sftpHeadBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'Of one message, what is kept to be understood: two paths and attributes.',
+  ) as Limit,
+  sftpPathBytesMax: limit(4 * KB, 'bytes', 'A path in SFTP: PATH_MAX of Linux.') as Limit,
+  sftpHandleBytesMax: limit(256, 'bytes', 'A handle of SFTP, section 3 of its draft.') as Limit,
+  sftpHandlesMax: limit(
+    1024,
+    'count',
+    'Files and folders that one SFTP session has open.',
+  ) as Limit,
+  sftpPendingMax: limit(
+    4096,
+    'count',
+    'Requests of one SFTP session without an answer; OpenSSH sends 64, others a thousand.',
+  ) as Limit,
+  sftpKeptBytesMax: limit(
+    MB,
+    'bytes',
+    'Paths and handles of all of these of one session.',
+  ) as Limit,
   sshLingerMs: limit(
     5 * SECOND,
     'ms',
     'What a peer has for closing its side after ours was ended.',
   ) as Limit,
+
+  // The launcher: programs, terminals and helpers of logins
+  launchRequestBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'A request to the launcher: certificate, command and environment, in JSON.',
+  ) as Limit,
+  launchOrderBytesMax: limit(
+    4 * KB,
+    'bytes',
+    'An order about a program that runs: a signal, a size.',
+  ) as Limit,
+  launchRequestMs: limit(
+    10 * SECOND,
+    'ms',
+    'From a connection to its whole request, and from the answer to its streams.',
+  ) as Limit,
+  launchConnectionsMax: limit(
+    8192,
+    'count',
+    'Connections of an agent to the launcher at once, a few for each session.',
+  ) as Limit,
+  launchProgramsMax: limit(
+    2048,
+    'count',
+    'Programs the launcher has running for all logins.',
+  ) as Limit,
+  launchLoginProgramsMax: limit(
+    512,
+    'count',
+    'Programs the launcher has running for one login.',
+  ) as Limit,
+  launchCommandBytesMax: limit(
+    64 * KB,
+    'bytes',
+    'A command line; the kernel takes 128 KB for one argument.',
+  ) as Limit,
+  launchEnvironmentMax: limit(64, 'count', 'Variables a client sets for a program.') as Limit,
+  launchEnvironmentCharsMax: limit(
+    4096,
+    'count',
+    'Characters of the value of such a variable.',
+  ) as Limit,
+  launchLabelsMax: limit(256, 'count', 'Labels of the node a request names.') as Limit,
+  launchAccountMs: limit(
+    10 * SECOND,
+    'ms',
+    'What the machine has for saying who a login is; directories on a network are slow.',
+  ) as Limit,
+  launchAccountBytesMax: limit(64 * KB, 'bytes', 'What getent says of one login.') as Limit,
+  launchLingerMs: limit(
+    10 * SECOND,
+    'ms',
+    'Silence after which a session ends whose program ended while others still hold its output.',
+  ) as Limit,
+  launchModesBytesMax: limit(
+    1 * KB,
+    'bytes',
+    'Terminal modes of a request, five bytes each; 60 are defined.',
+  ) as Limit,
+  terminalsMax: limit(
+    2048,
+    'count',
+    'Terminals of one machine; the kernel has 4096 (kernel.pty.max).',
+  ) as Limit,
+  terminalDrainMs: limit(
+    100,
+    'ms',
+    'Silence of a terminal whose program ended, after which it is hung up.',
+  ) as Limit,
+  terminalDrainBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'Output taken of a terminal after its program ended: what was there and some more.',
+  ) as Limit,
+  helperStartMs: limit(
+    20 * SECOND,
+    'ms',
+    'From starting the helper of a login until it listens; a busy machine needs two.',
+  ) as Limit,
+  helperStopMs: limit(
+    5 * SECOND,
+    'ms',
+    'A helper without users that does not end by itself in this time is killed.',
+  ) as Limit,
+  helperUsersMax: limit(512, 'count', 'SSH connections that use the helper of one login.') as Limit,
+  helperSocketsMax: limit(
+    2048,
+    'count',
+    'Connections, listeners and streams of one login together.',
+  ) as Limit,
+  helperWaitingMax: limit(
+    128,
+    'count',
+    'Connections to one listener that the agent has not taken yet.',
+  ) as Limit,
+  helperTakeMs: limit(10 * SECOND, 'ms', 'What the agent has for taking a connection.') as Limit,
+  helperConnectMs: limit(
+    30 * SECOND,
+    'ms',
+    'A connection made for a login that is not there by then has failed.',
+  ) as Limit,
+  helperMessageBytesMax: limit(
+    8 * KB,
+    'bytes',
+    'A message between the agent and the process that opens things for it.',
+  ) as Limit,
+  displayOffset: limit(10, 'count', 'First number of a display, as sshd counts.') as Limit,
+  displaysMax: limit(1000, 'count', 'Displays of one machine.') as Limit,
 
   // A throw-away PostgreSQL (quickstart and tests)
   localPostgresStartMs: limit(

@@ -2,8 +2,8 @@
 // through workers/pool.ts alone, with the handle in its transfer list. Rights (`Authorized`) cannot be in here: structured
 // clone strips them.
 
+import type { DbClientCertificate, ServedTarget } from './agent-target.ts'
 import type { TargetRef } from './identity.ts'
-import type { StoredPassword } from './protocol.ts'
 import type { LightSnapshot, LockSet, Target } from './snapshot.ts'
 import type { LinkFrame } from './tunnel/link.ts'
 import type { OpenFrame } from './tunnel/open.ts'
@@ -25,6 +25,8 @@ export type TrustMessage =
   | { readonly kind: 'beacon'; readonly atMs: number }
   /** This process's own certificate chain and key, PEM. */
   | { readonly kind: 'host'; readonly certificate: string; readonly key: string }
+  /** The same of its SSH host key: the certificate's wire bytes, the key as PKCS#8 in PEM. */
+  | { readonly kind: 'ssh-host'; readonly certificate: Uint8Array; readonly key: string }
   /** Session ticket keys of one TLS purpose, 48 bytes; shared by the workers of this process. */
   | { readonly kind: 'resumption-keys'; readonly purpose: string; readonly keys: Uint8Array }
 
@@ -101,6 +103,15 @@ export type ToProxyWorker =
       /** What signals for the session are named by; 0: none reaches it. */
       readonly signalHandle: number
     }
+  /** A client with a login certificate and a node to reach: TLS ends here, SSH does not. What it wants is its first line. */
+  | {
+      readonly kind: 'way-in'
+      readonly session: number
+      readonly sessionId: string
+      readonly client: SocketHandle
+      readonly first: Uint8Array
+      readonly source: Source
+    }
   /** Reply to a `question`. */
   | { readonly kind: 'told'; readonly id: number; readonly answer: ProxyAnswer }
   | { readonly kind: 'no-spare'; readonly session: number }
@@ -156,11 +167,40 @@ export interface AgentTlsSession {
 /** A question a proxy's worker puts to its main thread, which has the inventory and the way to control. */
 export type ProxyQuestion =
   | { readonly what: 'target'; readonly session: number; readonly target: TargetRef }
+  /** What a name stands for that a person typed; counted against what one person may ask for. */
+  | {
+      readonly what: 'node'
+      readonly session: number
+      /** Who asks, as limits count them: issuer and name. */
+      readonly user: string
+      readonly node: string
+    }
+  /** Control's word that a forwarded SSH certificate may reach a node through this proxy. */
+  | {
+      readonly what: 'permit'
+      readonly target: TargetRef
+      readonly principal: string
+      /** The person's, wire bytes. */
+      readonly certificate: Uint8Array
+    }
+  /** A certificate for one login on a server without an agent. */
+  | {
+      readonly what: 'openssh'
+      readonly target: TargetRef
+      readonly principal: string
+      readonly certificate: Uint8Array
+      /** Of the proxy's key for it, wire bytes. */
+      readonly publicKey: Uint8Array
+    }
   | LeaseQuestion
 
 export type ProxyAnswer =
   /** Absent: there is no such target. */
-  { readonly what: 'target'; readonly target?: Target } | LeaseAnswer | NoAnswer
+  | { readonly what: 'target' | 'node'; readonly target?: Target }
+  | { readonly what: 'permit'; readonly permit: Uint8Array }
+  | { readonly what: 'openssh'; readonly certificate: Uint8Array }
+  | LeaseAnswer
+  | NoAnswer
 
 export interface RelayCounters {
   readonly fromClientBytes: number
@@ -233,43 +273,6 @@ export type FromProxyWorker =
     }
   | { readonly kind: 'drained' }
 
-/** What an address that an agent's own file does not name must keep clear of. */
-export interface DialGuard {
-  /** Loopback and link-local networks that the agent's file allows all the same. */
-  readonly allowed: readonly string[]
-  /** Ports of ours on this machine. */
-  readonly ownPorts: readonly number[]
-  /** `host:port` of ours elsewhere. */
-  readonly ownAddresses: readonly string[]
-}
-
-/** One target as an agent's own configuration describes it, or as control gave it from a resource. */
-export interface AgentTarget {
-  readonly ref: TargetRef
-  readonly label: string
-  readonly protocol: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly host: string
-  readonly port: number
-  /** Absent: the agent's own file names the address. */
-  readonly guard?: DialGuard
-  readonly tls: {
-    readonly mode: 'verify-full' | 'verify-ca' | 'insecure' | 'off'
-    readonly serverName: string
-    /** PEM; absent: the cluster's `db` CA. */
-    readonly ca?: string
-    readonly trustSystemRoots: boolean
-  }
-}
-
-export interface DbClientCertificate {
-  /** PEM. */
-  readonly certificate: string
-  readonly key: string
-  /** For a database user whose password control keeps. */
-  readonly stored?: StoredPassword
-}
-
 /** A question a worker puts to its main thread; answered by one `answer` with the same id. */
 export type AgentQuestion =
   | {
@@ -314,7 +317,7 @@ export type ToAgentWorker =
   /** The targets this agent owns, and its server certificate for their names (PEM chain and key). */
   | {
       readonly kind: 'targets'
-      readonly targets: readonly AgentTarget[]
+      readonly targets: readonly ServedTarget[]
       readonly certificate: string
       readonly key: string
     }

@@ -280,6 +280,8 @@ export interface Host {
   ): Promise<{ stream: ByteStream; peer?: Peer; alpn?: string }>
   tap(right: Authorized): Tap
   audit(code: string, fields: AuditFields): void
+  /** Bytes of the session passed, either way: it is not idle. Called often. */
+  active(): void
   /** For SSH alone. */
   readonly ssh?: SshServices
 }

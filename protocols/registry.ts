@@ -3,8 +3,9 @@
 
 import type { Protocol, Recognition } from '../core/protocol.ts'
 import { postgres } from './postgres/index.ts'
+import { ssh } from './ssh/index.ts'
 
-export const protocols: readonly Protocol[] = [postgres]
+export const protocols: readonly Protocol[] = [postgres, ssh]
 
 /** What the first bytes of a connection are. `protocol` is absent while nobody is sure. */
 export type FirstBytes =

@@ -73,8 +73,15 @@ function copy(path) {
 
 /** The checkout's own, without what only a checkout needs. */
 function manifest() {
-  const { name, version, description, license, type, engines, bin, dependencies } = JSON.parse(
-    readFileSync('package.json', 'utf8'),
+  const { name, version, description, license, type, engines, bin, dependencies, ...rest } =
+    JSON.parse(readFileSync('package.json', 'utf8'))
+  // The other optional packages are tools of the checkout.
+  const builds = Object.entries(rest.optionalDependencies).filter(([each]) =>
+    each.startsWith('@lydell/node-pty-'),
   )
-  return { name, version, description, license, type, engines, bin, dependencies }
+  const optionalDependencies = Object.fromEntries(builds)
+  return {
+    ...{ name, version, description, license, type, engines, bin, dependencies },
+    optionalDependencies,
+  }
 }

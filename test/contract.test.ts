@@ -1,6 +1,7 @@
 // Runs the contract suite over every row of the registry, and over two fakes that show what a row needs at least.
 
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 
 import { protocolByAlpn, protocols, recogniseFirst } from '../protocols/registry.ts'
@@ -14,6 +15,9 @@ import { streamingSuite } from './streaming.ts'
 /** A new row of the registry gets its scripts here; the test below fails until then. */
 const SCRIPTS = new Map<string, FramedScripts>([['postgres', postgresScripts]])
 
+/** Rows that own a duplex and do not dial by themselves have their suites beside them: what they do is asked of other services. */
+const OWN_SUITES = new Map([['ssh', '../protocols/ssh/session.test.ts']])
+
 for (const protocol of protocols) {
   const scripts = SCRIPTS.get(protocol.name)
   if (protocol.shape === 'framed' && scripts !== undefined) framedSuite(protocol, scripts)
@@ -23,8 +27,9 @@ framedSuite(line, lineScripts)
 test('every protocol of the registry has scripts for the suite', () => {
   assert.deepEqual(
     protocols.map(({ name }) => name),
-    [...SCRIPTS.keys()],
+    [...SCRIPTS.keys(), ...OWN_SUITES.keys()],
   )
+  for (const file of OWN_SUITES.values()) assert.ok(existsSync(new URL(file, import.meta.url)))
 })
 
 test('names, ALPN names and folders of the registry belong to one protocol each', () => {
@@ -44,6 +49,12 @@ test('first bytes go to the first row that knows them, and are given up when no 
   assert.deepEqual(recogniseFirst(Buffer.from('LO'), rows), { verdict: 'no' })
 })
 
+for (const protocol of protocols)
+  if (protocol.name === 'ssh')
+    recognitionSuite(protocol, [
+      { bytes: Buffer.from('SSH-'), verdict: 'mine' },
+      { bytes: Buffer.from('SMB'), verdict: 'no' },
+    ])
 recognitionSuite(echo, [
   { bytes: Buffer.from('HI '), verdict: 'mine' },
   { bytes: Buffer.from('HO '), verdict: 'no' },

@@ -99,6 +99,7 @@ function begin(protocol: StreamingProtocol, options: Options): Run {
       seal: () => Promise.resolve(),
     }),
     audit: () => undefined,
+    active: () => undefined,
   }
   const over = protocol.session(inside, { stage: '', target }, host, controller.signal)
   const run: Run = { client, server, over, controller, asked: 0, dialled: 0 }

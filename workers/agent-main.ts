@@ -14,14 +14,16 @@ import type {
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
+import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
-import type { LightSnapshot } from '../core/snapshot.ts'
+import type { ClusterConfig, LightSnapshot } from '../core/snapshot.ts'
 import { siblingModule } from '../core/sibling.ts'
 import type { Anchor } from './anchor.ts'
 import { AgentLinks } from './agent-links.ts'
 import { AgentSignals } from './agent-signals.ts'
 import { AgentTargets, failureOf } from './agent-targets.ts'
 import type { AgentHeld, AgentWord, Announcement, OwnTargets } from './agent-targets.ts'
+import type { NodeOptions } from './agent-node.ts'
 import type { AgentThreadData } from './agent-thread.ts'
 import { pause } from './pause.ts'
 import { queueBytesMax } from './audit-queue.ts'
@@ -36,7 +38,7 @@ import { keepHeard, keepLost, type Keeping } from './session-keeping.ts'
 import { Staleness } from './staleness.ts'
 import { systemTimers } from './timers.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
-import type { HostKeys } from './trust.ts'
+import { type HostKeys, ownKeys, type SshHostKeys } from './trust.ts'
 
 /** What the agent asks of control; made by the composition root. Rejects with `control.unavailable` when control is away. */
 export interface AgentControl extends LeaseControl {
@@ -57,6 +59,14 @@ export interface AgentOptions extends Keeping {
   readonly threads: number
   readonly own: OwnTargets
   readonly host: HostKeys
+  /** Absent until control has certified one: then `replaceSshHost`. */
+  readonly sshHost?: SshHostKeys
+  /** Absent: this machine is no node. */
+  readonly node?: NodeOptions
+  /** Each snapshot that is believed. */
+  readonly onSnapshot?: (snapshot: LightSnapshot) => void
+  /** Signed messages that are believed, as they came. */
+  readonly onHeld?: (message: SignedMessage) => void
   readonly hostCas: readonly Uint8Array[]
   /** `host:port` of the proxies known at start; snapshots name the rest. */
   readonly proxies: readonly string[]
@@ -70,6 +80,7 @@ export interface AgentOptions extends Keeping {
 }
 
 type Thread = PoolThread<ToAgentWorker>
+type ConnectionsMode = ClusterConfig['maxConnectionsMode']
 
 export class Agent {
   readonly ledger: Ledger = new Ledger()
@@ -85,12 +96,14 @@ export class Agent {
   readonly #timers: NodeJS.Timeout[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
+  #sshHost: SshHostKeys | undefined
   #sessions = 0
   #linked = false
 
   constructor(options: AgentOptions) {
     this.#options = options
     this.#host = options.host
+    this.#sshHost = options.sshHost
     const { clock, log, saved, save, anchor, audit, control } = options
     this.#feed = new TrustFeed({
       class: 'agent',
@@ -101,6 +114,7 @@ export class Agent {
       log,
       onChange: (message) => this.#trustChanged(message),
       onRefused: (refused, proxy) => auditRefused(audit, refused, proxy),
+      ...(options.onHeld === undefined ? {} : { onHeld: options.onHeld }),
     })
     this.#staleness = new Staleness({
       feed: this.#feed,
@@ -118,11 +132,9 @@ export class Agent {
     })
     this.#signals = this.#makeSignals()
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
-    this.#leases = new HeldLeases({
-      control,
-      mode: () => this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort',
-      log,
-    })
+    const mode = (): ConnectionsMode =>
+      this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort'
+    this.#leases = new HeldLeases({ control, mode, log })
     this.#targets = new AgentTargets({
       own: options.own,
       clock,
@@ -178,6 +190,12 @@ export class Agent {
   replaceHost(host: HostKeys): void {
     this.#host = host
     this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** A new certificate of this machine's SSH host key. */
+  replaceSshHost(keys: SshHostKeys): void {
+    this.#sshHost = keys
+    this.#workers.broadcast({ kind: 'ssh-host', ...keys })
   }
 
   /** Databases as the configuration names them now. Sessions with one that is gone go on. */
@@ -311,7 +329,9 @@ export class Agent {
     this.#links.recheck()
   }
 
-  #snapshotChanged({ proxies, targetsRevision }: LightSnapshot): void {
+  #snapshotChanged(snapshot: LightSnapshot): void {
+    const { proxies, targetsRevision } = snapshot
+    this.#options.onSnapshot?.(snapshot)
     this.#targets.heard(targetsRevision)
     if (this.#linked && proxies.length > 0)
       this.#links.linkTo(proxies.map(({ address }) => address))
@@ -338,7 +358,8 @@ export class Agent {
       agentId,
       hostname,
       auditBytesMax: queueBytesMax(this.#options.threads),
-      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
+      trust: [...ownKeys(this.#host, this.#sshHost), ...keys, ...this.#feed.current()],
+      ...(this.#options.node === undefined ? {} : { node: this.#options.node }),
       targets: this.#targets.served?.targets ?? [],
       ...this.#targets.served?.keys,
     }

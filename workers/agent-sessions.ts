@@ -6,10 +6,10 @@ import type net from 'node:net'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
+import type { AgentTarget, ServedTarget } from '../core/agent-target.ts'
 import type {
   AgentAnswer,
   AgentQuestion,
-  AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
   ToAuditQueue,
@@ -26,6 +26,8 @@ import {
   writeAnswer,
 } from '../core/tunnel/open.ts'
 import { AgentSession } from './agent-session.ts'
+import type { AgentNode } from './agent-node.ts'
+import { AgentStream } from './agent-stream.ts'
 import { AuditQueue } from './audit-queue.ts'
 import { adopt, lastWord } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
@@ -46,20 +48,30 @@ export interface AgentSessionsOptions {
   readonly log: Logger
   /** What statements of this thread may take until the disk holds them. */
   readonly auditBytesMax: number
+  /** What this machine is as a node; absent: it is none. */
+  readonly node?: AgentNode
   ask(question: AgentQuestion): Promise<AgentAnswer>
   send(message: FromAgentWorker): void
+}
+
+/** A spare that was opened, and what was found for it. */
+interface Opened {
+  readonly message: SpareMessage
+  readonly frame: OpenFrame
+  readonly first: Uint8Array
+  readonly target: ServedTarget
 }
 
 type SpareMessage = Extract<ToAgentWorker, { kind: 'spare' }>
 
 export class AgentSessions {
   readonly #options: AgentSessionsOptions
-  readonly #live: LiveSessions<AgentSession>
+  readonly #live: LiveSessions<AgentSession | AgentStream>
   readonly #opening = new Set<net.Socket>()
   readonly #queue: AuditQueue
   readonly #signals: SignalSessions
   readonly #recorders: Recorders
-  #targets: ReadonlyMap<string, AgentTarget> = new Map()
+  #targets: ReadonlyMap<string, ServedTarget> = new Map()
   #keys: HostKeys | undefined
   /** One per mode: another CA, other ALPN names, no session of the one resumes at the other. */
   readonly #servers: { relay?: TlsServer; terminate?: TlsServer } = {}
@@ -100,7 +112,7 @@ export class AgentSessions {
   }
 
   /** The targets this agent owns now, and the certificate for their names. */
-  serve(targets: readonly AgentTarget[], keys: HostKeys): void {
+  serve(targets: readonly ServedTarget[], keys: HostKeys): void {
     this.#targets = new Map(
       targets.map((target) => [`${target.ref.kind}/${target.ref.name}`, target]),
     )
@@ -181,23 +193,37 @@ export class AgentSessions {
   }
 
   #opened(spare: net.Socket, message: SpareMessage, frame: OpenFrame, first: Uint8Array): void {
-    const { key, spareId } = message
     const target = this.#targets.get(`${frame.target.kind}/${frame.target.name}`)
     const protocol = this.#protocol(frame.protocol)
     const refused = this.#refuses(frame, target, protocol)
-    const to = { spareId, sessionId: frame.sessionId }
-    const tls = this.#servers[frame.mode === 'terminate' ? 'terminate' : 'relay']
-    if (
-      refused !== undefined ||
-      target === undefined ||
-      protocol === undefined ||
-      tls === undefined
-    ) {
+    const to = { spareId: message.spareId, sessionId: frame.sessionId }
+    const begin =
+      refused !== undefined || target === undefined || protocol === undefined
+        ? undefined
+        : this.#beginning({ message, frame, first, target }, protocol)
+    if (begin === undefined) {
       this.#answerNo(spare, message, to, refused ?? 'no-target')
       return
     }
-    spare.write(writeAnswer(key, to, { kind: 'accept' }))
-    this.#run(spare, message, frame, first, target, protocol, tls)
+    spare.write(writeAnswer(message.key, to, { kind: 'accept' }))
+    begin(spare)
+  }
+
+  /** Undefined while there is nothing yet to prove this agent with. */
+  #beginning(opened: Opened, protocol: Protocol): ((spare: net.Socket) => void) | undefined {
+    const tls = this.#servers[opened.frame.mode === 'terminate' ? 'terminate' : 'relay']
+    if (protocol.shape === 'framed') {
+      const { target } = opened
+      if (tls === undefined || target.host === undefined) return undefined
+      return (spare) => this.#run(spare, { ...opened, target }, protocol, tls)
+    }
+    const { node } = this.#options
+    const hostKeys = node?.hostKeys() ?? []
+    if (node === undefined || hostKeys.length === 0) return undefined
+    const common = { ...this.#options, ...opened, proxyId: opened.message.proxyId }
+    const kept = { recorders: this.#recorders, queue: this.#queue }
+    const options = { ...common, ...kept, ...node, protocol, tls, hostKeys }
+    return (spare) => this.#stream(spare, opened.first, new AgentStream(options))
   }
 
   #answerNo(
@@ -216,10 +242,12 @@ export class AgentSessions {
   /** The agent's own consent: its target, a mode and a protocol it serves. */
   #refuses(
     frame: OpenFrame,
-    target: AgentTarget | undefined,
-    protocol: FramedProtocol | undefined,
+    target: ServedTarget | undefined,
+    protocol: Protocol | undefined,
   ): AgentRefusal | undefined {
     if (target === undefined) return 'no-target'
+    // A denial of the proxy's is said by the agent where only the agent can be heard; SSH hears its proxy.
+    if (frame.mode === 'deny' && protocol?.shape === 'streaming') return 'mode'
     if (frame.mode === 'terminate') {
       const { cluster, trust } = this.#options
       const config = trust.snapshot?.config
@@ -233,10 +261,7 @@ export class AgentSessions {
 
   #run(
     spare: net.Socket,
-    message: SpareMessage,
-    frame: OpenFrame,
-    first: Uint8Array,
-    target: AgentTarget,
+    { message, frame, first, target }: Opened & { readonly target: AgentTarget },
     protocol: FramedProtocol,
     tls: TlsServer,
   ): void {
@@ -251,8 +276,7 @@ export class AgentSessions {
       signals: this.#signals,
       recorders: this.#recorders,
     })
-    this.#live.add(session)
-    this.#options.send({ kind: 'session-opened' })
+    this.#begun(session)
     const denial: Refusal | undefined =
       frame.mode === 'deny' ? { ...frame.denial, decisionId: frame.decisionId } : undefined
     const start = {
@@ -265,15 +289,28 @@ export class AgentSessions {
     const running = runFramed(protocol, spare, start, session)
     session.attach(running)
     void running.done.then((reason) => {
-      this.#live.delete(session)
       session.ended(reason)
-      this.#options.send({ kind: 'session-ended' })
+      this.#over(session)
     })
   }
 
-  #protocol(name: string): FramedProtocol | undefined {
-    const found = this.#options.protocols.find((protocol) => protocol.name === name)
-    return found?.shape === 'framed' ? found : undefined
+  #stream(spare: net.Socket, first: Uint8Array, session: AgentStream): void {
+    this.#begun(session)
+    void session.run(spare, first).then(() => this.#over(session))
+  }
+
+  #begun(session: AgentSession | AgentStream): void {
+    this.#live.add(session)
+    this.#options.send({ kind: 'session-opened' })
+  }
+
+  #over(session: AgentSession | AgentStream): void {
+    this.#live.delete(session)
+    this.#options.send({ kind: 'session-ended' })
+  }
+
+  #protocol(name: string): Protocol | undefined {
+    return this.#options.protocols.find((protocol) => protocol.name === name)
   }
 
   /** Keys and snapshot come in any order; the servers begin with the later of them. */

@@ -3,22 +3,17 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 
+import { type AgentTarget, isDialled } from '../core/agent-target.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
-import {
-  AgentTargets,
-  type AgentWord,
-  type AnnouncedTarget,
-  type Announcement,
-  type Served,
-} from './agent-targets.ts'
+import { AgentTargets, type AgentWord, type Announcement, type Served } from './agent-targets.ts'
 import { FakeTimers } from './timers.ts'
 
 const GUARD = { allowed: [], ownPorts: [3025], ownAddresses: [] }
 const KEYS = { certificate: 'c', key: 'k' }
 
-function target(name: string): AnnouncedTarget {
+function target(name: string): Omit<AgentTarget, 'label'> {
   const tls = { mode: 'verify-full', serverName: name, trustSystemRoots: false } as const
   return { ref: { kind: 'db', name }, protocol: 'postgres', labels: {}, host: name, port: 1, tls }
 }
@@ -26,7 +21,7 @@ function target(name: string): AnnouncedTarget {
 /** Control as it answers: it accepts everything, and gives `dynamic`. */
 class FakeControl {
   readonly words: AgentWord[] = []
-  dynamic: readonly AnnouncedTarget[] = []
+  dynamic: readonly Omit<AgentTarget, 'label'>[] = []
   revision = 1
   refuses: readonly string[] = []
   failure: Error | undefined
@@ -40,7 +35,7 @@ class FakeControl {
       .map(({ ref }) => ref.name)
       .filter((name) => !this.refuses.includes(name))
     return {
-      accepted: names.map((name) => ({ name, label: name })),
+      accepted: names.map((name) => ({ kind: 'db', name, label: name })),
       refused: this.refuses.map((name) => ({ name, reason: 'no' })),
       dynamic: this.dynamic,
       revision: this.revision,
@@ -88,7 +83,7 @@ describe('What an agent serves', () => {
     assert.deepEqual(control.words[0]?.selectors, [{ env: ['prod'] }])
     assert.equal(control.words[0]?.held.trustedAtMs, 7)
     assert.deepEqual(
-      served[0]?.targets.map(({ ref, label, guard }) => [ref.name, label, guard]),
+      served[0]?.targets.filter(isDialled).map(({ ref, label, guard }) => [ref.name, label, guard]),
       [
         ['own', 'own', undefined],
         ['given', 'given', GUARD],

@@ -4,10 +4,12 @@
 
 import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
+import type { TargetRef } from '../core/identity.ts'
 import type { HealthCheck, TargetHealth } from '../core/health.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type { AgentTarget, DialGuard } from '../core/messages.ts'
+import { isDialled } from '../core/agent-target.ts'
+import type { AgentTarget, AnnouncedTarget, DialGuard, ServedTarget } from '../core/agent-target.ts'
 import type { LabelMatch } from '../core/policy/role.ts'
 import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { HealthChecks } from './health-checks.ts'
@@ -15,8 +17,6 @@ import { pause } from './pause.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Timers } from './timers.ts'
 import type { HostKeys } from './trust.ts'
-
-export type AnnouncedTarget = Omit<AgentTarget, 'label'>
 
 /** What the agent's file says. */
 export interface OwnTargets {
@@ -43,13 +43,14 @@ export interface AgentWord extends Pick<OwnTargets, 'targets' | 'selectors'> {
 
 export interface Announcement {
   readonly accepted: readonly {
+    readonly kind: TargetRef['kind']
     readonly name: string
     readonly label: string
     readonly check?: HealthCheck
   }[]
   readonly refused: readonly { readonly name: string; readonly reason: string }[]
   /** Accepted ones that the agent's file does not have. */
-  readonly dynamic: readonly Omit<AnnouncedTarget, 'guard'>[]
+  readonly dynamic: readonly Omit<AgentTarget, 'guard' | 'label'>[]
   /** When resources, stored passwords or health checks changed last. */
   readonly revision: number
   /** For all accepted names, PEM. */
@@ -57,7 +58,7 @@ export interface Announcement {
 }
 
 export interface Served {
-  readonly targets: readonly AgentTarget[]
+  readonly targets: readonly ServedTarget[]
   readonly keys: HostKeys
 }
 
@@ -206,19 +207,25 @@ export class AgentTargets {
   }
 
   #serve(own: OwnTargets, reply: Announcement, keys: HostKeys): void {
-    const accepted = new Map(reply.accepted.map((each) => [each.name, each]))
+    const accepted = new Map(reply.accepted.map((each) => [keyOf(each), each]))
     const all = [
       ...own.targets,
       ...reply.dynamic.map((target) => ({ ...target, guard: own.guard })),
     ]
     const targets = all.flatMap((target) => {
-      const label = accepted.get(target.ref.name)?.label
+      const label = accepted.get(keyOf(target.ref))?.label
       return label === undefined ? [] : [{ ...target, label }]
     })
     this.#served = { targets, keys }
-    this.#health.watch(targets.map((target) => withCheck(target, accepted.get(target.ref.name))))
+    const dialled = targets.filter(isDialled)
+    this.#health.watch(dialled.map((target) => withCheck(target, accepted.get(keyOf(target.ref)))))
     this.#options.serve(this.#served)
   }
+}
+
+/** A node may be called like a database. */
+function keyOf({ kind, name }: Pick<TargetRef, 'kind' | 'name'>): string {
+  return `${kind}/${name}`
 }
 
 /** Beside the name of the target the reason alone is enough. */

@@ -2,15 +2,16 @@
 // in to the target and relays. Everything it believes came signed by control; it asks main only for certificates and leases.
 
 import { systemClock } from '../core/clock.ts'
+import type { ServedTarget } from '../core/agent-target.ts'
 import type {
   AgentAnswer,
   AgentQuestion,
-  AgentTarget,
   FromAgentWorker,
   ToAgentWorker,
   TrustMessage,
 } from '../core/messages.ts'
 import { protocols } from '../protocols/registry.ts'
+import { agentNode, type NodeOptions } from './agent-node.ts'
 import { AgentSessions } from './agent-sessions.ts'
 import { threadLogger } from './thread-log.ts'
 import { threadPort } from './thread-port.ts'
@@ -24,7 +25,9 @@ export interface AgentThreadData {
   readonly hostname: string
   readonly auditBytesMax: number
   readonly trust: readonly TrustMessage[]
-  readonly targets: readonly AgentTarget[]
+  /** Absent: this machine is no node. */
+  readonly node?: NodeOptions
+  readonly targets: readonly ServedTarget[]
   /** Server certificate for the names of the targets, PEM; absent until control accepted one. */
   readonly certificate?: string
   readonly key?: string
@@ -48,6 +51,7 @@ const sessions = new AgentSessions({
   trust,
   clock: systemClock,
   log,
+  ...(data.node === undefined ? {} : { node: agentNode(data.node, data.agentId, trust) }),
   ask,
   send: (message) =>
     // The bytes of a chunk are its own buffer.

@@ -7,7 +7,7 @@ import { errorCode, ProxyError } from '../core/errors.ts'
 import type { TargetRef } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type { DbClientCertificate } from '../core/messages.ts'
+import type { DbClientCertificate } from '../core/agent-target.ts'
 
 export interface IssuedCertificate extends DbClientCertificate {
   readonly expiresAtMs: number

@@ -27,7 +27,13 @@ export interface Shown {
 export function identifyUser(
   { chain, authorized }: Shown,
   snapshot: Snapshot | undefined,
-  context: { readonly cluster: string; readonly nowMs: number; readonly decisionId: string },
+  context: {
+    readonly cluster: string
+    readonly nowMs: number
+    readonly decisionId: string
+    /** The commands that bring a certificate for what was wanted. */
+    readonly login?: string
+  },
 ): Identified {
   const want = {
     cas: snapshot?.cas.user ?? [],
@@ -48,7 +54,7 @@ export function identifyUser(
       decisionId: context.decisionId,
       kind: !verified.ok && verified.code === 'cert.expired' ? 'expired' : 'identity',
       reason: chain.length === 0 ? 'no client certificate was presented' : reason,
-      next: 'Log in again: tsh login, then tsh db login.',
+      next: `Log in again: ${context.login ?? 'tsh login, then tsh db login'}.`,
     },
   }
 }

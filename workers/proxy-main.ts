@@ -12,6 +12,7 @@ import type {
   TrustMessage,
 } from '../core/messages.ts'
 import { matchLock } from '../core/policy/locks.ts'
+import { SSH_ALPN } from '../core/ssh/way-in.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { protocols } from '../protocols/registry.ts'
 import { queueBytesMax } from './audit-queue.ts'
@@ -21,6 +22,7 @@ import type { ApiReply } from './front.ts'
 import { discard } from './handover.ts'
 import { handoverSelfTest } from './handover-check.ts'
 import { Ledger } from './ledger.ts'
+import { auditRefusedLink, auditRefusedSpare } from './link-audit.ts'
 import type { Arrival } from './arrival.ts'
 import { Listener } from './listener.ts'
 import { pause } from './pause.ts'
@@ -35,7 +37,7 @@ import { keepHeard, keepLost } from './session-keeping.ts'
 import { auditStrangers } from './strangers.ts'
 import { Terminations } from './terminations.ts'
 import { auditRefused, TrustFeed } from './trust-feed.ts'
-import type { HostKeys } from './trust.ts'
+import { type HostKeys, ownKeys, type SshHostKeys } from './trust.ts'
 import { unfinishedBounds } from './unfinished.ts'
 
 /** ALPN of connections to control, relayed unread. */
@@ -58,6 +60,7 @@ export class Proxy {
   readonly #resumption = new Map<string, Uint8Array>()
   #host: HostKeys
   #front: HostKeys
+  #sshHost: SshHostKeys | undefined
   readonly #publicHost: string
   #numbers = 0
 
@@ -65,6 +68,7 @@ export class Proxy {
     this.#options = options
     this.#host = options.host
     this.#front = options.front
+    this.#sshHost = options.sshHost
     const { clock, log, saved, save, anchor, audit } = options
     this.#feed = new TrustFeed({
       class: 'proxy',
@@ -92,7 +96,7 @@ export class Proxy {
       ledger: this.ledger,
       log,
       trust: () => this.#feed.forwarded,
-      onReplayed: (preface) => this.#refusedSpare({ ...preface, reason: 'frame.replayed' }),
+      onReplayed: (preface) => auditRefusedSpare(audit, { ...preface, reason: 'frame.replayed' }),
     })
     this.#signals = new ProxySignals({ ...options, ledger: this.ledger, links: this.#links })
     this.#sessions = new ProxySessions({
@@ -155,6 +159,12 @@ export class Proxy {
     this.#host = host
     this.#terminations.forgetTls()
     this.#workers.broadcast({ kind: 'host', ...host })
+  }
+
+  /** A new certificate of this proxy’s SSH host key. */
+  replaceSshHost(keys: SshHostKeys): void {
+    this.#sshHost = keys
+    this.#workers.broadcast({ kind: 'ssh-host', ...keys })
   }
 
   /** A new certificate of the HTTP front. */
@@ -235,11 +245,13 @@ export class Proxy {
         { kind: 'control', session: ++this.#numbers, client: handle, first },
         handle,
       )
+    const ours = serverName === undefined || serverName === this.#publicHost
+    if (stage === '' && alpn.includes(SSH_ALPN) && ours)
+      return this.#terminations.enter({ handle, first, source })
     if (arrival.protocol !== undefined) {
       const caller = { handle, first, source, stage, protocol: arrival.protocol }
       // The name chooses the mode: ours, or none (an address is no name), ends here; a target's ends at its agent.
-      if (serverName === undefined || serverName === this.#publicHost)
-        return this.#terminations.open(caller)
+      if (serverName === undefined || ours) return this.#terminations.open(caller)
       return this.#sessions.open({ ...caller, serverName })
     }
     return this.#give({ kind: 'front', client: handle, first, source }, handle)
@@ -284,12 +296,12 @@ export class Proxy {
         this.#terminations.accepted(message.session)
         return this.#sessions.accepted(message.session)
       case 'bad-answer':
-        return this.#refusedSpare(message)
+        return auditRefusedSpare(this.#options.audit, message)
       case 'ended':
         this.#terminations.ended(message.session)
         return this.#sessions.ended(message.session, message.reason, message.counters)
       case 'refused-link':
-        return this.#refusedLink(message)
+        return auditRefusedLink(this.#options.audit, message)
       case 'ask':
         void this.#ask(thread, message)
         return
@@ -300,24 +312,6 @@ export class Proxy {
   #linkUp(thread: Thread, message: Extract<FromProxyWorker, { kind: 'link-up' }>): void {
     this.#links.up(message, thread)
     this.#control.report()
-  }
-
-  #refusedLink(message: Extract<FromProxyWorker, { kind: 'refused-link' }>): void {
-    const { agentId, reason, source } = message
-    this.#options.audit('link.refused', 'SLL001W', {
-      ...(agentId === undefined ? {} : { agent_id: agentId }),
-      reason,
-      'addr.remote': source.address,
-    })
-  }
-
-  #refusedSpare(spare: { agentId: string; spareId: string; reason: string }): void {
-    const { agentId, spareId, reason } = spare
-    this.#options.audit('spare.refused', 'SLL002W', {
-      agent_id: agentId,
-      spare_id: spareId,
-      reason,
-    })
   }
 
   async #ask(thread: Thread, message: Extract<FromProxyWorker, { kind: 'ask' }>): Promise<void> {
@@ -335,6 +329,7 @@ export class Proxy {
 
   #trustChanged(message: TrustMessage): void {
     this.#workers.broadcast(message)
+    if (message.kind === 'snapshot') this.#options.onSnapshot?.(message.snapshot)
     if (message.kind === 'locks' || message.kind === 'snapshot') this.#terminations.forgetTls()
     if (message.kind !== 'locks') return
     this.#drawResumptionKeys()
@@ -346,7 +341,8 @@ export class Proxy {
   }
 
   #threadData(): ProxyThreadData {
-    const { cluster, proxyId, publicAddress, controlAddresses, pages, gateway } = this.#options
+    const { cluster, proxyId, publicAddress, controlAddresses, pages, gateway, guard } =
+      this.#options
     const keys: readonly TrustMessage[] = [...this.#resumption].map(([purpose, bytes]) => ({
       kind: 'resumption-keys',
       purpose,
@@ -360,14 +356,15 @@ export class Proxy {
       front: this.#front,
       pages,
       gateway,
-      trust: [{ kind: 'host', ...this.#host }, ...keys, ...this.#feed.current()],
+      guard,
+      trust: [...ownKeys(this.#host, this.#sshHost), ...keys, ...this.#feed.current()],
       auditBytesMax: queueBytesMax(this.#options.threads),
     }
   }
 
   /** New session ticket keys: nothing resumes over a lock, or for longer than an hour. */
   #drawResumptionKeys(): void {
-    for (const purpose of ['link', 'front', 'user']) {
+    for (const purpose of ['link', 'front', 'user', 'ssh']) {
       const keys = randomBytes(48)
       this.#resumption.set(purpose, keys)
       this.#workers.broadcast({ kind: 'resumption-keys', purpose, keys })

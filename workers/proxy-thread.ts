@@ -1,6 +1,7 @@
 // A proxy's worker thread: relays sessions and connections to control, ends the TLS of agents' links, of browsers and of clients in
 // terminate mode. Holds no inventory and no ticket key; what it may do with a connection comes with the message that brought it.
 
+import type { DialGuard } from '../core/agent-target.ts'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type {
@@ -12,6 +13,7 @@ import type {
   ToProxyWorker,
   TrustMessage,
 } from '../core/messages.ts'
+import type { StreamingProtocol } from '../core/protocol.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { protocols } from '../protocols/registry.ts'
 import { AuditQueue } from './audit-queue.ts'
@@ -31,6 +33,7 @@ import { threadPort } from './thread-port.ts'
 import { systemTimers } from './timers.ts'
 import { TlsServer, type TlsServerState, tlsSelfTest } from './tls.ts'
 import { type HostKeys, isTrustMessage, Trust } from './trust.ts'
+import { WaysIn } from './ways-in.ts'
 
 /** What main gives the thread at its start. */
 export interface ProxyThreadData {
@@ -42,6 +45,8 @@ export interface ProxyThreadData {
   readonly pages: ReadonlyMap<string, Page>
   readonly gateway: readonly { readonly method: string; readonly path: RegExp }[]
   readonly trust: readonly TrustMessage[]
+  /** What addresses of servers without an agent must keep clear of. */
+  readonly guard: DialGuard
   /** What statements of this thread may take until the disk holds them. */
   readonly auditBytesMax: number
 }
@@ -103,6 +108,16 @@ const terminated = new TerminatedSessions({
   ask: askMain,
   send: (message) => port.send(message),
 })
+const waysIn = new WaysIn({
+  proxied: { protocol: sshProtocol(), queue, recorders, guard: data.guard },
+  cluster: data.cluster,
+  proxyId: data.proxyId,
+  trust,
+  clock: systemClock,
+  log,
+  ask: askMain,
+  send: (message) => port.send(message),
+})
 
 trust.onChange((what) => {
   if (what === 'beacon') return
@@ -120,9 +135,12 @@ port.onMessage((message) => {
       return useSpare(message)
     case 'no-spare':
       terminated.noSpare(message.session)
+      waysIn.noSpare(message.session)
       return sessions.get(message.session)?.noSpare()
     case 'terminate':
       return terminated.open(message)
+    case 'way-in':
+      return waysIn.open(message)
     case 'statements-kept':
       return queue.answered(message)
     case 'recording-kept':
@@ -165,7 +183,7 @@ port.onMessage((message) => {
 port.onStop(async () => {
   for (const session of sessions.values()) session.cut('the proxy stops')
   for (const running of controls.values()) running.abort('the proxy stops')
-  await terminated.stop()
+  await Promise.all([terminated.stop(), waysIn.stop()])
   queue.close()
   recorders.close()
   links.close()
@@ -176,6 +194,12 @@ port.onStop(async () => {
 
 await tlsSelfTest()
 port.ready()
+
+function sshProtocol(): StreamingProtocol {
+  const ssh = protocols.find(({ name }) => name === 'ssh')
+  if (ssh?.shape !== 'streaming') throw new Error('SSH is a row of the registry')
+  return ssh
+}
 
 function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
   const { session: number, client, first, open, agentId, spare } = message
@@ -205,7 +229,7 @@ function openRelay(message: Extract<ToProxyWorker, { kind: 'relay' }>): void {
 }
 
 function useSpare(message: Extract<ToProxyWorker, { kind: 'spare' }>): void {
-  if (terminated.use(message)) return
+  if (terminated.use(message) || waysIn.use(message)) return
   const session = sessions.get(message.session)
   if (session === undefined) adopt(message.spare.handle).destroy()
   else session.use(message.spare)

@@ -1,6 +1,7 @@
 // What the audit log hears of one session, from its constant facts: that it began or was refused, that it ended, what its protocol
 // reports. Who tells which story is fixed by decision 0005: the end that reads the session tells `db.session.*`, an agent behind a
-// terminating proxy tells `session.forward`. It decides nothing and keeps no text of a session.
+// terminating proxy tells `session.forward`. Of SSH it tells the connection; what its channels do is told by their protocol, through
+// `reported`. It decides nothing and keeps no text of a session.
 
 import { auditRow } from '../core/audit/catalogue.ts'
 import type { TargetRef } from '../core/identity.ts'
@@ -9,11 +10,15 @@ import type { Explanation } from '../core/policy/explain.ts'
 import type { Access, Peer, Refusal } from '../core/protocol.ts'
 import type { SessionCounters } from './session.ts'
 
-/** Codes of the two stories. */
+/** Codes of the stories. */
 const STORIES = {
   database: {
     start: ['db.session.start', 'TDB00I', 'TDB00W'],
     end: ['db.session.end', 'TDB01I'],
+  },
+  ssh: {
+    start: ['ssh.connection', 'SLR006I', 'SLR006W'],
+    end: ['ssh.connection', 'SLR007I'],
   },
   forward: {
     start: ['session.forward', 'SLR003I', 'SLR003W'],
@@ -27,6 +32,8 @@ type Fields = Readonly<Record<string, unknown>>
 export interface SessionFacts {
   readonly story: keyof typeof STORIES
   readonly sessionId: string
+  /** What kind of target: it decides under which names the wish is told. */
+  readonly kind: TargetRef['kind']
   /** Of the host that tells. */
   readonly serverId: string
   readonly protocol: string
@@ -54,7 +61,7 @@ export class SessionAudit {
 
   /** Fields of every event of the session about this person and wish. */
   fields(peer: Peer | undefined, access: Access | undefined): Fields {
-    const { sessionId, serverId, protocol, client, labels, more } = this.#facts
+    const { sessionId, serverId, client, more } = this.#facts
     const session = { sid: sessionId, server_id: serverId, 'addr.remote': remote(client) }
     if (peer === undefined) return session
     const { identity } = peer
@@ -64,12 +71,21 @@ export class SessionAudit {
       user: identity.name,
       user_kind: identity.kind === 'bot' ? 2 : 1,
       user_roles: identity.roles,
-      db_service: access?.target.name ?? '',
+      ...this.#wish(access),
+      'addr.trusted': client.trusted,
+    }
+  }
+
+  #wish(access: Access | undefined): Fields {
+    const { kind, protocol, labels } = this.#facts
+    const [name, principal] = [access?.target.name ?? '', access?.principal ?? '']
+    if (kind === 'node') return { target_name: name, login: principal, server_labels: labels }
+    return {
+      db_service: name,
       db_protocol: protocol,
-      db_user: access?.principal ?? '',
+      db_user: principal,
       db_name: access?.resource ?? '',
       db_labels: labels,
-      'addr.trusted': client.trusted,
     }
   }
 
@@ -114,7 +130,7 @@ export class SessionAudit {
     this.#send(name, denied, {
       ...this.fields(undefined, undefined),
       ...this.#facts.more,
-      db_service: target.name,
+      ...(target.kind === 'node' ? { target_name: target.name } : { db_service: target.name }),
       decision_id: decisionId,
       success: false,
       error,

@@ -7,7 +7,7 @@ import net from 'node:net'
 import os from 'node:os'
 
 import { ProxyError } from '../core/errors.ts'
-import type { AgentTarget, DialGuard } from '../core/messages.ts'
+import type { AgentTarget, DialGuard } from '../core/agent-target.ts'
 import { Networks, plainAddress } from './source.ts'
 
 export type DialledTarget = Pick<AgentTarget, 'ref' | 'host' | 'port' | 'guard'>

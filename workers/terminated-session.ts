@@ -95,6 +95,7 @@ export class TerminatedSession implements PerformServices, LiveSession {
       {
         story: 'database',
         sessionId: message.sessionId,
+        kind: protocol.kind,
         serverId: proxyId,
         protocol: protocol.name,
         client: message.source,

@@ -1,6 +1,6 @@
-// Terminated sessions as the proxy's main thread sees them: hands each client to a worker, answers what only main knows (the target
-// a name stands for, a lease of control's, a spare of one of the target's agents), and keeps the count of what is open. It decides
-// nothing: the worker does, and the agent again.
+// Sessions whose outer line ends at this proxy, as its main thread sees them: terminated ones, and SSH on its way in. Hands each client
+// to a worker, answers what only main knows (the target a name stands for, a lease of control's, a spare of one of the target's
+// agents), and keeps the count of what is open. It decides nothing: the worker does, and the agent again.
 
 import { randomUUID } from 'node:crypto'
 
@@ -13,6 +13,7 @@ import type {
   FromProxyWorker,
   ProxyAnswer,
   ProxyQuestion,
+  SocketHandle,
   ToProxyWorker,
 } from '../core/messages.ts'
 import type { ClusterConfig, Target } from '../core/snapshot.ts'
@@ -22,12 +23,16 @@ import { discard } from './handover.ts'
 import { HeldLeases, type LeaseControl } from './held-leases.ts'
 import type { Elsewhere } from './open-spare.ts'
 import type { Ledger } from './ledger.ts'
+import { NodeGate } from './node-gate.ts'
+import { NodeNames } from './node-names.ts'
 import type { Pool, PoolThread } from './pool.ts'
+import type { SshControl } from './proxy-options.ts'
 import type { ProxyLinks } from './proxy-links.ts'
 import type { Caller } from './proxy-sessions.ts'
 import type { SignalOwner } from './proxy-signals.ts'
 import type { SignalSlots } from './signal-slots.ts'
 import { type Seeker, SpareSupply } from './spare-supply.ts'
+import type { Dial } from './tickets.ts'
 
 export interface TerminationsOptions {
   readonly cluster: string
@@ -36,7 +41,7 @@ export interface TerminationsOptions {
   readonly log: Logger
   readonly links: ProxyLinks
   readonly workers: Pool<ToProxyWorker, FromProxyWorker>
-  readonly control: LeaseControl
+  readonly control: LeaseControl & SshControl
   readonly inventory: () => Inventory | undefined
   /** What decides on leases while control is away. */
   readonly connectionsMode: () => ClusterConfig['maxConnectionsMode']
@@ -45,11 +50,14 @@ export interface TerminationsOptions {
 }
 
 type Thread = PoolThread<ToProxyWorker>
+type NodeQuestion = Extract<ProxyQuestion, { what: 'node' }>
 
 interface Termination extends Seeker {
   readonly thread: Thread
   readonly signalHandle: number
   target: Target | undefined
+  /** What a person's wish for a node counts by, until an agent took it. */
+  dial: Dial | undefined
 }
 
 export class Terminations {
@@ -59,10 +67,14 @@ export class Terminations {
   readonly #leases: HeldLeases<Thread>
   readonly #resumption = new AgentResumption()
   readonly #keeping: NodeJS.Timeout
+  readonly #names: NodeNames
+  readonly #gate: NodeGate
 
   constructor(options: TerminationsOptions) {
     this.#options = options
     this.#supply = new SpareSupply(options.clock, options.links)
+    this.#names = new NodeNames(options.cluster, options.inventory)
+    this.#gate = new NodeGate(options.clock, options.ledger)
     const { control, connectionsMode: mode, log } = options
     this.#leases = new HeldLeases({ control, mode, log })
     options.ledger.watch('terminated sessions', () => this.#sessions.size)
@@ -76,10 +88,32 @@ export class Terminations {
 
   /** Every way out closes the handle or gives it to a worker. */
   open({ handle, first, protocol, stage, source }: Omit<Caller, 'serverName'>): void {
+    this.#begin(handle, true, (ids, signalHandle) => ({
+      kind: 'terminate',
+      ...ids,
+      client: handle,
+      first,
+      stage,
+      protocol,
+      source,
+      signalHandle,
+    }))
+  }
+
+  /** Somebody on their way to a node. The same holds for the handle. */
+  enter({ handle, first, source }: Pick<Caller, 'handle' | 'first' | 'source'>): void {
+    this.#begin(handle, false, (ids) => ({ kind: 'way-in', ...ids, client: handle, first, source }))
+  }
+
+  #begin(
+    handle: SocketHandle,
+    signals: boolean,
+    message: (ids: { session: number; sessionId: string }, signalHandle: number) => ToProxyWorker,
+  ): void {
     const thread = this.#options.workers.least()
     if (thread === undefined) return discard(handle)
     const number = this.#options.newNumber()
-    const signalHandle = this.#options.slots.take({ kind: 'thread', thread })
+    const signalHandle = signals ? this.#options.slots.take({ kind: 'thread', thread }) : 0
     this.#sessions.set(number, {
       number,
       thread,
@@ -88,23 +122,10 @@ export class Terminations {
       agentId: '',
       spareAtMs: 0,
       without: new Set(),
+      dial: undefined,
     })
     thread.enter()
-    const sessionId = randomUUID()
-    thread.post(
-      {
-        kind: 'terminate',
-        session: number,
-        sessionId,
-        client: handle,
-        first,
-        stage,
-        protocol,
-        source,
-        signalHandle,
-      },
-      [handle],
-    )
+    thread.post(message({ session: number, sessionId: randomUUID() }, signalHandle), [handle])
   }
 
   async answer(thread: Thread, id: number, question: ProxyQuestion): Promise<void> {
@@ -124,7 +145,10 @@ export class Terminations {
 
   accepted(number: number): void {
     const session = this.#sessions.get(number)
-    if (session !== undefined) this.#options.links.answered(session.agentId)
+    if (session === undefined) return
+    session.dial?.leave()
+    session.dial = undefined
+    this.#options.links.answered(session.agentId)
   }
 
   keepTls(message: Extract<FromProxyWorker, { kind: 'agent-tls-session' }>): void {
@@ -144,6 +168,7 @@ export class Terminations {
     const session = this.#sessions.get(number)
     if (session === undefined) return
     this.#sessions.delete(number)
+    session.dial?.leave()
     this.#options.slots.free(session.signalHandle)
     session.thread.leave()
     this.#supply.ended(session)
@@ -158,6 +183,7 @@ export class Terminations {
 
   close(): void {
     clearInterval(this.#keeping)
+    this.#gate.close()
   }
 
   async #find(thread: Thread, question: ProxyQuestion): Promise<ProxyAnswer> {
@@ -169,11 +195,29 @@ export class Terminations {
         if (session !== undefined) session.target = target
         return { what: 'target', ...(target === undefined ? {} : { target }) }
       }
+      case 'node':
+        return { what: 'node', ...(await this.#node(question)) }
+      case 'permit':
+        return { what: 'permit', permit: await this.#options.control.sshPermit(question) }
+      case 'openssh':
+        return { what: 'openssh', certificate: await this.#options.control.openssh(question) }
       case 'lease': {
         const { what, ...wish } = question
         return { what, lease: await this.#leases.take(thread, wish) }
       }
     }
+  }
+
+  /** A session that is over by then holds nothing. */
+  async #node({ session: number, user, node }: NodeQuestion): Promise<{ target?: Target }> {
+    const session = this.#sessions.get(number)
+    if (session === undefined || session.dial !== undefined) return {}
+    await this.#gate.enter(user, (dial) => {
+      session.dial = dial
+    })
+    const target = await this.#names.find(node)
+    session.target = target
+    return target === undefined ? {} : { target }
   }
 
   async #seek(session: Termination): Promise<void> {

@@ -12,8 +12,11 @@ import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { pause } from './pause.ts'
 
-/** `user`: relayed sessions at the agent; `session`: terminated ones; `link`: agents at the proxy; `front`: browsers. */
-export type TlsPurpose = 'user' | 'session' | 'link' | 'front'
+/**
+ * `user`: relayed sessions at the agent, terminated ones at the proxy; `session`: proxies at the agent; `link`: agents at the proxy;
+ * `ssh`: people on their way to nodes; `front`: browsers.
+ */
+export type TlsPurpose = 'user' | 'session' | 'link' | 'ssh' | 'front'
 
 /** What may change while the server lives. */
 export interface TlsServerState {

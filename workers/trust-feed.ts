@@ -22,6 +22,8 @@ export interface TrustFeedOptions {
   /** A message that lies about its origin or goes back; `carrier` says who brought it. */
   readonly onRefused: (refused: Extract<Kept, { kind: 'refused' }>, carrier: string) => void
   readonly anchor: Anchor
+  /** What is believed, as control signed it: for whoever judges by himself. */
+  readonly onHeld?: (message: SignedMessage) => void
   /** Proxies: pass this on to agents. */
   readonly onForward?: (message: SignedMessage) => void
 }
@@ -87,7 +89,10 @@ export class TrustFeed {
 
   accept(message: SignedMessage, carrier: string): void {
     const kept = this.#keeper.accept(message)
-    if (kept.kind !== 'refused') this.#remember(message, kept)
+    if (kept.kind !== 'refused') {
+      this.#remember(message, kept)
+      this.#options.onHeld?.(message)
+    }
     this.#apply(kept, carrier)
   }
 

@@ -1,8 +1,11 @@
 // What a worker thread believes: the newest snapshot, lock set and beacon its main thread handed it after verifying their
 // signatures. One immutable view at a time; whoever depends on it registers for changes.
 
+import { createPrivateKey } from 'node:crypto'
+
 import type { TrustMessage } from '../core/messages.ts'
 import type { LightSnapshot, LockSet, Snapshot } from '../core/snapshot.ts'
+import type { SshKeyPair } from '../core/ssh/services.ts'
 
 const NO_LOCKS: LockSet = { revision: 0, locks: [], generations: {} }
 
@@ -12,12 +15,27 @@ export interface HostKeys {
   readonly key: string
 }
 
+/** This process's SSH host key (PKCS#8, PEM) and its certificate (wire bytes). */
+export interface SshHostKeys {
+  readonly certificate: Uint8Array
+  readonly key: string
+}
+
+/** What a worker thread starts with of its process's own. */
+export function ownKeys(host: HostKeys, ssh: SshHostKeys | undefined): readonly TrustMessage[] {
+  return [
+    { kind: 'host', ...host },
+    ...(ssh === undefined ? [] : [{ kind: 'ssh-host', ...ssh } as const]),
+  ]
+}
+
 export class Trust {
   #light: LightSnapshot | undefined
   #locks: LockSet = NO_LOCKS
   #beaconAtMs = 0
   #view: Snapshot | undefined
   #host: HostKeys | undefined
+  #sshHost: readonly SshKeyPair[] = []
   readonly #resumption = new Map<string, Uint8Array>()
   readonly #watchers: ((what: TrustMessage['kind']) => void)[] = []
 
@@ -28,6 +46,11 @@ export class Trust {
 
   get host(): HostKeys | undefined {
     return this.#host
+  }
+
+  /** What is shown to SSH clients; none until control has certified one. */
+  get sshHost(): readonly SshKeyPair[] {
+    return this.#sshHost
   }
 
   /** Session ticket keys of a TLS purpose (48 bytes), as main drew them. */
@@ -54,6 +77,11 @@ export class Trust {
       case 'host':
         this.#host = { certificate: message.certificate, key: message.key }
         break
+      case 'ssh-host': {
+        const { certificate, key } = message
+        this.#sshHost = [{ certificate, key: createPrivateKey(key) }]
+        break
+      }
       case 'resumption-keys':
         this.#resumption.set(message.purpose, message.keys)
         break
@@ -68,5 +96,7 @@ export class Trust {
 export function isTrustMessage<M extends { readonly kind: string }>(
   message: M | TrustMessage,
 ): message is TrustMessage {
-  return ['snapshot', 'locks', 'beacon', 'host', 'resumption-keys'].includes(message.kind)
+  return ['snapshot', 'locks', 'beacon', 'host', 'ssh-host', 'resumption-keys'].includes(
+    message.kind,
+  )
 }

@@ -1,16 +1,18 @@
-// The agent's process: joins through the proxy's public port, announces its databases, links to every proxy, serves sessions.
+// The agent's process: joins through the proxy's public port, announces its databases and its own machine, links to every proxy, serves
+// sessions.
 
 import { readFileSync } from 'node:fs'
 import os from 'node:os'
 
 import { type ConfigFile, type DatabaseConfig, loadConfig } from '../../control/config.ts'
+import type { AnnouncedTarget } from '../../core/agent-target.ts'
 import { generateKey } from '../../core/cert/key.ts'
 import { writePem } from '../../core/cert/pem.ts'
 import { systemClock } from '../../core/clock.ts'
 import type { TargetRef } from '../../core/identity.ts'
 import type { Logger } from '../../core/log.ts'
 import { Agent, type AgentControl } from '../../workers/agent-main.ts'
-import type { AnnouncedTarget, OwnTargets } from '../../workers/agent-targets.ts'
+import type { OwnTargets } from '../../workers/agent-targets.ts'
 import type { IssuedCertificate } from '../../workers/db-certificates.ts'
 import { Networks } from '../../workers/source.ts'
 import { connectTo } from '../connect.ts'
@@ -22,6 +24,8 @@ import { startDiagnostics } from './diagnostics.ts'
 import { hostCas } from './identity.ts'
 import { leaseControl } from './leases.ts'
 import { Member } from './member.ts'
+import { announcedNode } from './node.ts'
+import { NodeParts } from './node-parts.ts'
 import {
   drainMs,
   hostname,
@@ -36,7 +40,7 @@ import {
 runRole('agent', begin)
 
 async function begin(start: RoleStart): Promise<RunningRole> {
-  const config = loadConfig(start.config, start.configFile)
+  let config = loadConfig(start.config, start.configFile)
   const log = roleLogger('agent', start.config, start.configFile)
   let known: readonly string[] = [proxyAddress(config)]
   const member = await Member.open({
@@ -47,13 +51,17 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       role: 'agent',
       token: start.local?.token ?? joinToken(config),
       hostname: hostname(config),
-      services: ['db'],
+      services: services(config),
     },
     log,
   })
   known = [...new Set([...known, ...member.identity.proxies])]
-  const agent = makeAgent(config, member, known, log)
+  const node = new NodeParts({ config, member, log, onKeys: (keys) => agent.replaceSshHost(keys) })
+  const own = (text: ConfigFile): OwnTargets => ownTargets(text, known, node.labels)
+  const agent = makeAgent({ config, member, known, node, log }, own(config))
   member.onRenewed(({ certificate, key }) => agent.replaceHost({ certificate, key }))
+  node.onLabels(() => agent.replaceTargets(own(config)))
+  await node.start()
   await agent.start()
   const diagnostics = await startDiagnostics(start.listeners, {
     role: 'agent',
@@ -68,33 +76,41 @@ async function begin(start: RoleStart): Promise<RunningRole> {
   })
   return {
     addresses: diagnostics.addresses,
-    reload: (text) => agent.replaceTargets(ownTargets(loadConfig(text, start.configFile), known)),
+    async reload(text) {
+      config = loadConfig(text, start.configFile)
+      await agent.replaceTargets(own(config))
+    },
     async drain() {
       await agent.drain(drainMs(config))
+      node.stop()
       diagnostics.close()
       await member.close()
     },
   }
 }
 
-function makeAgent(
-  config: ConfigFile,
-  member: Member,
-  proxies: readonly string[],
-  log: Logger,
-): Agent {
+interface AgentParts {
+  readonly config: ConfigFile
+  readonly member: Member
+  readonly known: readonly string[]
+  readonly node: NodeParts
+  readonly log: Logger
+}
+
+function makeAgent({ config, member, known, node, log }: AgentParts, own: OwnTargets): Agent {
   const { id, cluster, certificate, key } = member.identity
   return new Agent({
     agentId: id,
     cluster,
     hostname: hostname(config),
     version: VERSION,
-    threads: config.db_service.worker_threads ?? Math.max(1, os.availableParallelism() - 1),
-    own: ownTargets(config, proxies),
+    threads: threadsOf(config),
+    own,
     host: { certificate, key },
+    ...node.agentOptions(proxyAddress(config)),
     hostCas: hostCas(member.identity),
-    proxies,
-    control: controlOf(member, config),
+    proxies: known,
+    control: controlOf(member, config, node),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
     anchor: member.anchor(),
@@ -111,16 +127,30 @@ function proxyAddress(config: ConfigFile): string {
   return config.sluice.proxy_server ?? publicAddress(config)
 }
 
-function controlOf(member: Member, config: ConfigFile): AgentControl {
+/** One pool serves both: the service that asks for more has it. */
+function threadsOf({ db_service: db, ssh_service: ssh }: ConfigFile): number {
+  const asked = [db, ssh].flatMap(({ enabled, worker_threads: each }) =>
+    enabled ? (each ?? []) : [],
+  )
+  return asked.length > 0 ? Math.max(...asked) : Math.max(1, os.availableParallelism() - 1)
+}
+
+function services({ db_service: db, ssh_service: ssh }: ConfigFile): readonly string[] {
+  return [...(db.enabled ? ['db'] : []), ...(ssh.enabled ? ['node'] : [])]
+}
+
+function controlOf(member: Member, config: ConfigFile, node: NodeParts): AgentControl {
   const { client } = member
   const descriptions = new Map(
     config.db_service.databases.map(({ name, description }) => [name, description]),
   )
   const announcer = new Announcer(client, descriptions, systemClock)
   return {
-    announce: (word) => {
+    async announce(word) {
       const held = { ...word.held, recordingsAtRisk: member.recordings.atRisk }
-      return announcer.announce({ ...word, held })
+      const announcement = await announcer.announce({ ...word, held })
+      node.served(announcement)
+      return announcement
     },
     dbClient: (target, principal, userCertificate) =>
       issueDbClient(member, target, principal, userCertificate),
@@ -149,14 +179,18 @@ async function issueDbClient(
   }
 }
 
-/** The databases of the file, the resources it would serve, and what those may not name. */
-function ownTargets(config: ConfigFile, proxies: readonly string[]): OwnTargets {
-  const { databases, resources, resources_may_dial: allowed } = config.db_service
+/** The databases of the file, the resources it would serve, what those may not name, and the machine itself. */
+function ownTargets(
+  config: ConfigFile,
+  proxies: readonly string[],
+  labels: Readonly<Record<string, string>>,
+): OwnTargets {
+  const { enabled, databases, resources, resources_may_dial: allowed } = config.db_service
   // Said at the start, not at the first dial.
   new Networks(allowed)
   return {
-    targets: databases.map(announced),
-    selectors: resources.map(({ labels }) => labels),
+    targets: [...(enabled ? databases.map(announced) : []), ...announcedNode(config, labels)],
+    selectors: enabled ? resources.map(({ labels: wanted }) => wanted) : [],
     guard: { allowed, ownPorts: ownPorts(config), ownAddresses: proxies },
   }
 }

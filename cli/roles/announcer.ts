@@ -3,10 +3,11 @@
 
 import type { ControlClient } from '../../control/api/client.ts'
 import type { InventoryReply } from '../../control/api/messages.ts'
+import type { AnnouncedTarget } from '../../core/agent-target.ts'
 import { readPem } from '../../core/cert/pem.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
 import type { Clock } from '../../core/clock.ts'
-import type { AgentWord, Announcement, AnnouncedTarget } from '../../workers/agent-targets.ts'
+import type { AgentWord, Announcement } from '../../workers/agent-targets.ts'
 import { newRequest } from './identity.ts'
 
 interface Served {
@@ -59,7 +60,7 @@ export class Announcer {
 
 function asAnnouncement({ accepted, refused, dynamic, revision }: InventoryReply): Announcement {
   return {
-    accepted,
+    accepted: accepted.map((each) => ({ ...each, kind: each.kind ?? 'db' })),
     refused,
     revision,
     dynamic: dynamic.map(({ name, description: _, ...target }) => ({

@@ -12,6 +12,7 @@ import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
 import { Proxy } from '../../workers/proxy-main.ts'
 import type { ProxyControl } from '../../workers/proxy-options.ts'
+import { systemTimers } from '../../workers/timers.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import { type RoleStart, runRole, type RunningRole } from './bootstrap.ts'
@@ -25,11 +26,13 @@ import {
   drainMs,
   hostname,
   joinToken,
+  ownPorts,
   pins,
   publicAddress,
   roleFolder,
   roleLogger,
 } from './settings.ts'
+import { SshHost } from './ssh-host.ts'
 
 runRole('proxy', begin)
 
@@ -57,7 +60,16 @@ async function begin(start: RoleStart): Promise<RunningRole> {
     connect,
     trust: () => ({ cas: hostCas(member.identity), cluster: member.identity.cluster }),
   })
-  const proxy = makeProxy(config, start, { member, anonymous, control, address, log })
+  const sshHost = new SshHost({
+    folder,
+    clock: systemClock,
+    timers: systemTimers,
+    log,
+    certify: (publicKey) => member.client.call('certificate-ssh-host', { publicKey }),
+    onKeys: (keys) => proxy.replaceSshHost(keys),
+  })
+  const proxy = makeProxy(config, start, { member, anonymous, control, address, sshHost, log })
+  sshHost.serves(address)
   member.onRenewed(({ certificate, key }) => proxy.replaceHost({ certificate, key }))
   const port = await proxy.start()
   const diagnostics = await startDiagnostics(start.listeners, {
@@ -77,6 +89,7 @@ async function begin(start: RoleStart): Promise<RunningRole> {
       proxy.replaceFront(frontKeys(loadConfig(text, start.configFile), folder, address)),
     async drain() {
       await proxy.drain(drainMs(config))
+      sshHost.close()
       diagnostics.close()
       anonymous.close()
       await member.close()
@@ -89,13 +102,14 @@ interface ProxyParts {
   readonly anonymous: ControlClient
   readonly control: string
   readonly address: string
+  readonly sshHost: SshHost
   readonly log: Logger
 }
 
 function makeProxy(
   config: ConfigFile,
   start: RoleStart,
-  { member, anonymous, control, address, log }: ProxyParts,
+  { member, anonymous, control, address, sshHost, log }: ProxyParts,
 ): Proxy {
   const listen = start.listeners['public']
   if (listen === undefined)
@@ -117,9 +131,14 @@ function makeProxy(
     ...(perSourceMax === undefined ? {} : { perSourceMax }),
     controlAddresses: [splitAddress(control)],
     host: { certificate, key },
+    ...(sshHost.keys === undefined ? {} : { sshHost: sshHost.keys }),
+    onSnapshot: ({ ssh }) => {
+      if (ssh !== undefined) sshHost.trusts(ssh.host)
+    },
     front: frontKeys(config, roleFolder(config, 'proxy'), address),
     pages: frontPages(),
     gateway: frontGateway(),
+    guard: { allowed: [], ownPorts: ownPorts(config), ownAddresses: [address] },
     control: controlOf(member, anonymous, address),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
@@ -162,6 +181,20 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
     async report(report) {
       const recordingsAtRisk = member.recordings.atRisk
       await client.call('proxy-self', { address, ...report, recordingsAtRisk })
+    },
+    async sshPermit({ target, principal, certificate }) {
+      const userSshCertificate = Buffer.from(certificate).toString('base64')
+      const { permit } = await client.call('permit', { userSshCertificate, target, principal })
+      return Buffer.from(permit, 'base64')
+    },
+    async openssh({ target, principal, certificate, publicKey }) {
+      const reply = await client.call('certificate-openssh', {
+        userCertificate: Buffer.from(certificate).toString('base64'),
+        target: target.name,
+        principal,
+        publicKey: Buffer.from(publicKey).toString('base64'),
+      })
+      return Buffer.from(reply.certificate, 'base64')
     },
     ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),

@@ -15,11 +15,17 @@ export const DEFAULT_UIDS: Readonly<Record<Role, number>> = {
 
 /** Roles in the order they start: each needs the ones before it. */
 export function planRoles(config: ConfigFile, root: boolean): readonly RolePlan[] {
-  const { auth_service: auth, proxy_service: proxy, db_service: db, sluice } = config
+  const {
+    auth_service: auth,
+    proxy_service: proxy,
+    db_service: db,
+    ssh_service: ssh,
+    sluice,
+  } = config
   const roles: Role[] = []
   if (auth.enabled) roles.push('signer', 'control')
   if (proxy.enabled) roles.push('proxy')
-  if (db.enabled) roles.push('agent')
+  if (db.enabled || ssh.enabled) roles.push('agent')
   const hasToken = sluice.auth_token !== undefined || sluice.join_params !== undefined
   return roles.map((role) => {
     const uid = sluice.run_as?.[role] ?? DEFAULT_UIDS[role]

@@ -40,15 +40,17 @@ const PRLIMIT = '/usr/bin/prlimit'
 
 /**
  * How to start `node` with `flags`: through prlimit (core size 0) and setpriv (no new privileges) where the machine has them.
- * Both replace themselves by the next program, so pid and IPC channel stay.
+ * Both replace themselves by the next program, so pid and IPC channel stay. `startsLogins`: what it starts may gain privileges (sudo)
+ * and raise the limit again, as after any other login; the process itself gets neither.
  */
 export function launch(
   node: string,
   flags: readonly string[],
+  startsLogins = false,
 ): { execPath: string; execArgv: string[] } {
   const chain = [
-    ...(existsSync(SETPRIV) ? [SETPRIV, '--no-new-privs'] : []),
-    ...(existsSync(PRLIMIT) ? [PRLIMIT, '--core=0:0'] : []),
+    ...(existsSync(SETPRIV) && !startsLogins ? [SETPRIV, '--no-new-privs'] : []),
+    ...(existsSync(PRLIMIT) ? [PRLIMIT, startsLogins ? '--core=0:' : '--core=0:0'] : []),
     node,
     ...flags,
   ]
@@ -133,7 +135,10 @@ function open(target: string): void {
   if (directory) for (const name of readdirSync(target)) open(path.join(target, name))
 }
 
-/** Names of the packages that `dependencies` reach, by their own package.json files. */
+/** Builds for a platform that the program itself loads; the other optional packages are tools of the checkout. */
+const PLATFORM_BUILDS = /^@lydell\/node-pty-/
+
+/** Names of the packages that `dependencies` reach, by their own package.json files, and the platform builds that are there. */
 export function productionPackages(root: string): readonly string[] {
   const found = new Set<string>()
   const waiting = dependenciesOf(path.join(root, 'package.json'))
@@ -148,7 +153,12 @@ export function productionPackages(root: string): readonly string[] {
 
 function dependenciesOf(manifest: string): string[] {
   const parsed: unknown = JSON.parse(readFileSync(manifest, 'utf8'))
-  if (typeof parsed !== 'object' || parsed === null || !('dependencies' in parsed)) return []
-  const list = parsed.dependencies
+  if (typeof parsed !== 'object' || parsed === null) return []
+  const optional = 'optionalDependencies' in parsed ? namesOf(parsed.optionalDependencies) : []
+  const needed = 'dependencies' in parsed ? namesOf(parsed.dependencies) : []
+  return [...needed, ...optional.filter((name) => PLATFORM_BUILDS.test(name))]
+}
+
+function namesOf(list: unknown): string[] {
   return typeof list === 'object' && list !== null ? Object.keys(list) : []
 }

@@ -13,7 +13,7 @@ const HEAD = `# Audit events
 
 One event is one JSON line of the audit log (its chain is described in \`core/audit/chain.ts\`). Every event has \`event\`, \`code\`,
 \`uid\`, \`time\` (RFC 3339, UTC, milliseconds), \`ei\` and \`cluster_name\`. Names and codes are those of the reference product; codes
-that begin with \`SL\` are Sluice's own. The last letter of a code is I (information), W (warning) or E (error). Fields listed are
+that begin with \`SL\` are Sluice's own. The last letter of a code is I (information), W (warning), E (error) or S (stop). Fields listed are
 those an event may carry beside the common ones; \`trimmed\` names fields that were cut to the bound, \`dropped_fields\` counts
 those left out. An event that came from an agent or proxy also has \`emitter\`: its id, role, and the place of the event in its own
 chain.
@@ -34,8 +34,8 @@ describe('the catalogue of audit events', () => {
 
   it('has one form of code, severities that exist, and an emitter for each event', () => {
     for (const [code, row] of Object.entries(AUDIT_EVENTS)) {
-      assert.match(code, /^(T|SL)[A-Z]*\d{2,4}[IWE]$/)
-      assert.match(row.name, /^[a-z_]+(\.[a-z_]+)*$/)
+      assert.match(code, /^(T|SL)[A-Z]*\d{2,4}[IWES]$/)
+      assert.match(row.name, /^[a-z][a-z0-9_]*([.-][a-z_]+)*$/)
       assert.ok(row.by.length > 0)
       assert.equal(new Set(row.fields).size, row.fields.length, code)
     }
@@ -46,7 +46,7 @@ describe('the catalogue of audit events', () => {
     const files = globSync(['catalogue.ts', '*-rows.ts'], { cwd: import.meta.dirname })
     const codes = files.flatMap((file) => {
       const text = readFileSync(join(import.meta.dirname, file), 'utf8')
-      return [...text.matchAll(/^ {2,4}([A-Z]{1,6}\d{2,4}[IWE]): /gm)].map(([, code]) => code)
+      return [...text.matchAll(/^ {2,4}([A-Z]{1,6}\d{2,4}[IWES]): /gm)].map(([, code]) => code)
     })
     assert.ok(files.length >= 4)
     assert.equal(new Set(codes).size, codes.length)

@@ -5,6 +5,7 @@
 import type { SystemRole } from '../identity.ts'
 import { logRows } from './log-rows.ts'
 import { recordingRows } from './recording-rows.ts'
+import { sshRows } from './ssh-rows.ts'
 import { statementRows } from './statement-rows.ts'
 
 export interface AuditRow {
@@ -37,11 +38,23 @@ const SESSION = [
 ] as const
 const CHANGED = [...CHANGE, 'changed'] as const
 const CREDENTIAL = [...CHANGE, 'db_service', 'db_user', 'methods'] as const
+const ON_NODE = ['target_name', 'login', 'server_labels'] as const
+const CONNECTION = [
+  ...PERSON,
+  ...ON_NODE,
+  'sid',
+  'server_id',
+  'server_hostname',
+  'proxy_id',
+  'forwarded_by',
+  'addr.remote',
+  'addr.trusted',
+] as const
 const TIMES = ['session_start', 'session_stop'] as const
 const BYTES = ['bytes_from_client', 'bytes_from_target'] as const
 const DECISION = ['decision_id', 'decision'] as const
 const DECIDED = [...DECISION, 'success', 'error', 'message', 'with_mfa'] as const
-const FORWARD = [...SESSION, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
+const FORWARD = [...SESSION, ...ON_NODE, ...DECIDED, 'certificate_serial', 'forwarded_by'] as const
 
 function row(
   by: readonly SystemRole[],
@@ -281,6 +294,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   SLR003W: row(AGENT, 'session.forward', 'An agent refused whom a proxy forwarded.', FORWARD),
   SLR004I: row(AGENT, 'session.forward', 'A forwarded session ended at its agent.', [
     ...SESSION,
+    ...ON_NODE,
     'reason',
     ...TIMES,
     ...BYTES,
@@ -299,6 +313,24 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'A source sent so many cancel requests with keys of no session that it is not heard for a minute.',
     ['addr.remote', 'success', 'reason'],
   ),
+
+  SLR006I: row(
+    EDGE,
+    'ssh.connection',
+    'Somebody was let in over SSH; what they do is told apart.',
+    [...CONNECTION, ...DECIDED, 'certificate_serial'],
+  ),
+  SLR006W: row(EDGE, 'ssh.connection', 'An SSH login was refused, or asked for nothing.', [
+    ...CONNECTION,
+    ...DECIDED,
+    'certificate_serial',
+  ]),
+  SLR007I: row(EDGE, 'ssh.connection', 'An SSH connection ended.', [
+    ...CONNECTION,
+    'reason',
+    ...TIMES,
+    ...BYTES,
+  ]),
 
   // Tunnels, snapshots, strangers
   SLL001I: row(['proxy'], 'link.start', 'An agent linked to a proxy.', [
@@ -344,6 +376,7 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     'by_reason',
   ]),
 
+  ...sshRows(PERSON),
   ...recordingRows(PERSON),
   ...logRows(),
   SLX000W: row(ALL, 'unknown', 'An event this version has no row for.', [

@@ -160,6 +160,8 @@ const BEGINNINGS: ReadonlySet<string> = new Set([
   'TDB00W',
   'SLR003I',
   'SLR003W',
+  'SLR006I',
+  'SLR006W',
 ])
 
 function proxyHalf(code: string, event: Fields): Read | undefined {
@@ -170,17 +172,20 @@ function proxyHalf(code: string, event: Fields): Read | undefined {
   }
   const other = reached(code, event)
   if (other === undefined) return undefined
-  return { mode: 'terminate', lacking: '', target: text(event['db_service']), other }
+  return { mode: 'terminate', lacking: '', target: targetOf(event), other }
 }
 
 /** Whether the agent of a session that a proxy terminates must know of it. */
 function reached(code: string, event: Fields): Half['other'] | undefined {
   switch (code) {
     case 'TDB00I':
+    case 'SLR006I':
       return 'may'
     case 'TDB00W':
+    case 'SLR006W':
       return 'none'
     case 'TDB01I':
+    case 'SLR007I':
       return Number(event['bytes_from_target'] ?? 0) > 0 ? 'must' : 'over'
     case 'TDB06I':
       return undefined
@@ -191,12 +196,19 @@ function reached(code: string, event: Fields): Half['other'] | undefined {
 }
 
 function agentHalf(code: string, event: Fields): Read | undefined {
-  const target = text(event['db_service'])
+  const target = targetOf(event)
   const forwarded = code === 'SLR003I' || code === 'SLR003W'
-  if (!forwarded && code !== 'TDB00I' && code !== 'TDB00W') return undefined
+  if (!forwarded && !MET_BY_AGENT.has(code)) return undefined
   const lacking = text(event[forwarded ? 'forwarded_by' : 'proxy_id'])
   if (lacking === '') return undefined
   return { mode: forwarded ? 'terminate' : 'relay', lacking, target, other: 'must' }
+}
+
+/** Codes by which an agent tells of a session that a proxy relays to it. */
+const MET_BY_AGENT: ReadonlySet<string> = new Set(['TDB00I', 'TDB00W', 'SLR006I', 'SLR006W'])
+
+function targetOf(event: Fields): string {
+  return text(event['db_service'] ?? event['target_name'])
 }
 
 function text(value: unknown): string {

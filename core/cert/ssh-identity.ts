@@ -10,7 +10,12 @@ import type { CertificateFacts, UserIdentity } from '../identity.ts'
 import { readPublicBlob } from '../ssh/key.ts'
 import { decodeIdentity, encodeIdentity } from './identity.ts'
 import { keySha256 } from './key.ts'
-import { judgeSshCertificate, readSshCertificate, type SshCertificate } from './ssh.ts'
+import {
+  judgeSshCertificate,
+  readSshCertificate,
+  type SshCertificate,
+  type SshOptions,
+} from './ssh.ts'
 
 /** The extension with the canonical identity (core/cert/identity.ts), base64. */
 export const IDENTITY_EXTENSION = 'identity@sluice'
@@ -20,6 +25,8 @@ export interface SshPeerWanted {
   readonly cas: readonly Uint8Array[]
   readonly cluster: string
   readonly nowMs: number
+  /** Critical options that the caller carries out itself; absent: none. */
+  readonly critical?: readonly string[]
 }
 
 export type SshPeerReading =
@@ -33,6 +40,8 @@ export type SshPeerReading =
       readonly principals: readonly string[]
       /** Blob of the certified key. */
       readonly key: Uint8Array
+      readonly critical: SshOptions
+      readonly extensions: SshOptions
     }
   | { readonly ok: false; readonly code: ErrorCode; readonly reason: string }
 
@@ -40,17 +49,19 @@ export type SshPeerReading =
 export function readSshPeer(raw: Uint8Array, wanted: SshPeerWanted): SshPeerReading {
   const certificate = readTotal(raw)
   if ('ok' in certificate) return certificate
-  // No critical option is carried out here, so none is taken: an unknown restriction must not become none.
-  const expected = { kind: 'user', cas: wanted.cas, critical: [] } as const
+  // An unknown restriction must not become none: what the caller does not carry out is not taken.
+  const { cas, critical: carriedOut = [] } = wanted
+  const expected = { kind: 'user', cas, critical: carriedOut } as const
   const refusal = judgeSshCertificate(certificate, expected, wanted.nowMs)
   if (refusal !== undefined) return { ok: false, ...refusal }
   const identity = identityOf(certificate)
   if (identity === undefined) return no('it carries no identity of a person')
   if (identity.cluster !== wanted.cluster) return no('it is of another cluster')
   if (identity.name !== certificate.keyId) return no('its key id is not the person it identifies')
-  const { principals, key } = certificate
+  const { principals, key, critical, extensions } = certificate
   const facts = sshFactsOf(certificate)
-  return { ok: true, identity, facts, keySha256: keySha256(spkiOfBlob(key)), principals, key }
+  const keyHash = keySha256(spkiOfBlob(key))
+  return { ok: true, identity, facts, keySha256: keyHash, principals, key, critical, extensions }
 }
 
 /** What is told of an SSH certificate, in the terms of X.509 ones: locks and audit name both alike. */

@@ -34,13 +34,36 @@ export interface SshMachineAccess {
 
 export type SshTargetAccess = SshServerAccess | SshMachineAccess
 
+export interface SshSessionTimers {
+  /** Runs `action` once after `ms`; the result cancels it. */
+  after(ms: number, action: () => void): () => void
+}
+
 /** Somebody the thread knows before the first byte of SSH: forwarded by a proxy (the agent's end of proxy mode). */
 export interface ForwardedClient {
   /** Wire bytes of the SSH certificate that was shown to the proxy. */
   readonly certificate: Uint8Array
 }
 
+/** What a machine's own configuration forbids everybody, whatever their roles say. */
+export interface NodeSwitches {
+  readonly fileCopy: boolean
+  readonly portForwarding: boolean
+  readonly x11: boolean
+}
+
 export interface SshServices {
+  /** Absent: nothing is forbidden here. */
+  readonly switches?: NodeSwitches
+  /** Deadlines of the connection (keys, keepalives); the deadlines of the right are the thread's, and come by the session's signal. */
+  readonly timers: SshSessionTimers
+  /** Variables of the session for its programs, which no client sets: SSH_CONNECTION, SSH_TELEPORT_HOST_UUID. */
+  readonly environment: Readonly<Record<string, string>>
+  /**
+   * Events told through `Host.audit` are more than may wait: resolves when they are fewer. Undefined: go on. Sessions await it
+   * before the bytes pass of which an event told.
+   */
+  auditRoom(): Promise<void> | undefined
   /** What is shown to clients; at least one. */
   readonly hostKeys: readonly SshKeyPair[]
   /** Absent: clients prove themselves here. */

@@ -40,7 +40,13 @@ const BOTH: readonly CallName[] = [
   'lease-keep',
   'lease-release',
 ]
-const PROXY: readonly CallName[] = [...BOTH, 'certificate-openssh', 'permit', 'proxy-self', 'ticket-keys']
+const PROXY: readonly CallName[] = [
+  ...BOTH,
+  'certificate-openssh',
+  'permit',
+  'proxy-self',
+  'ticket-keys',
+]
 const AGENT: readonly CallName[] = [...BOTH, 'inventory', 'certificate-db-client']
 
 describe('A hostile proxy or agent at control', () => {

@@ -21,4 +21,15 @@ export const peer: Peer = {
 }
 
 // Protocols hand a right on and never look into it; a real one is minted by core/login.ts alone.
-export const right = Object.freeze({ decisionId: '01JALLOW' }) as unknown as Authorized
+export const right = Object.freeze({
+  decisionId: '01JALLOW',
+  ...peer,
+  access: { target, principal: 'app', resource: '' },
+  grant: {
+    roles: ['dev'],
+    idleMsMax: 0,
+    connectionsMax: 0,
+    lockMode: 'best_effort',
+    recordingMode: 'best_effort',
+  },
+}) as unknown as Authorized

@@ -3,7 +3,7 @@
 // whose client was authenticated before this connection (a forwarded identity). Passwords and plain keys are no way in.
 
 import { readSshCertificate, type SshCertificate } from '../../../core/cert/ssh.ts'
-import type { ProxyError } from '../../../core/errors.ts'
+import { ProxyError } from '../../../core/errors.ts'
 import { max } from '../../../core/limits.ts'
 import { SshReader, string } from '../../../core/ssh/bytes.ts'
 import { verifyBlob } from '../../../core/ssh/key.ts'
@@ -21,15 +21,27 @@ export interface ProvenLogin {
   readonly certificate: SshCertificate
 }
 
+/** No, with words that the person hears. */
+export class LoginRefused {
+  readonly sentence: string
+  /** No other certificate would change it: the connection ends. */
+  readonly final: boolean
+
+  constructor(sentence: string, final: boolean) {
+    this.sentence = sentence
+    this.final = final
+  }
+}
+
 export interface AcceptOptions<Right> {
   readonly stream: ByteStream
   readonly timers: SshTimers
   /** At least one. */
   readonly hostKeys: readonly HostKey[]
   /** What the holder of this certificate may do as this user; undefined refuses. A failure refuses and ends the connection. */
-  authorize(login: ProvenLogin): Promise<Right | undefined>
+  authorize(login: ProvenLogin): Promise<Right | LoginRefused | undefined>
   /** For a client that is known already: what it may do as this user. Absent: `none` is refused. */
-  authorizeNone?(user: string): Promise<Right | undefined>
+  authorizeNone?(user: string): Promise<Right | LoginRefused | undefined>
   /** What the connection does for its client. Asked before the client is told that it is in. */
   serve(right: Right, connection: SshConnection): ConnectionHandlers
   /** Shown to people before they authenticate. */
@@ -48,9 +60,24 @@ const METHODS = string('publickey')
 
 /** Takes a connection up to its authentication. Rejects when the client does not get in. */
 export function acceptSsh<Right>(options: AcceptOptions<Right>): Promise<Accepted<Right>> {
-  return new Promise((resolve, reject) => {
-    new Acceptor(options, resolve, reject).start()
-  })
+  return beginAccepting(options).accepted
+}
+
+export interface Accepting<Right> {
+  /** As `acceptSsh` says. */
+  readonly accepted: Promise<Accepted<Right>>
+  /** Resolves when the stream was left, in whatever way. */
+  readonly gone: Promise<void>
+  /** Ends it at any time before it is accepted; the person hears the sentence. */
+  stop(sentence: string): void
+}
+
+/** `acceptSsh` for callers that may have to end it in the middle. */
+export function beginAccepting<Right>(options: AcceptOptions<Right>): Accepting<Right> {
+  const { promise, resolve, reject } = Promise.withResolvers<Accepted<Right>>()
+  const acceptor = new Acceptor(options, resolve, reject)
+  acceptor.start()
+  return { accepted: promise, gone: acceptor.gone, stop: (sentence) => acceptor.stop(sentence) }
 }
 
 class Acceptor<Right> {
@@ -93,6 +120,16 @@ class Acceptor<Right> {
     this.#transport.start()
   }
 
+  get gone(): Promise<void> {
+    return this.#transport.gone
+  }
+
+  stop(sentence: string): void {
+    if (this.#connection !== undefined || this.#transport.over) return
+    if (this.#service) this.#banner(sentence)
+    this.#transport.end(refused(sentence), sentence)
+  }
+
   #payload(payload: Buffer): void {
     if (this.#connection !== undefined) return this.#connection.take(payload)
     const type = payload[0] ?? 0
@@ -108,6 +145,11 @@ class Acceptor<Right> {
     this.#send(MESSAGE.serviceAccept, string(SERVICE))
     const { banner } = this.#options
     if (banner !== undefined) this.#send(MESSAGE.authBanner, string(banner), string(''))
+  }
+
+  #banner(sentence: string): void {
+    const text = sentence.slice(0, max('sshBannerCharsMax'))
+    this.#send(MESSAGE.authBanner, string(`${text}\r\n`), string(''))
   }
 
   /** One request to authenticate. Requests are decided one after the other; what follows success was never meant for us. */
@@ -159,7 +201,8 @@ class Acceptor<Right> {
     try {
       const right = await this.#right(user, method, login)
       if (this.#transport.over) return
-      if (right === undefined) this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
+      if (right instanceof LoginRefused) this.#refuse(right)
+      else if (right === undefined) this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
       else this.#admit(right)
     } catch (error) {
       this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
@@ -171,9 +214,17 @@ class Acceptor<Right> {
     user: string,
     method: string,
     login: ProvenLogin | undefined,
-  ): Promise<Right | undefined> | undefined {
+  ): Promise<Right | LoginRefused | undefined> | undefined {
     if (login !== undefined) return this.#options.authorize(login)
     return method === 'none' ? this.#options.authorizeNone?.(user) : undefined
+  }
+
+  /** The sentence comes as a banner, which people see while they log in, and once more as the last word: some see only one of them. */
+  #refuse({ sentence, final }: LoginRefused): void {
+    this.#banner(sentence)
+    // A failure would make the client go by itself, before it has read the last word.
+    if (final) this.#transport.end(refused(sentence), sentence)
+    else this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
   }
 
   #admit(right: Right): void {
@@ -190,6 +241,10 @@ class Acceptor<Right> {
   #send(type: number, ...fields: readonly Uint8Array[]): void {
     this.#transport.send(Buffer.concat([Uint8Array.of(type), ...fields]))
   }
+}
+
+function refused(sentence: string): ProxyError {
+  return new ProxyError('policy.denied', sentence, { side: 'client' })
 }
 
 /** Would a signature by this key be looked at? */

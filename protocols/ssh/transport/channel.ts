@@ -18,8 +18,11 @@ import { violation, type SshTransport } from './transport.ts'
 import { Unread, type ChannelData } from './unread.ts'
 import type { InboundWindow } from './window.ts'
 
+/** Yes or no; a function is yes, and what is done once the peer was told so. */
+export type RequestAnswer = boolean | (() => void)
+
 /** Answers a request of the peer. Without it every request is refused. */
-export type RequestHandler = (request: ChannelRequest) => boolean | Promise<boolean>
+export type RequestHandler = (request: ChannelRequest) => RequestAnswer | Promise<RequestAnswer>
 
 /** The peer's end of a channel, as it was agreed. */
 export interface PeerEnd {
@@ -74,10 +77,20 @@ export class SshChannel {
     return this.#exit
   }
 
+  /** Both sides have closed it. */
+  get over(): boolean {
+    return this.#over
+  }
+
   /** The next bytes, or undefined at the end of the peer's. */
   async read(): Promise<ChannelData | undefined> {
     while (this.#unread.empty && !this.#ended)
       await new Promise<void>((resolve) => this.#wake.push(resolve))
+    return this.poll()
+  }
+
+  /** What `read` would give, if there is something now. */
+  poll(): ChannelData | undefined {
     const data = this.#unread.shift()
     if (data === undefined || this.#ended) return data
     const grant = this.#window.read(data.bytes.length)
@@ -136,6 +149,17 @@ export class SshChannel {
     if (!this.#sentClose) this.#send(MESSAGE.channelRequest, string(name), Uint8Array.of(0), fields)
   }
 
+  /** Last words, as far as the window lets them through now; writers that still wait are refused. */
+  farewell(text: string): void {
+    if (this.#sentEof || this.#sentClose) return
+    const bytes = Buffer.from(text).subarray(0, Math.min(this.#peer.window, this.#peer.packet))
+    this.#peer.window -= bytes.length
+    if (bytes.length > 0) this.#send(MESSAGE.extendedData, u32(STDERR), string(bytes))
+    this.#sentEof = true
+    this.#send(MESSAGE.eof)
+    this.#transport.wake()
+  }
+
   /** A message of the peer for this channel; the reader stands behind the channel's number. True: the channel is over. */
   take(type: number, reader: SshReader): boolean {
     if (this.#gotClose) throw violation('a message came for a closed channel')
@@ -159,6 +183,11 @@ export class SshChannel {
     this.#sentClose = true
     this.#finishReading()
     this.#maybeOver()
+  }
+
+  /** The peer is told nothing more here. */
+  get #deaf(): boolean {
+    return this.#sentEof || this.#sentClose
   }
 
   #arrived(bytes: Uint8Array, stderr: boolean): void {
@@ -190,7 +219,7 @@ export class SshChannel {
   }
 
   async #answer(request: ChannelRequest | undefined, reply: boolean): Promise<void> {
-    let granted = false
+    let granted: RequestAnswer = false
     try {
       if (request !== undefined && !this.#over)
         granted = (await this.#onRequest?.(request)) ?? false
@@ -204,7 +233,8 @@ export class SshChannel {
     }
     this.#unanswered -= 1
     if (reply && !this.#sentClose)
-      this.#send(granted ? MESSAGE.channelSuccess : MESSAGE.channelFailure)
+      this.#send(granted !== false ? MESSAGE.channelSuccess : MESSAGE.channelFailure)
+    if (typeof granted === 'function') granted()
   }
 
   #answered(granted: boolean): void {
@@ -252,9 +282,9 @@ export class SshChannel {
       ...(stderr ? [u32(STDERR)] : []),
     ])
     for (let at = 0; at < bytes.length; ) {
-      while (!this.#sentClose && (this.#peer.window === 0 || !this.#transport.writable))
+      while (!this.#deaf && (this.#peer.window === 0 || !this.#transport.writable))
         await this.#transport.change()
-      if (this.#sentEof || this.#sentClose) throw closed()
+      if (this.#deaf) throw closed()
       const to = Math.min(bytes.length, at + this.#peer.window, at + this.#peer.packet)
       this.#peer.window -= to - at
       this.#transport.sendData(head, bytes.subarray(at, to))

@@ -21,6 +21,8 @@ export interface ConnectOptions {
   readonly key: CertificateKey | undefined
   readonly verifyHost: HostVerifier
   readonly handlers?: ConnectionHandlers
+  /** What the other side shows to people before authentication, as it comes; cut, never trusted. */
+  readonly onBanner?: (text: string) => void
 }
 
 export interface Connected {
@@ -71,7 +73,7 @@ class Connector {
         handshake: (handshake) => this.#begin(handshake),
         payload: (payload) => this.#payload(payload),
         closed: (error) => {
-          this.#reject(this.#distrust ?? error ?? violation('the host left before authentication'))
+          this.#reject(this.#distrust ?? error ?? left(this.#transport.farewell))
           this.#connection?.over(this.#distrust ?? error)
         },
       },
@@ -153,7 +155,9 @@ class Connector {
   }
 
   #showBanner(text: string): void {
-    this.#banner = (this.#banner + text).slice(0, max('sshBannerCharsMax'))
+    const room = max('sshBannerCharsMax') - this.#banner.length
+    this.#banner += text.slice(0, room)
+    if (room > 0) this.#options.onBanner?.(text.slice(0, room))
   }
 
   #admit(): void {
@@ -170,6 +174,11 @@ class Connector {
   #send(type: number, ...fields: readonly Uint8Array[]): void {
     this.#transport.send(Buffer.concat([Uint8Array.of(type), ...fields]))
   }
+}
+
+function left(farewell: string): ProxyError {
+  const message = 'The SSH connection ends: the host left before authentication.'
+  return new ProxyError('protocol.violation', message, { side: 'target', detail: farewell })
 }
 
 function untrusted(why: string): ProxyError {

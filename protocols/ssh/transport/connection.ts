@@ -36,6 +36,8 @@ export interface GlobalAnswer {
 export interface ConnectionHandlers {
   open?(opening: ChannelOpening): void
   global?(request: GlobalRequest): Promise<GlobalAnswer>
+  /** A kind of channel that this side does not know, or that the peer may not open. It is refused; this only tells of it. */
+  unknown?(name: string): void
 }
 
 /** A channel we asked for. */
@@ -121,9 +123,14 @@ export class SshConnection {
     return data.length >= 4 ? { granted: true, port: new SshReader(data).u32() } : { granted: true }
   }
 
-  /** Ends the connection, after what was sent. The error is why, if it is not at somebody's wish. */
-  end(error?: ProxyError): void {
-    this.#transport.end(error)
+  /** Ends the connection, after what was sent. The error is why, if it is not at somebody's wish; the peer is told `farewell`. */
+  end(error?: ProxyError, farewell?: string): void {
+    this.#transport.end(error, farewell)
+  }
+
+  /** What the peer said when it ended the connection. */
+  get farewell(): string {
+    return this.#transport.farewell
   }
 
   /** A message of the peer. */
@@ -162,10 +169,14 @@ export class SshConnection {
     const name = reader.text()
     const peer: PeerEnd = { id: reader.u32(), window: reader.u32(), packet: packetOf(reader.u32()) }
     const kind = readChannelKind(name, reader)
-    if (kind === undefined || this.#handlers.open === undefined)
-      return this.#refuse(peer.id, 'unknownType', 'no such channel type here')
-    if (CLIENTS_OPEN.includes(kind.kind) !== this.#server)
-      return this.#refuse(peer.id, 'prohibited', 'not by this side')
+    if (kind === undefined || this.#handlers.open === undefined) {
+      this.#refuse(peer.id, 'unknownType', 'no such channel type here')
+      return this.#handlers.unknown?.(name)
+    }
+    if (CLIENTS_OPEN.includes(kind.kind) !== this.#server) {
+      this.#refuse(peer.id, 'prohibited', 'not by this side')
+      return this.#handlers.unknown?.(name)
+    }
     if (kind.kind === 'session' && this.#noMoreSessions)
       throw violation('a session is opened after the last one was announced')
     const window = this.#reserve()

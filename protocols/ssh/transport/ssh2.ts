@@ -42,7 +42,6 @@ export interface Ssh2Protocol {
   start(): void
   parse(chunk: Uint8Array, from: number, to: number): void
   rekey(): void
-  disconnect(reason: number): void
   cleanup(): void
   /** Set while a key exchange goes on. */
   readonly _kexinit: Buffer | undefined
@@ -52,8 +51,10 @@ export interface Ssh2Protocol {
   readonly _packetRW: {
     readonly write: {
       readonly allocStart: number
-      alloc(bytes: number): Buffer
-      finalize(packet: Buffer): Buffer
+      /** The same for packets that go out while keys are changed. */
+      readonly allocStartKEX: number
+      alloc(bytes: number, force?: boolean): Buffer
+      finalize(packet: Buffer, force?: boolean): Buffer
     }
   }
   _kex: Ssh2Exchange | undefined
@@ -90,7 +91,8 @@ interface Parts {
   readonly Protocol: new (config: Ssh2Config) => Ssh2Protocol
   readonly KexInit: new (lists: object) => object
   readonly handleKexInit: (protocol: Ssh2Protocol, payload: Buffer) => unknown
-  readonly sendPacket: (protocol: Ssh2Protocol, packet: Buffer) => boolean
+  /** `bypass`: it does not wait for the end of a key exchange. */
+  readonly sendPacket: (protocol: Ssh2Protocol, packet: Buffer, bypass?: boolean) => boolean
 }
 
 export const ssh2: Parts = load()
@@ -111,7 +113,7 @@ function load(): Parts {
     HANDLERS: Record<number, Parts['handleKexInit']>
   }
   const utils = require('ssh2/lib/protocol/utils.js') as Pick<Parts, 'sendPacket'>
-  for (const name of ['parse', 'rekey', 'disconnect', 'cleanup'])
+  for (const name of ['parse', 'rekey', 'cleanup'])
     found(name, (Protocol.prototype as Record<string, Method>)[name])
   return {
     Protocol,

@@ -7,6 +7,7 @@ import { max } from '../../../core/limits.ts'
 import { string, u32 } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
 import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS, SERVER_SIGNATURES } from './algorithms.ts'
+import { readDisconnect, writeDisconnect } from './disconnect.ts'
 import { Exchanges } from './exchange.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
@@ -47,6 +48,8 @@ type Deadline = 'login' | 'exchange' | 'rekey' | 'linger'
 const IDENT = 'Sluice'
 
 export class SshTransport {
+  /** Resolves when nothing more is written and the peer has heard the last of it, or has had its time. */
+  readonly gone: Promise<void>
   readonly #stream: ByteStream
   readonly #timers: SshTimers
   readonly #events: TransportEvents
@@ -63,6 +66,8 @@ export class SshTransport {
   #admitted = false
   #over = false
   #error: ProxyError | undefined
+  #farewell = ''
+  readonly #resolveGone: () => void
   /** Received before admission; both ways under one key after it. */
   #bytes = 0
 
@@ -72,6 +77,9 @@ export class SshTransport {
     this.#timers = timers
     this.#events = events
     this.#server = 'hostKeys' in side
+    const gone = Promise.withResolvers<void>()
+    this.gone = gone.promise
+    this.#resolveGone = gone.resolve
     const keys = 'hostKeys' in side ? hostKeysOf(side.hostKeys) : undefined
     const way = { cipher: CIPHERS, mac: MACS, compress: ['none'], lang: [] }
     const hosts = keys === undefined ? CERTIFICATE_ALGORITHMS : Object.keys(keys)
@@ -151,11 +159,28 @@ export class SshTransport {
     for (const resolve of waiting) resolve()
   }
 
-  /** Ends the connection: the reason is told to the peer, and what was sent before goes out first. */
-  end(error?: ProxyError): void {
+  /** What the peer said when it ended the connection; of a stranger's choosing, made printable. */
+  get farewell(): string {
+    return this.#farewell
+  }
+
+  /** Ends the connection: what was sent before goes out first, then the reason. `farewell`: a sentence instead of the error's. */
+  end(error?: ProxyError, farewell?: string): void {
     if (this.#over) return
-    this.#protocol.disconnect(error === undefined ? REASON.byApplication : REASON.protocolError)
+    const orderly = error === undefined || farewell !== undefined
+    const reason = orderly ? REASON.byApplication : REASON.protocolError
+    this.#disconnect(reason, farewell ?? error?.message ?? '')
     this.#end(error)
+  }
+
+  /** Goes out ahead of what waits for a key exchange: it may come at any time (RFC 4253, section 11.1). */
+  #disconnect(reason: number, text: string): void {
+    const message = writeDisconnect(reason, text)
+    const { write } = this.#protocol._packetRW
+    const at = write.allocStartKEX
+    const packet = write.alloc(message.length, true)
+    packet.set(message, at)
+    ssh2.sendPacket(this.#protocol, write.finalize(packet, true), true)
   }
 
   #seal(bytes: number, fill: (packet: Buffer, at: number) => void): void {
@@ -199,13 +224,18 @@ export class SshTransport {
   #payload(payload: Buffer): unknown {
     if (this.#over) return Infinity
     const type = payload[0] ?? 0
-    if (type === MESSAGE.disconnect) this.#end(undefined)
+    if (type === MESSAGE.disconnect) this.#dismissed(payload)
     else if (type === MESSAGE.kexInit) return this.#exchangeAgain(payload)
     else if (type === MESSAGE.serviceRequest || type === MESSAGE.serviceAccept || type >= 50)
       this.#events.payload(payload)
     else if (type === 0 || type > MESSAGE.extensions)
       this.end(violation(`message ${type} has no place here`))
     return this.#over ? Infinity : undefined
+  }
+
+  #dismissed(payload: Buffer): void {
+    this.#farewell = readDisconnect(payload)
+    this.#end(undefined)
   }
 
   /** A further key exchange, by the peer or as its answer to ours. Strangers get one. */
@@ -329,6 +359,7 @@ export class SshTransport {
       cut()
     } finally {
       cancel()
+      this.#resolveGone()
     }
   }
 }
