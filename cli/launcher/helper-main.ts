@@ -18,4 +18,4 @@ await serveLocal({
   // A connection that breaks takes what it opened with it; there is nobody to tell.
   failed: () => {},
 })
-endWithParent()
+endWithParent(() => helper.end())

@@ -74,6 +74,11 @@ export class FakeControl {
     return [this.#spki().toString('base64')]
   }
 
+  /** The role everybody has, changed. */
+  role(over: Partial<Role>): Role {
+    return { ...ROLE, ...over }
+  }
+
   snapshot(roles: readonly Role[] = [ROLE]): SignedMessage {
     this.#revision += 1
     const { lockSet, beaconAtMs, ...light } = testSnapshot({ nowMs: Date.now() })
