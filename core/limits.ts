@@ -1274,11 +1274,7 @@ export const LIMITS = {
     'ms',
     'A helper without users that does not end by itself in this time is killed.',
   ) as Limit,
-  helperUsersMax: limit(
-    512,
-    'count',
-    'SSH connections that use the helper of one login.',
-  ) as Limit,
+  helperUsersMax: limit(512, 'count', 'SSH connections that use the helper of one login.') as Limit,
   helperSocketsMax: limit(
     2048,
     'count',

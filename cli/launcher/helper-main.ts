@@ -4,7 +4,7 @@
 import process from 'node:process'
 
 import { serveLocal } from '../../workers/local-socket.ts'
-import { Helper } from './helper.ts'
+import { Helper } from './login-helper.ts'
 import { endWithParent } from './parent.ts'
 
 const [, , path = ''] = process.argv

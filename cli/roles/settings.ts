@@ -21,6 +21,11 @@ export function signerSocket(config: ConfigFile): string {
   return path.join(config.sluice.data_dir, 'signer-socket', 'signer.sock')
 }
 
+/** Where the launcher keeps its sockets, for the agent of this machine. */
+export function launcherFolder(config: ConfigFile): string {
+  return path.join(config.sluice.data_dir, 'launcher-sockets')
+}
+
 /** Control's socket for the local super-administrator. */
 export function adminSocket(config: ConfigFile): string {
   return path.join(roleFolder(config, 'control'), 'admin.sock')

@@ -106,7 +106,7 @@ describe('a listener of a login', () => {
       (error: unknown) => String(error),
     )
     assert.match(outcome, (await mayBindLow()) ? /listens/ : /Listening there failed: EACCES/)
-    const elsewhere = machine.listen({ kind: 'unix', path: '/root/x.sock' }, () => {})
+    const elsewhere = machine.listen({ kind: 'unix', path: '/etc/sluice-test.sock' }, () => {})
     await assert.rejects(elsewhere, /Listening there failed: EACCES/)
   })
 })
