@@ -74,9 +74,14 @@ export class FakeControl {
     return [this.#spki().toString('base64')]
   }
 
+  /** The role everybody has, changed. */
+  role(over: Partial<Role>): Role {
+    return { ...ROLE, ...over }
+  }
+
   snapshot(roles: readonly Role[] = [ROLE]): SignedMessage {
     this.#revision += 1
-    const { lockSet, beaconAtMs, ...light } = testSnapshot({ nowMs: Date.now() })
+    const light = testSnapshot({ nowMs: Date.now() })
     const ssh = { user: [this.ca.blob], host: [], openssh: [] }
     const signers = [this.#spki()]
     return this.sign(
@@ -161,6 +166,15 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
   feed.offer(control.snapshot())
   feed.start()
   atEnd(cleanup, () => feed.stop())
+  const world = worldOf(cleanup, { control, feed, folder, process: process_ })
+  await heard(world)
+  return world
+}
+
+type Parts = Pick<World, 'control' | 'feed' | 'folder' | 'process'>
+
+function worldOf(cleanup: Cleanup, parts: Parts): World {
+  const { control, folder, process: process_ } = parts
   const client = new LauncherClient(folder)
   const ask = (login: string, over: Partial<LaunchAsk> = {}): LaunchAsk => ({
     certificate: control.certificate(login),
@@ -173,12 +187,9 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
     ...over,
   })
   let asked = 0
-  const world: World = {
-    control,
-    feed,
+  return {
+    ...parts,
     client,
-    folder,
-    process: process_,
     ask,
     machine(login, over) {
       const machine = client.machine(ask(login, over))
@@ -204,8 +215,6 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
       return JSON.parse(line.slice(line.indexOf('{'))) as Counts
     },
   }
-  await heard(world)
-  return world
 }
 
 export function startLauncher(cleanup: Cleanup, root: string): Process {

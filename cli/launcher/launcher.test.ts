@@ -48,11 +48,12 @@ describe('a program of a login', () => {
       machine,
       exec('env', { LD_PRELOAD: '/x', PATH: '/x', LC_TIME: 'C.UTF-8' }),
     )
+    const byName = (a = '', b = ''): number => (a < b ? -1 : 1)
     const names = env.out
       .split('\n')
       .filter(Boolean)
       .map((line) => line.split('=')[0])
-    assert.deepEqual(names.sort(), [...ENVIRONMENT, 'LC_TIME'].sort())
+    assert.deepEqual(names.sort(byName), [...ENVIRONMENT, 'LC_TIME'].sort(byName))
     assert.match(env.out, /^PATH=\/usr\/local\/bin:/m)
     assert.match(env.out, /^SSH_CONNECTION=192\.0\.2\.7 50022 192\.0\.2\.1 3022$/m)
     assert.match(env.out, /^SSH_SLUICE_USER=alice$/m)
@@ -171,6 +172,17 @@ describe('a program of a login', () => {
     const answer = Buffer.from((await program.io.read()) ?? [])
     assert.equal(answer.subarray(4, 9).toString('hex'), '0200000003')
     program.end()
+  })
+
+  it('outlives a launcher that is killed: it has its own connections', async (context) => {
+    const world = await startWorld(context)
+    const program = await world.machine('root').start(exec('read line; echo "still $line"; cat'))
+    await world.process.kill('SIGKILL')
+    await program.io.write(Buffer.from('here\n'))
+    await program.io.end()
+    assert.equal(await readText(program.io), 'still here\n')
+    // Nobody is left who would know better.
+    assert.deepEqual(await program.exit, { kind: 'status', code: 255 })
   })
 
   it('leaves nothing behind: no descriptor, no child, no entry', async (context) => {

@@ -106,14 +106,9 @@ function started(child: ChildProcess): Promise<number> {
 
 /** Sent by the login itself: whatever it may not signal, such as what sudo started, is not signalled for it by root. */
 function send(account: Account, name: string, group: number): void {
-  const [file = '/bin/sh', ...args] = [
-    ...becoming(account),
-    '/bin/sh',
-    '-c',
-    'kill -s "$0" -- "-$1"',
-    name,
-    String(group),
-  ]
+  const sh = ['/bin/sh', '-c', 'kill -s "$0" -- "-$1"', name, String(group)]
+  const [file, ...args] = [...becoming(account), ...sh]
+  if (file === undefined) return
   const sender = spawn(file, args, { cwd: '/', env: {}, stdio: 'ignore' })
   // There is nothing to signal then, and nobody to tell.
   sender.on('error', () => {})
