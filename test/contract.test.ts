@@ -6,11 +6,13 @@ import { test } from 'node:test'
 
 import { protocolByAlpn, protocols, recogniseFirst } from '../protocols/registry.ts'
 import { framedSuite, recognitionSuite, type FramedScripts } from './contract.ts'
+import { ssh } from '../protocols/ssh/index.ts'
 import { echo } from './fake/echo.ts'
 import { line } from './fake/line.ts'
 import { lineScripts } from './scripts/line.ts'
 import { postgresScripts } from './scripts/postgres.ts'
-import { streamingSuite } from './streaming.ts'
+import { sshFirsts, sshScript } from './scripts/ssh.ts'
+import { readAll, streamingSuite } from './streaming.ts'
 
 /** A new row of the registry gets its scripts here; the test below fails until then. */
 const SCRIPTS = new Map<string, FramedScripts>([['postgres', postgresScripts]])
@@ -60,6 +62,12 @@ recognitionSuite(echo, [
   { bytes: Buffer.from('HO '), verdict: 'no' },
 ])
 streamingSuite(echo, {
-  hello: (client) => client.write(Buffer.from('HI alice app\n')),
-  heard: (written, decisionId) => written.toString().endsWith(`NO ${decisionId}\n`),
+  hello: async (client) => {
+    await client.write(Buffer.from('HI alice app\n'))
+    return { stream: client, words: () => readAll(client) }
+  },
+  heard: (words, decisionId) => words.toString().endsWith(`NO ${decisionId}\n`),
 })
+
+recognitionSuite(ssh, sshFirsts)
+streamingSuite(ssh, sshScript)

@@ -11,10 +11,20 @@ import { refusalOf } from './contract.ts'
 import { streamPair } from './fake/stream.ts'
 import { peer, right, target } from './scripts/people.ts'
 
+/** A client's end, as whoever speaks the protocol has it. */
+export interface Spoken {
+  /** The session's bytes. */
+  readonly stream: ByteStream
+  /** Everything that a person is told, until the end. */
+  words(): Promise<Buffer>
+}
+
 export interface StreamingScript {
   /** What a client says until the target is dialled. */
-  hello(client: ByteStream): Promise<void>
-  readonly heard: (written: Buffer, decisionId: string) => boolean
+  hello(client: ByteStream): Promise<Spoken>
+  readonly heard: (words: Buffer, decisionId: string) => boolean
+  /** What its sessions have beside the services of all; `dial` is how the target is reached. */
+  services?(dial: Host['dial']): Partial<Host>
 }
 
 /** Where a session is when something happens to it. */
@@ -33,9 +43,9 @@ export function streamingSuite(protocol: StreamingProtocol, script: StreamingScr
     DEADLINE,
     async () => {
       const refusal = refusalOf('policy')
-      const run = begin(protocol, { authorize: () => Promise.resolve(refusal) })
-      await script.hello(run.client)
-      assert.ok(script.heard(await readAll(run.client), refusal.decisionId))
+      const run = begin(protocol, script, { authorize: () => Promise.resolve(refusal) })
+      const { words } = await script.hello(run.client)
+      assert.ok(script.heard(await words(), refusal.decisionId))
       await run.over
       assert.equal(run.dialled, 0)
     },
@@ -44,9 +54,9 @@ export function streamingSuite(protocol: StreamingProtocol, script: StreamingScr
     `${title}: without a verified peer nothing is asked and nothing dialled`,
     DEADLINE,
     async () => {
-      const run = begin(protocol, { stranger: true })
-      await script.hello(run.client)
-      await readAll(run.client)
+      const run = begin(protocol, script, { stranger: true })
+      const { words } = await script.hello(run.client)
+      await words()
       await run.over
       assert.deepEqual([run.asked, run.dialled], [0, 0])
     },
@@ -76,10 +86,15 @@ interface Run {
   dialled: number
 }
 
-function begin(protocol: StreamingProtocol, options: Options): Run {
+function begin(protocol: StreamingProtocol, script: StreamingScript, options: Options): Run {
   const [client, inside] = streamPair()
   const [toServer, server] = streamPair()
   const controller = new AbortController()
+  const dial: Host['dial'] = async (_right, signal) => {
+    signal.throwIfAborted()
+    run.dialled++
+    return options.dial?.(toServer) ?? toServer
+  }
   const host: Host = {
     nowMs: () => 0,
     identify: () => Promise.resolve(options.stranger ? refusalOf('identity') : peer),
@@ -87,11 +102,7 @@ function begin(protocol: StreamingProtocol, options: Options): Run {
       run.asked++
       return options.authorize?.() ?? Promise.resolve(right)
     },
-    dial: async (_right, signal) => {
-      signal.throwIfAborted()
-      run.dialled++
-      return options.dial?.(toServer) ?? toServer
-    },
+    dial,
     upgradeTls: (stream) => Promise.resolve(options.stranger ? { stream } : { stream, peer }),
     tap: () => ({
       put: () => true,
@@ -100,6 +111,7 @@ function begin(protocol: StreamingProtocol, options: Options): Run {
     }),
     audit: () => undefined,
     active: () => undefined,
+    ...script.services?.(dial),
   }
   const over = protocol.session(inside, { stage: '', target }, host, controller.signal)
   const run: Run = { client, server, over, controller, asked: 0, dialled: 0 }
@@ -108,21 +120,27 @@ function begin(protocol: StreamingProtocol, options: Options): Run {
 
 async function relays(protocol: StreamingProtocol, script: StreamingScript): Promise<void> {
   const gate = Promise.withResolvers<Authorized>()
-  const run = begin(protocol, { authorize: () => gate.promise })
-  await script.hello(run.client)
+  const run = begin(protocol, script, { authorize: () => gate.promise })
+  const { stream } = await script.hello(run.client)
   const question = Buffer.from('question '.repeat(2000))
-  for (let at = 0; at < question.length; at += 999) {
-    await run.client.write(question.subarray(at, at + 999))
-  }
+  const asking = ask(stream, question)
+  // Turns enough for whatever is too early.
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
   assert.equal(run.dialled, 0, 'dials before it may')
   gate.resolve(right)
-  await run.client.end()
   assert.deepEqual(await readAll(run.server), question)
+  await asking
   await run.server.write(Buffer.from('answer'))
   await run.server.end()
-  assert.deepEqual(await readAll(run.client), Buffer.from('answer'))
+  assert.deepEqual(await readAll(stream), Buffer.from('answer'))
   await run.over
   assert.deepEqual([run.asked, run.dialled], [1, 1])
+}
+
+async function ask(stream: ByteStream, question: Buffer): Promise<void> {
+  for (let at = 0; at < question.length; at += 999)
+    await stream.write(question.subarray(at, at + 999))
+  await stream.end()
 }
 
 async function endedIn(
@@ -138,26 +156,26 @@ async function endedIn(
     await held.promise
     return value
   }
-  const run = begin(protocol, {
+  const run = begin(protocol, script, {
     authorize: () => stop('authorize', right),
     dial: (stream) => stop('dial', stream),
   })
-  await script.hello(run.client)
+  const { stream, words } = await script.hello(run.client)
   if (phase === 'relay') {
-    await run.client.write(Buffer.from('x'))
+    await stream.write(Buffer.from('x'))
     await run.server.read()
   } else await reached.promise
   const refusal = refusalOf('lock')
   run.controller.abort(refusal)
   held.resolve()
-  assert.ok(script.heard(await readAll(run.client), refusal.decisionId))
-  await run.client.end()
+  assert.ok(script.heard(await words(), refusal.decisionId))
+  await stream.end()
   await run.over
   if (phase === 'authorize') assert.equal(run.dialled, 0, 'dials for a session that is over')
   else await assert.rejects(run.server.read(), 'the target is still connected')
 }
 
-async function readAll(stream: ByteStream): Promise<Buffer> {
+export async function readAll(stream: ByteStream): Promise<Buffer> {
   const chunks: Uint8Array[] = []
   for (;;) {
     const chunk = await stream.read()

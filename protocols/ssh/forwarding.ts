@@ -107,16 +107,16 @@ async function over(
   up: Promise<void>,
   down: Promise<void>,
 ): Promise<void> {
-  const cut = new ProxyError('protocol.violation', 'The SSH channel is over.')
-  try {
-    // Once the client has closed its channel, what it sent still goes out; nothing more comes back.
-    await Promise.race([Promise.all([up, down]), Promise.all([up, channel.closed])])
-  } catch {
-    // One side was lost, and the other hears of it by the end of its own.
-  }
+  const orderly = Promise.all([up, down]).then(() => true)
+  // Once the client has closed its channel, what it sent still goes out; nothing more comes back.
+  const closed = Promise.all([up, channel.closed]).then(() => false)
+  // A side that was lost is no error here: the other hears of it by the end of its own.
+  const whole = await Promise.race([orderly, closed]).catch(() => false)
+  closed.catch(() => undefined)
   channel.close()
-  stream.abort(cut)
-  await down.catch(() => undefined)
+  // Not when both ends came: a reset would destroy what the machine has not read.
+  if (!whole) stream.abort(new ProxyError('protocol.violation', 'The SSH channel is over.'))
+  await orderly.catch(() => undefined)
 }
 
 function placeOf(kind: ChannelKind): Place | undefined {

@@ -67,30 +67,35 @@ export class Listeners {
       this.#served.refused('T3003E', { ...fields, error: no })
       return NO
     }
+    // Somebody may connect before the port is known that the channel must name.
+    const { promise: bound, resolve: bind } = Promise.withResolvers<Place>()
     try {
       const at: Place = asked.kind === 'tcp' ? { ...asked, host: LOOPBACK } : asked
       const listening = await this.open(() =>
-        this.#served.machine.listen(at, (stream, from) => this.#connected(asked, stream, from)),
+        this.#served.machine.listen(at, (stream, from) => {
+          void bound.then((place) => this.#connected(place, stream, from))
+        }),
       )
-      const port = asked.kind === 'tcp' && asked.port === 0 ? listening.port : undefined
-      const name = asked.kind === 'tcp' ? nameOf(asked.host, port ?? asked.port) : asked.path
-      this.#byName.set(name, listening)
-      this.#served.tell('T3003I', { ...fields, ...(port === undefined ? {} : { addr: name }) })
-      return port === undefined ? { granted: true } : { granted: true, port }
+      const chosen = asked.kind === 'tcp' && asked.port === 0
+      const place = chosen ? { ...asked, port: listening.port } : asked
+      this.#byName.set(placeName(place), listening)
+      bind(place)
+      this.#served.tell('T3003I', { ...fields, ...placeFields(place) })
+      return chosen ? { granted: true, port: listening.port } : { granted: true }
     } catch (error) {
       this.#served.tell('T3003E', { ...fields, error: reasonOf(error) })
       return NO
     }
   }
 
-  #connected(asked: Place, ...[stream, from]: Parameters<Connected>): void {
+  #connected(at: Place, ...[stream, from]: Parameters<Connected>): void {
     const kind: ChannelKind =
-      asked.kind === 'tcp'
-        ? { kind: 'forwarded-tcpip', to: asked, from }
-        : { kind: 'forwarded-streamlocal', path: asked.path }
+      at.kind === 'tcp'
+        ? { kind: 'forwarded-tcpip', to: { host: at.host, port: at.port }, from }
+        : { kind: 'forwarded-streamlocal', path: at.path }
     const fields = {
       direction: 'remote',
-      ...placeFields(asked),
+      ...placeFields(at),
       from: `${from.host}:${from.port}`,
     }
     void this.#forwarding.back(stream, kind, fields)
@@ -110,9 +115,12 @@ export class Listeners {
       return 'forwarding from the machine is not allowed by your roles (ssh_port_forwarding.remote)'
     const place = asked.kind === 'tcp' ? { ...asked, host: LOOPBACK, port: asked.port || 1 } : asked
     if (!possible(place)) return 'there is no such place'
-    const name = asked.kind === 'tcp' ? nameOf(asked.host, asked.port) : asked.path
-    return this.#byName.has(name) ? 'it is forwarded already' : undefined
+    return this.#byName.has(placeName(asked)) ? 'it is forwarded already' : undefined
   }
+}
+
+function placeName(place: Place): string {
+  return place.kind === 'tcp' ? nameOf(place.host, place.port) : place.path
 }
 
 function nameOf(host: string, port: number): string {

@@ -412,7 +412,7 @@ describe('a login', () => {
   it('as somebody the certificate is not for, or with a name that is none, is not asked about', async () => {
     const no = { authorize: () => Promise.reject(new Error('asked')) }
     assert.match(await hears(session({ host: no }, { user: 'root' })), /not for the login “root”/)
-    for (const user of ['', 'a b', 'a\nb', 'x'.repeat(max('nameLengthMax') + 1)])
+    for (const user of ['', 'a b', 'a\nb', '-l', '*', 'x'.repeat(max('nameLengthMax') + 1)])
       assert.match(await hears(session({ host: no }, { user })), /no name of a login/)
   })
 

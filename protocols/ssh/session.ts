@@ -9,6 +9,7 @@ import { max } from '../../core/limits.ts'
 import type { Authorized } from '../../core/login.ts'
 import type { Host, Peer, Refusal } from '../../core/protocol.ts'
 import type { Machine } from '../../core/ssh/machine.ts'
+import { isLogin } from '../../core/ssh/principal.ts'
 import type { SshServices } from '../../core/ssh/services.ts'
 import type { ByteStream } from '../../core/stream.ts'
 import { connectMachine } from './agent.ts'
@@ -171,8 +172,7 @@ class Session {
 
 /** Why this login is asked for by nobody who means well. */
 function unfitLogin(user: string, certificate: SshCertificate): string | undefined {
-  if (user === '' || user.length > max('nameLengthMax') || /[\p{Cc}\s]/u.test(user))
-    return 'that is no name of a login'
+  if (!isLogin(user) || user.length > max('nameLengthMax')) return 'that is no name of a login'
   const unknown = unknownRestriction(certificate)
   return unknown === undefined
     ? undefined

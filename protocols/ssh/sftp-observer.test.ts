@@ -88,6 +88,77 @@ const WHOLE: readonly Turn[] = [
   ['server', message(201, 21, u64(1n))],
 ]
 
+const OPENED: readonly Turn[] = [
+  ['client', OPEN],
+  ['server', message(102, 1, 'h')],
+]
+
+/** What cannot be attributed. */
+const FAULTS: readonly (readonly [string, readonly Turn[]])[] = [
+  ['an answer nobody waits for', [['server', status(9, 0)]]],
+  [
+    'an answer twice',
+    [
+      ['client', message(13, 1, '/x')],
+      ['server', Buffer.concat([status(1, 0), status(1, 0)])],
+    ],
+  ],
+  ['one number twice', [['client', Buffer.concat([message(13, 1, '/x'), message(13, 1, '/y')])]]],
+  [
+    'a handle twice',
+    [...OPENED, ['client', message(3, 2, '/y', 1, 0)], ['server', message(102, 2, 'h')]],
+  ],
+  [
+    'data of no file',
+    [
+      ['client', message(5, 1, 'no', 0n, 1)],
+      ['server', message(103, 1, string('x'))],
+    ],
+  ],
+  [
+    'a write into no file',
+    [
+      ['client', message(6, 1, 'no', 0n, string('x'))],
+      ['server', status(1, 0)],
+    ],
+  ],
+  ['a write with another length', [...OPENED, ['client', message(6, 2, 'h', 0n, u32(7), data)]]],
+  [
+    'an open that is fine without a handle',
+    [
+      ['client', OPEN],
+      ['server', status(1, 0)],
+    ],
+  ],
+  [
+    'a name as the answer of a removal',
+    [
+      ['client', message(13, 1, '/x')],
+      ['server', message(104, 1, 0)],
+    ],
+  ],
+  ['an unknown request', [['client', message(99, 1)]]],
+  ['an unknown extension', [['client', message(200, 1, 'run-anything@example.com')]]],
+  ['a second beginning', [['client', INIT]]],
+  [
+    'an empty message',
+    [
+      ['client', u32(0)],
+      ['client', Buffer.alloc(1)],
+    ],
+  ],
+  [
+    'a message over its bound',
+    [['client', Buffer.concat([u32(max('sftpMessageBytesMax') + 1), data])]],
+  ],
+  ['a cut request', [['client', message(3, 1)]]],
+  ['a path over its bound', [['client', message(13, 1, 'x'.repeat(max('sftpPathBytesMax') + 1))]]],
+  [
+    'a handle over its bound',
+    [['client', message(4, 1, 'x'.repeat(max('sftpHandleBytesMax') + 1))]],
+  ],
+]
+
 describe('an SFTP session', () => {
   it('is told of by what came of each request, and by file how much went which way', () => {
     const { events, observer } = observe(WHOLE)
@@ -172,85 +243,8 @@ describe('an SFTP session', () => {
   })
 
   it('ends at what cannot be attributed', () => {
-    const opened: readonly Turn[] = [
-      ['client', OPEN],
-      ['server', message(102, 1, 'h')],
-    ]
-    const faults: readonly (readonly [string, readonly Turn[]])[] = [
-      ['an answer nobody waits for', [['server', status(9, 0)]]],
-      [
-        'an answer twice',
-        [
-          ['client', message(13, 1, '/x')],
-          ['server', Buffer.concat([status(1, 0), status(1, 0)])],
-        ],
-      ],
-      [
-        'one number twice',
-        [['client', Buffer.concat([message(13, 1, '/x'), message(13, 1, '/y')])]],
-      ],
-      [
-        'a handle twice',
-        [...opened, ['client', message(3, 2, '/y', 1, 0)], ['server', message(102, 2, 'h')]],
-      ],
-      [
-        'data of no file',
-        [
-          ['client', message(5, 1, 'no', 0n, 1)],
-          ['server', message(103, 1, string('x'))],
-        ],
-      ],
-      [
-        'a write into no file',
-        [
-          ['client', message(6, 1, 'no', 0n, string('x'))],
-          ['server', status(1, 0)],
-        ],
-      ],
-      [
-        'a write with another length',
-        [...opened, ['client', message(6, 2, 'h', 0n, u32(7), data)]],
-      ],
-      [
-        'an open that is fine without a handle',
-        [
-          ['client', OPEN],
-          ['server', status(1, 0)],
-        ],
-      ],
-      [
-        'a name as the answer of a removal',
-        [
-          ['client', message(13, 1, '/x')],
-          ['server', message(104, 1, 0)],
-        ],
-      ],
-      ['an unknown request', [['client', message(99, 1)]]],
-      ['an unknown extension', [['client', message(200, 1, 'run-anything@example.com')]]],
-      ['a second beginning', [['client', INIT]]],
-      [
-        'an empty message',
-        [
-          ['client', u32(0)],
-          ['client', Buffer.alloc(1)],
-        ],
-      ],
-      [
-        'a message over its bound',
-        [['client', Buffer.concat([u32(max('sftpMessageBytesMax') + 1), data])]],
-      ],
-      ['a cut request', [['client', message(3, 1)]]],
-      [
-        'a path over its bound',
-        [['client', message(13, 1, 'x'.repeat(max('sftpPathBytesMax') + 1))]],
-      ],
-      [
-        'a handle over its bound',
-        [['client', message(4, 1, 'x'.repeat(max('sftpHandleBytesMax') + 1))]],
-      ],
-    ]
-    for (const [name, turns] of faults) assert.notEqual(fault(turns), undefined, name)
-    assert.equal(fault(opened), undefined)
+    for (const [name, turns] of FAULTS) assert.notEqual(fault(turns), undefined, name)
+    assert.equal(fault(OPENED), undefined)
     assert.notEqual(observe([['client', OPEN]]).observer.fault, undefined, 'no beginning')
     assert.notEqual(
       observe([

@@ -177,7 +177,10 @@ class Connector {
 }
 
 function left(farewell: string): ProxyError {
-  const message = 'The SSH connection ends: the host left before authentication.'
+  const message =
+    farewell === ''
+      ? 'The SSH connection ends: the host left before authentication.'
+      : `The SSH host says: ${farewell}`
   return new ProxyError('protocol.violation', message, { side: 'target', detail: farewell })
 }
 
