@@ -7,6 +7,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { type KeyPair, ProfileStore } from './profile.ts'
 import { profileHome } from './profile-home.ts'
 import { terminalPrompt, type Prompt } from './prompt.ts'
+import { processStreams, type Streams } from './streams.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -32,6 +33,8 @@ export interface Tools {
   note(text: string): void
   /** Answers from lines of standard input, also where a terminal is there. */
   stdin(): Promise<Prompt>
+  /** Standard input and outputs as they are, for what is not ours to read. */
+  streams(): Streams
   /** Control, end to end through a proxy. */
   control(reach: Reach): Promise<ControlClient>
   /** Control's own socket on this machine. */
@@ -63,6 +66,7 @@ export function realTools(): Tools {
       const { linePrompt } = await import('./prompt.ts')
       return linePrompt(process.stdin)
     },
+    streams: processStreams,
     control: connectThroughProxy,
     async localControl(socketPath) {
       const { connectLocalControl } = await import('../control/api/client.ts')

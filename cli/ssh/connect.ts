@@ -1,0 +1,93 @@
+// An SSH connection to a node as the person logged in: the way in through a proxy, the host judged by the cluster's host CAs for the
+// name it must have, the certificate proven by the key on disk or in the ssh-agent. A host that is unknown is refused; nobody is asked.
+
+import type { ConnectionHandlers, Connected } from '../../protocols/ssh/client.ts'
+import { readPrivateKey } from '../../core/ssh/private-key.ts'
+import { socketStream } from '../../workers/socket-stream.ts'
+import { systemTimers } from '../../workers/timers.ts'
+import { CommandError, EXIT } from '../exit.ts'
+import { findAgent } from '../ssh-agent.ts'
+import { printable } from '../render.ts'
+import type { Tools } from '../tools.ts'
+import { casOf, type Login, loginHint, proxiesOf } from '../tsh/session.ts'
+import { requireSshLogin, type SshLogin } from './login.ts'
+import { openWayIn } from './way-in.ts'
+
+export interface NodeWanted {
+  /** As the proxy is asked for it. */
+  readonly node: string
+  /** The principal that the host's certificate must have. */
+  readonly hostName: string
+  /** Who to be there. */
+  readonly user: string
+}
+
+type Key = NonNullable<Parameters<Client['connectSsh']>[0]['key']>
+type Client = typeof import('../../protocols/ssh/client.ts')
+
+export interface NodeConnection extends Connected {
+  /** Ends the connection, and does not wait for a node that has gone silent. */
+  end(): Promise<void>
+}
+
+export async function connectNode(
+  tools: Tools,
+  login: Login,
+  wanted: NodeWanted,
+  handlers: ConnectionHandlers = {},
+): Promise<NodeConnection> {
+  const client = await import('../../protocols/ssh/client.ts')
+  const ssh = requireSshLogin(tools, login)
+  const key = await keyOf(client, tools, login, ssh)
+  const socket = await openWayIn({
+    proxies: proxiesOf(login),
+    cas: casOf(tools, login),
+    pair: login.pair,
+    node: wanted.node,
+  })
+  try {
+    const connected = await client.connectSsh({
+      stream: socketStream(socket),
+      timers: systemTimers,
+      user: wanted.user,
+      key,
+      verifyHost: client.hostVerifier(ssh.hostCas, wanted.hostName, () => tools.clock.now()),
+      handlers,
+    })
+    showBanner(tools, connected.banner)
+    return { ...connected, end: () => end(connected, socket) }
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
+}
+
+/** What waits is sent; then the socket goes, since the node may leave it open for as long as it likes. */
+async function end({ connection }: Connected, socket: { destroy(): void }): Promise<void> {
+  connection.end()
+  await connection.closed
+  socket.destroy()
+}
+
+async function keyOf(client: Client, tools: Tools, login: Login, ssh: SshLogin): Promise<Key> {
+  const { certificate, key } = ssh
+  if (key !== undefined) return client.certificateKey(certificate.raw, readPrivateKey(key))
+  const agent = await findAgent(tools.env)
+  if (agent === undefined)
+    throw new CommandError(
+      'the key of the login is in an ssh-agent that does not answer',
+      EXIT.notLoggedIn,
+      `Start it and set SSH_AUTH_SOCK, or: ${loginHint(login.profile.proxy)}`,
+    )
+  return {
+    blob: certificate.raw,
+    algorithms: client.algorithmsOf(certificate.raw),
+    sign: async (data, algorithm) => agent.sign(certificate.raw, data, algorithm),
+  }
+}
+
+/** Shown before anybody was authenticated: a terminal must not obey it. */
+function showBanner(tools: Tools, banner: string): void {
+  const lines = banner.split(/\r?\n/)
+  if (banner.trim() !== '') tools.note(`${lines.map(printable).join('\n').trimEnd()}\n`)
+}
