@@ -180,6 +180,7 @@ export class Cache implements Directory {
       class: 'agent',
       issuedAtMs: this.#base.clock.now(),
       cas: this.#authorities.cas,
+      ssh: this.#authorities.ssh,
       signers: this.#authorities.snapshot,
       roles: this.roles,
       config: this.config,

@@ -34,6 +34,7 @@ import { Recordings } from './recordings.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
 import type { SignerApi } from './signer/api.ts'
+import { SshCertificates } from './ssh-certificates.ts'
 import { SessionSides } from './session-sides.ts'
 import { Snapshots } from './snapshots.ts'
 import { openSqliteStore } from './store/sqlite.ts'
@@ -235,6 +236,7 @@ async function assemble(
   await ticketKeys.refresh()
   const dbCredentials = new DbCredentials(base, cache)
   const certificates = new Certificates(base, cache, issuer, ticketKeys, dbCredentials)
+  const sshCertificates = new SshCertificates(base, cache, issuer)
   const passwords = new Passwords({
     jobsMax: os.availableParallelism(),
     ...(passwordCost === undefined ? {} : { cost: passwordCost }),
@@ -256,6 +258,7 @@ async function assemble(
     healths,
     ticketKeys,
     certificates,
+    sshCertificates,
     dbCredentials,
     documents,
     invites,
@@ -263,7 +266,14 @@ async function assemble(
     permits: new Permits(base, cache),
     recordings: new Recordings(base, path.join(options.folder, 'recordings')),
     leases: new Leases(base.clock),
-    login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
+    login: new LocalLogin({
+      base,
+      directory: cache,
+      passwords,
+      attempts,
+      certificates,
+      ssh: sshCertificates,
+    }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),
     snapshots: new Snapshots({ base, cache, checkpoint: () => audit.latestCheckpoint() }),
     targets: new Targets({ base, cache, issuer, presence, healths }, selectsLocally(config)),

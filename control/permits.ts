@@ -8,7 +8,7 @@ import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { authorize, certificateEndMs, type LoginOutcome, modeInForce } from '../core/login.ts'
 import { type Permit, permitBody, writePermit } from '../core/permit.ts'
-import { databaseReach } from '../core/policy/reach.ts'
+import { isVisible, reachOf } from '../core/policy/reach.ts'
 import type { Target } from '../core/snapshot.ts'
 import { newDecisionId } from '../core/ulid.ts'
 import type { CallContext } from './api/handler.ts'
@@ -73,8 +73,7 @@ export class Permits {
   #visible({ identity }: ShownPerson, { target }: PermitRequest): Target {
     const record = this.#directory.target(target.kind, target.name)
     const found = record === undefined ? undefined : asTarget(record)
-    if (found !== undefined && databaseReach(identity, found, this.#directory.compiled).visible)
-      return found
+    if (found !== undefined && isVisible(identity, found, this.#directory.compiled)) return found
     throw new ProxyError(
       'resource.not-found',
       `There is no ${target.kind} "${target.name}" that the roles of this user let them see.`,
@@ -91,24 +90,25 @@ export class Permits {
     principal: string | undefined,
   ): LoginOutcome {
     const nowMs = this.#base.clock.now()
-    const { dbUsers, dbNames } = databaseReach(identity, target, this.#directory.compiled)
-    const outcomes = (principal === undefined ? samples(dbUsers) : [principal]).flatMap((user) =>
-      samples(dbNames).map((resource) =>
-        authorize(
-          { identity, facts },
-          { target: target.ref, principal: user, resource },
-          target,
-          { ...this.#directory.snapshot, beaconAtMs: nowMs },
-          {
-            nowMs,
-            decisionId,
-            stalenessMaxMs: max('stalenessMaxMs'),
-            keySha256,
-            serverIds: [permit.proxyId],
-            permit,
-          },
+    const reach = reachOf(identity, target, this.#directory.compiled)
+    const outcomes = (principal === undefined ? samples(reach.principals) : [principal]).flatMap(
+      (user) =>
+        samples(reach.resources).map((resource) =>
+          authorize(
+            { identity, facts },
+            { target: target.ref, principal: user, resource },
+            target,
+            { ...this.#directory.snapshot, beaconAtMs: nowMs },
+            {
+              nowMs,
+              decisionId,
+              stalenessMaxMs: max('stalenessMaxMs'),
+              keySha256,
+              serverIds: [permit.proxyId],
+              permit,
+            },
+          ),
         ),
-      ),
     )
     const [first] = outcomes
     if (first === undefined) throw denied('No role allows anything there.')

@@ -57,6 +57,8 @@ export interface TargetRecord {
   readonly labels: Readonly<Record<string, string>>
   readonly description: string
   readonly agents: readonly string[]
+  /** Of a server that has no agent; such a record is made of a resource and never stored. */
+  readonly address?: string
 }
 
 /** A database user's password, sealed under a context that names owner, database, user and methods. */

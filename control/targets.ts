@@ -1,12 +1,14 @@
 // Who may serve which target name. A name belongs to the first token whose agent claimed it, or to an administrator's `db`
-// resource; agents of the same token serve it together, anybody else is refused, audited and shown. Labels that an agent reports
-// count for its own names; a resource's labels take their place. Control alone builds the names that certificates carry.
+// resource; agents of the same token serve it together, anybody else is refused, audited and shown. A node's name is one machine's:
+// it belongs to one agent. Labels that an agent reports count for its own names; a resource's labels take their place. Control alone
+// builds the names that certificates carry.
 
 import { readPemOne } from '../core/cert/pem.ts'
 import { KIND_LABELS } from '../core/identity.ts'
 import type { TargetKind } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
-import { targetLabel, targetNameProblem } from '../core/policy/names.ts'
+import { isServedKind } from '../core/policy/compile.ts'
+import { nodeNameProblem, targetLabel, targetNameProblem } from '../core/policy/names.ts'
 import { listsName } from '../core/policy/select.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
@@ -197,6 +199,7 @@ export class Targets {
     host: HostRecord,
     known: TargetRecord | undefined,
   ): Claim {
+    if (announced.kind === 'node') return this.#judgeNode(announced, agent, known)
     const { kind, name, protocol, labels, description } = announced
     const resource = kind === 'db' ? this.#parts.cache.database(name) : undefined
     const listed = mayServeResource(host, name, this.#localSelects)
@@ -215,6 +218,20 @@ export class Targets {
     const agents = before.includes(agent) ? before : [...before, agent].sort()
     const facts = resource ?? { protocol, labels, description }
     return { record: recordOf({ kind, name, ...facts }, owner, agents) }
+  }
+
+  /** A second machine of that name would be taken for the first by whoever types it. */
+  #judgeNode(announced: AnnouncedTarget, agent: string, known: TargetRecord | undefined): Claim {
+    const { name } = announced
+    const listed = this.#parts.cache.target('node', name)
+    if (listed?.owner === RESOURCE_OWNER)
+      return { reason: `"${name}" belongs to a node resource`, owner: RESOURCE_OWNER }
+    if (known !== undefined && known.owner !== agent)
+      return {
+        reason: `"${name}" belongs to another agent; remove it with "tctl rm node/${name}" if that is gone`,
+        owner: known.owner,
+      }
+    return { record: recordOf(announced, agent, [agent]) }
   }
 
   async #withdraw(agent: string, served: readonly TargetRecord[]): Promise<void> {
@@ -295,8 +312,8 @@ function claimProblem(
   host: HostRecord | undefined,
   services: readonly string[],
 ): string | undefined {
-  if (kind !== 'db') return `no service for ${kind} exists yet`
-  const problem = targetNameProblem(name)
+  if (!isServedKind(kind)) return `no service for ${kind} exists yet`
+  const problem = kind === 'node' ? nodeNameProblem(name) : targetNameProblem(name)
   if (problem !== undefined) return problem
   if (!services.includes(SERVICE_OF[kind]))
     return `the agent’s token is not for ${SERVICE_OF[kind]}`

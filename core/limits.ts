@@ -99,6 +99,32 @@ export const LIMITS = {
     'ms',
     'Certificates agents show to databases; a day without control still works.',
   ) as Limit,
+  labelCommandsMax: limit(
+    64,
+    'count',
+    'Labels of a node that are what a command prints (ssh_service.commands).',
+  ) as Limit,
+  labelCommandWordsMax: limit(64, 'count', 'Words of one such command.') as Limit,
+  labelCommandPeriodMinMs: limit(
+    SECOND,
+    'ms',
+    'Shortest period of one: each run is a process, and each new value is written at control.',
+  ) as Limit,
+  opensshCertTtlMs: limit(
+    5 * MINUTE,
+    'ms',
+    'Certificates of proxies towards SSH servers without an agent: one login each.',
+  ) as Limit,
+  opensshHostCertTtlMaxMs: limit(
+    366 * DAY,
+    'ms',
+    'Host certificates that administrators carry to an sshd by hand.',
+  ) as Limit,
+  sshPrincipalsMax: limit(
+    256,
+    'count',
+    'Principals of one SSH certificate: all logins of a person, all names of an agent.',
+  ) as Limit,
   caTtlMs: limit(10 * 365 * DAY, 'ms', 'Self-signed CA certificates.') as Limit,
   dbServerCertTtlMs: limit(
     90 * DAY,

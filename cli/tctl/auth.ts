@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 
+import { CA_TYPES } from '../../control/api/ca-types.ts'
 import { type CommandSpec, usage } from '../command.ts'
 import { durationOption } from '../duration.ts'
 import { CommandError } from '../exit.ts'
@@ -12,13 +13,17 @@ import { writeWhole } from '../profile.ts'
 import { timeText } from '../render.ts'
 import { withAdministrator } from './administrator.ts'
 
-const CA_TYPES = ['user', 'host', 'target', 'db', 'db-client', 'openssh'] as const
 /** What a database keeps for a quarter, as the reference product proposes. */
 const SIGN_TTL_DEFAULT_MS = 2190 * 3_600_000
 
 export const authExport: CommandSpec = {
   options: [{ flags: '--type <ca>', about: CA_TYPES.join(', '), choices: CA_TYPES }],
-  examples: ['tctl auth export --type=db-client > db-client-ca.pem'],
+  about: 'Lines for OpenSSH (user, host, openssh) or certificates as PEM.',
+  examples: [
+    'tctl auth export --type=db-client > db-client-ca.pem',
+    'tctl auth export --type=host >> ~/.ssh/known_hosts',
+    'tctl auth export --type=openssh > /etc/ssh/sluice_openssh_ca.pub',
+  ],
   async run(input, tools) {
     if (input.text('type') === undefined) throw usage('which CA?', `--type=${CA_TYPES.join('|')}`)
     const type = input.choice('type', CA_TYPES, 'user')

@@ -7,8 +7,10 @@ import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
+import type { SshLogin } from './ssh-messages.ts'
 import type { DynamicTarget, HealthReport, Selector, TargetSummary } from './target-messages.ts'
 
+export type { Node, SshCertificate, SshLogin } from './ssh-messages.ts'
 export type {
   DbClientCertificate,
   DbClientRequest,
@@ -68,11 +70,14 @@ export interface LoginRequest {
   readonly otp: string
   /** SPKI, DER, base64. */
   readonly publicKey: string
+  /** An SSH public key, wire bytes, base64: asks for an SSH certificate too. */
+  readonly sshPublicKey?: string
   readonly ttlMs?: number
 }
 
 export interface LoginReply {
   readonly certificate: string
+  readonly ssh?: SshLogin
   readonly cas: CaBundle
   readonly cluster: string
   readonly proxies: readonly string[]

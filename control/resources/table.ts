@@ -8,7 +8,7 @@ import {
 } from './cluster-networking.ts'
 import { dbColumns, dbRow, dbWarnings } from './db.ts'
 import { healthCheckColumns, healthCheckRow, healthCheckWarnings } from './health-check.ts'
-import { lockColumns, lockRow, lockWarnings } from './lock.ts'
+import { lockColumns, lockRow } from './lock.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { roleColumns, roleRow, roleWarnings } from './role.ts'
 import {
@@ -78,10 +78,9 @@ export function warnings(resource: Resource): readonly string[] {
       return tokenWarnings(resource)
     case 'db':
       return dbWarnings(resource)
-    case 'lock':
-      return lockWarnings(resource)
     case 'health_check_config':
       return healthCheckWarnings(resource)
+    case 'lock':
     case 'cluster_auth_preference':
       return []
     case 'session_recording_config':

@@ -4,6 +4,7 @@
 import * as z from 'zod'
 
 import { max } from '../../../core/limits.ts'
+import { CA_TYPES } from '../ca-types.ts'
 import {
   KB,
   base64,
@@ -184,7 +185,7 @@ export const operations: Pick<Checks, OperationCalls> = {
   },
   'auth-export': {
     request: z.strictObject({
-      type: z.enum(['user', 'host', 'target', 'db', 'db-client', 'openssh']),
+      type: z.enum(CA_TYPES),
     }),
     reply: z.strictObject({ pem }),
   },

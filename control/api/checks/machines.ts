@@ -60,6 +60,7 @@ export type MachineCalls =
   | 'renew'
   | 'inventory'
   | 'certificate-db-client'
+  | 'certificate-ssh-host'
   | 'proxy-self'
   | 'permit'
   | 'ticket-keys'
@@ -120,6 +121,10 @@ export const machines: Pick<Checks, MachineCalls> = {
         .strictObject({ password: dbPassword, methods: list(passwordMethod, 3) })
         .exactOptional(),
     }),
+  },
+  'certificate-ssh-host': {
+    request: z.strictObject({ publicKey: base64 }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
   },
   'proxy-self': {
     request: z.strictObject({
