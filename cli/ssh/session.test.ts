@@ -1,6 +1,5 @@
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
 import { before, describe, it, type TestContext } from 'node:test'
@@ -203,8 +202,9 @@ describe('a session on a node', () => {
     match(alone.out.toString(), /none/)
     // Asked for, but nothing here to lend: what the node opens is refused.
     const refused = new Keyboard()
-    await session(t, refused, 'ssh-add -l; :', { forwardAgent: true }, new Forwards(NOTHING))
-    match(refused.err + refused.out.toString(), /communication with agent failed|[Ee]rror/)
+    const asks = 'ssh-add -l >/dev/null 2>&1 || echo no agent'
+    await session(t, refused, asks, { forwardAgent: true }, new Forwards(NOTHING))
+    equal(refused.out.toString(), 'no agent\n')
   })
 })
 
@@ -255,7 +255,7 @@ describe('forwarded ports', () => {
       failed: told.resolve,
     })
     const socket = await dial(t, port)
-    await once(socket, 'close')
+    equal((await readAll(socket)).length, 0)
     match(await told.promise, /A forwarded connection failed: The other side refused/)
   })
 
