@@ -16,12 +16,7 @@ import { publicBlob } from '../../core/ssh/key.ts'
 import { writePrivateKey } from '../../core/ssh/private-key.ts'
 import { readWanted, SSH_ALPN, type WayInAnswer, writeWayInAnswer } from '../../core/ssh/way-in.ts'
 import { opensshKeys, publicLine } from '../../protocols/ssh/transport/openssh.fixture.ts'
-import {
-  certificate,
-  HOST_CA,
-  keyOf,
-  USER_CA,
-} from '../../protocols/ssh/transport/pair.fixture.ts'
+import { certificate, HOST_CA, keyOf, USER_CA } from '../../protocols/ssh/transport/pair.fixture.ts'
 import { CLUSTER, testCa, testLeaf, userIdentity } from '../../test/fixtures/certificates.ts'
 import { atEnd, type Cleanup, temporaryFolder } from '../../test/fixtures/files.ts'
 import { freePort, portOf } from '../../test/fixtures/net.ts'
@@ -101,7 +96,10 @@ export async function startProxy(
   const identity = userIdentity()
   const leaf = testLeaf(X509_HOST_CA, identity, nowMs, {
     key: signer,
-    extend: { ipAddresses: [change.address ?? '127.0.0.1'], extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'] },
+    extend: {
+      ipAddresses: [change.address ?? '127.0.0.1'],
+      extendedKeyUsage: ['1.3.6.1.5.5.7.3.1'],
+    },
   })
   const seen = { wanted: [] as string[], authorized: [] as boolean[] }
   const sockets = new Set<net.Socket>()

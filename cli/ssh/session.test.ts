@@ -39,7 +39,9 @@ class Keyboard implements Streams {
         done()
       },
     })
-    this.errors = new Writable({ write: (chunk, _, done) => done(void (this.err += String(chunk))) })
+    this.errors = new Writable({
+      write: (chunk, _, done) => done(void (this.err += String(chunk))),
+    })
     if (!terminal) return
     this.terminal = {
       name: 'vt100',
@@ -77,10 +79,7 @@ describe('a session on a node', () => {
     address = (await startProxy(cleanup, await startSshd(cleanup))).address
   })
 
-  async function connect(
-    t: TestContext,
-    forwards?: Forwards,
-  ): Promise<NodeConnection> {
+  async function connect(t: TestContext, forwards?: Forwards): Promise<NodeConnection> {
     const tools = await fakeTools(t)
     await loggedInToSsh(tools, [address])
     const login = await requireLogin(tools, new Input([]))
