@@ -1,7 +1,8 @@
 // An SSH connection to a node as the person logged in: the way in through a proxy, the host judged by the cluster's host CAs for the
 // name it must have, the certificate proven by the key on disk or in the ssh-agent. A host that is unknown is refused; nobody is asked.
 
-import type { ConnectionHandlers, Connected } from '../../protocols/ssh/client.ts'
+import type * as ssh from '../../protocols/ssh/client.ts'
+import type { CertificateKey, Connected, ConnectionHandlers } from '../../protocols/ssh/client.ts'
 import { readPrivateKey } from '../../core/ssh/private-key.ts'
 import { socketStream } from '../../workers/socket-stream.ts'
 import { systemTimers } from '../../workers/timers.ts'
@@ -22,12 +23,12 @@ export interface NodeWanted {
   readonly user: string
 }
 
-type Key = NonNullable<Parameters<Client['connectSsh']>[0]['key']>
-type Client = typeof import('../../protocols/ssh/client.ts')
+/** Loaded with ssh2 behind it, so only when there is somebody to connect to. */
+type Client = typeof ssh
 
 export interface NodeConnection extends Connected {
   /** Ends the connection, and does not wait for a node that has gone silent. */
-  end(): Promise<void>
+  readonly end: () => Promise<void>
 }
 
 export async function connectNode(
@@ -37,8 +38,8 @@ export async function connectNode(
   handlers: ConnectionHandlers = {},
 ): Promise<NodeConnection> {
   const client = await import('../../protocols/ssh/client.ts')
-  const ssh = requireSshLogin(tools, login)
-  const key = await keyOf(client, tools, login, ssh)
+  const own = requireSshLogin(tools, login)
+  const key = await keyOf(client, tools, login, own)
   const socket = await openWayIn({
     proxies: proxiesOf(login),
     cas: casOf(tools, login),
@@ -51,7 +52,7 @@ export async function connectNode(
       timers: systemTimers,
       user: wanted.user,
       key,
-      verifyHost: client.hostVerifier(ssh.hostCas, wanted.hostName, () => tools.clock.now()),
+      verifyHost: client.hostVerifier(own.hostCas, wanted.hostName, () => tools.clock.now()),
       handlers,
     })
     showBanner(tools, connected.banner)
@@ -69,8 +70,13 @@ async function end({ connection }: Connected, socket: { destroy(): void }): Prom
   socket.destroy()
 }
 
-async function keyOf(client: Client, tools: Tools, login: Login, ssh: SshLogin): Promise<Key> {
-  const { certificate, key } = ssh
+async function keyOf(
+  client: Client,
+  tools: Tools,
+  login: Login,
+  own: SshLogin,
+): Promise<CertificateKey> {
+  const { certificate, key } = own
   if (key !== undefined) return client.certificateKey(certificate.raw, readPrivateKey(key))
   const agent = await findAgent(tools.env)
   if (agent === undefined)

@@ -8,7 +8,7 @@ import { readSshCertificate } from '../../core/cert/ssh.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
 import { writePrivateKey } from '../../core/ssh/private-key.ts'
 import { type Input, type Option, usage } from '../command.ts'
-import { CommandError } from '../exit.ts'
+import { CommandError, errorText } from '../exit.ts'
 import { hostOf, type Profile, readText } from '../profile.ts'
 import { findAgent } from '../ssh-agent.ts'
 import type { Tools } from '../tools.ts'
@@ -107,7 +107,7 @@ export async function dropFromAgent(tools: Tools, profile: Profile): Promise<voi
   const comment = commentOf(profile)
   const ours = (await agent.list()).filter((each) => each.comment === comment)
   for (const { blob } of ours)
-    await agent.remove(blob).catch((error: Error) => tools.note(`${error.message}\n`))
+    await agent.remove(blob).catch((error: unknown) => tools.note(`${errorText(error)}\n`))
 }
 
 /** By which our identities are known again among the person's own. */

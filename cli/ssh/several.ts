@@ -105,11 +105,17 @@ export class PrefixedLines extends Writable {
     }
     // A copy: what is held outlives the chunk it came in.
     this.#held = Buffer.from(bytes.subarray(from))
-    write(this.#into, Buffer.concat(parts)).then(() => done(), done)
+    void this.#print(parts, done)
   }
 
   override _final(done: (error?: Error) => void): void {
     const rest = this.#held.length === 0 ? [] : [this.#prefix, this.#held, Buffer.from('\n')]
-    write(this.#into, Buffer.concat(rest)).then(() => done(), done)
+    void this.#print(rest, done)
+  }
+
+  /** Whoever writes here waits until the terminal takes more. */
+  async #print(parts: readonly Uint8Array[], done: () => void): Promise<void> {
+    await write(this.#into, Buffer.concat(parts))
+    done()
   }
 }

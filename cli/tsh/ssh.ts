@@ -180,7 +180,8 @@ async function visit(
       return await tools.run(program, args, tools.env)
     }
     const status = await runSession(connection, requestOf(plan, streams), streams)
-    const failure = status === LOST ? await Promise.race([connection.closed, undefined]) : undefined
+    const open = Promise.resolve(undefined)
+    const failure = status === LOST ? await Promise.race([connection.closed, open]) : undefined
     if (failure !== undefined) tools.note(`${errorText(failure)}\n`)
     return status
   } finally {

@@ -50,7 +50,7 @@ export function statusText(login: Login, tools: Tools, current: boolean): string
     ['Logged in as', identity.name],
     ['Cluster', profile.cluster],
     ['Roles', identity.roles.join(', ')],
-    ['Logins', loginsText(tools, login)],
+    ...loginLines(tools, login),
     ...traitLines(identity.traits),
     ...(databases.length === 0 ? [] : [['Databases', databases.join(', ')] as const]),
     ['Valid until', `${timeText(expiresAtMs)} ${validity}`],
@@ -62,11 +62,10 @@ export function statusText(login: Login, tools: Tools, current: boolean): string
     .join('')
 }
 
-/** What the SSH certificate is good for. */
-function loginsText(tools: Tools, login: Login): string {
+/** What the SSH certificate is good for; no line where the cluster gave none. */
+function loginLines(tools: Tools, login: Login): readonly (readonly [string, string])[] {
   const ssh = readSshLogin(tools, login)
-  if (ssh === undefined) return '(no SSH certificate)'
-  return loginsOf(ssh).join(', ') || '(none)'
+  return ssh === undefined ? [] : [['Logins', loginsOf(ssh).join(', ') || '(none)']]
 }
 
 function traitLines(
