@@ -1,6 +1,7 @@
 // The terminal of a command that hands its bytes to a program elsewhere: raw input and output, the terminal's size, raw mode.
 // Tests pass streams of their own. The terminal is given back whatever ends the process, signals included.
 
+import { spawnSync } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 
@@ -41,6 +42,8 @@ function processTerminal(): Terminal {
     size: () => ({ columns: screen.columns ?? 80, rows: screen.rows ?? 24 }),
     raw() {
       stdin.setRawMode(true)
+      // Node's raw mode goes on adding returns to line feeds, which full-screen programs elsewhere do not mean. Without a stty they stay.
+      spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] })
       const undo = (): void => {
         stdin.setRawMode(false)
         process.removeListener('exit', undo)
