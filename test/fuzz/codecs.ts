@@ -3,6 +3,7 @@
 import { certificateCodecs } from './codecs/certificates.ts'
 import { firstBytes } from './codecs/first-bytes.ts'
 import { postgresCodecs } from './codecs/postgres.ts'
+import { sshClientCodecs } from './codecs/ssh-clients.ts'
 import { textCodecs } from './codecs/text.ts'
 import { tunnelCodecs } from './codecs/tunnel.ts'
 import type { Codec } from './engine.ts'
@@ -12,5 +13,6 @@ export const CODECS: readonly Codec[] = [
   ...postgresCodecs,
   ...tunnelCodecs,
   ...certificateCodecs,
+  ...sshClientCodecs,
   ...textCodecs,
 ]
