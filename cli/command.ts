@@ -10,6 +10,8 @@ export interface Row {
   readonly words: string
   /** One line, shown in the list of commands. */
   readonly summary: string
+  /** What follows the first argument is a command line of its own: options in it are not ours. */
+  readonly foreignWords?: true
   readonly load: () => Promise<CommandSpec>
 }
 
@@ -65,6 +67,13 @@ export class Input {
       .flatMap((each) => (typeof each === 'string' ? each.split(',') : []))
       .map((each) => each.trim())
       .filter((each) => each !== '')
+  }
+
+  /** Values of an option that may be repeated, each as it was given. */
+  many(name: string): readonly string[] {
+    const value = this.#options[camel(name)]
+    const given: readonly unknown[] = Array.isArray(value) ? value : [value]
+    return given.filter((each) => typeof each === 'string')
   }
 
   choice<T extends string>(name: string, known: readonly T[], otherwise: T): T {

@@ -1,5 +1,6 @@
 // What `tsh login` leaves on disk, in the reference product's `~/.tsh` layout, so that its users find their files:
-//   current-profile, <proxy>.yaml, keys/<proxy>/<user>.{key,crt}, certs.pem, cas/<cluster>.pem, <user>-db/<cluster>/<db>.{crt,key}
+//   current-profile, <proxy>.yaml, known_hosts, keys/<proxy>/<user>.{key,crt}, certs.pem, cas/<cluster>.pem,
+//   <user>-db/<cluster>/<db>.{crt,key}; for SSH <user>, <user>.pub, <user>-ssh/<cluster>-cert.pub
 // Folders 0700, files 0600, each written whole or not at all. Nothing here talks to a network.
 
 import { randomBytes } from 'node:crypto'
@@ -99,6 +100,25 @@ export class ProfileStore {
     }
   }
 
+  /** `key` is there only when the ssh-agent has not got it alone. `hostCas`: what tsh trusts; `knownHosts`: the same for OpenSSH. */
+  sshFiles(profile: Profile): {
+    key: string
+    publicKey: string
+    certificate: string
+    hostCas: string
+    knownHosts: string
+  } {
+    const folder = this.#keys(profile)
+    const [user, cluster] = [safe(profile.user), safe(profile.cluster)]
+    return {
+      key: path.join(folder, user),
+      publicKey: path.join(folder, `${user}.pub`),
+      certificate: path.join(folder, `${user}-ssh`, `${cluster}-cert.pub`),
+      hostCas: path.join(folder, 'cas', `${cluster}-ssh.pub`),
+      knownHosts: path.join(this.#home, 'known_hosts'),
+    }
+  }
+
   /** `mode`: of whom the CA file proves: agents (relay) or proxies. */
   databaseFiles(
     profile: Profile,
@@ -133,6 +153,12 @@ export class ProfileStore {
   /** Writes one file under the profile home, whole, 0600. `file` is absolute or relative to the home. */
   put(file: string, text: string): void {
     this.#put(path.relative(this.#home, path.resolve(this.#home, file)), text)
+  }
+
+  /** A login without SSH has no file of an earlier one with it. */
+  forgetSsh(profile: Profile): void {
+    const { key, publicKey, certificate, hostCas } = this.sshFiles(profile)
+    for (const file of [key, publicKey, certificate, hostCas]) rmSync(file, { force: true })
   }
 
   forgetDatabase(profile: Profile, database: string): void {

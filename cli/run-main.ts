@@ -1,6 +1,7 @@
 // Runs one program with its words and turns what happens into text and an exit status.
 
 import { errorText, exitStatus, namedLayer, ProgramEnded } from './exit.ts'
+import { settleWords } from './foreign-words.ts'
 import { buildProgram, type ProgramSpec, runProgram, unknownProgram } from './program.ts'
 import { realTools } from './tools.ts'
 
@@ -22,7 +23,8 @@ async function start(name: string, args: readonly string[]): Promise<number> {
     const { sluiceProgram } = await import('./sluice.ts')
     return await runProgram(sluiceProgram(), args)
   }
-  return await runProgram(buildProgram(await programSpec(name), realTools()), args)
+  const spec = await programSpec(name)
+  return await runProgram(buildProgram(spec, realTools()), await settleWords(spec, args))
 }
 
 async function programSpec(name: string): Promise<ProgramSpec> {

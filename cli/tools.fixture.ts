@@ -2,6 +2,7 @@
 // lies in a folder of the test.
 
 import path from 'node:path'
+import { Readable, Writable } from 'node:stream'
 
 import type { CallOptions, ControlClient, StreamName } from '../control/api/client.ts'
 import type { CallName, Reply, Request } from '../control/api/calls.ts'
@@ -114,6 +115,11 @@ export async function fakeTools(cleanup: Cleanup, options: FakeOptions = {}): Pr
     outSlowly: (text) => Promise.resolve(void (out += text)),
     note: (text) => void (noted += text),
     stdin: () => Promise.resolve({ text: answer, secret: answer }),
+    streams: () => ({
+      input: Readable.from([]),
+      output: new Writable({ write: (chunk, _, done) => done(void (out += String(chunk))) }),
+      errors: new Writable({ write: (chunk, _, done) => done(void (noted += String(chunk))) }),
+    }),
     printed: () => out,
     noted: () => noted,
     control(reach) {

@@ -8,6 +8,7 @@ import { type Key, type Keys, openKeys } from './keys.ts'
 import { type KeyPair, ProfileStore } from './profile.ts'
 import { profileHome } from './profile-home.ts'
 import { terminalPrompt, type Prompt } from './prompt.ts'
+import { processStreams, type Streams } from './streams.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -33,6 +34,8 @@ export interface Tools {
   note(text: string): void
   /** Answers from lines of standard input, also where a terminal is there. */
   stdin(): Promise<Prompt>
+  /** Standard input and outputs as they are, for what is not ours to read. */
+  streams(): Streams
   /** Control, end to end through a proxy. */
   control(reach: Reach): Promise<ControlClient>
   /** Control's own socket on this machine. */
@@ -67,6 +70,7 @@ export function realTools(): Tools {
       const { linePrompt } = await import('./prompt.ts')
       return linePrompt(process.stdin)
     },
+    streams: processStreams,
     control: connectThroughProxy,
     async localControl(socketPath) {
       const { connectLocalControl } = await import('../control/api/client.ts')

@@ -1438,6 +1438,56 @@ export const LIMITS = {
     'count',
     'Rows of one result of `tsh db exec`, which holds them all; psql is for more.',
   ) as Limit,
+  sshAgentReplyBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'An answer of the person’s ssh-agent: what OpenSSH takes too.',
+  ) as Limit,
+  sshAgentMs: limit(
+    MINUTE,
+    'ms',
+    'What the person’s ssh-agent has for an answer: it may ask the person first.',
+  ) as Limit,
+  sshAgentQuickMs: limit(
+    5 * SECOND,
+    'ms',
+    'What the ssh-agent has for an answer nobody need be asked for: a login must not hang on one that is stopped.',
+  ) as Limit,
+  sshHostsAtOnceMax: limit(
+    16,
+    'count',
+    'Nodes on which `tsh ssh` runs a command at once, when labels name several.',
+  ) as Limit,
+  sshPrefixedLineBytesMax: limit(
+    16 * KB,
+    'bytes',
+    'A line of one of several nodes; a longer one is printed in pieces.',
+  ) as Limit,
+  sftpPacketBytesMax: limit(
+    256 * KB,
+    'bytes',
+    'One message of an SFTP server: what OpenSSH’s client takes too.',
+  ) as Limit,
+  sftpRequestsMax: limit(
+    64,
+    'count',
+    'SFTP requests of `tsh scp` that wait for their answers: 2 MB on the way, 20 MB/s at 100 ms.',
+  ) as Limit,
+  sftpPieceBytes: limit(
+    32 * KB,
+    'bytes',
+    'Data of one SFTP read or write: what every server takes, draft-ietf-secsh-filexfer-02 section 3.',
+  ) as Limit,
+  sftpNamesMax: limit(
+    100_000,
+    'count',
+    'Entries of one folder on a node that `tsh scp` copies.',
+  ) as Limit,
+  sftpDepthMax: limit(
+    64,
+    'count',
+    'Folders in folders that `tsh scp -r` follows: a folder that contains itself ends somewhere.',
+  ) as Limit,
   answerBytesMax: limit(
     4 * KB,
     'bytes',

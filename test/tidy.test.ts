@@ -57,6 +57,7 @@ const PLANTED: readonly (readonly [rule: string, path: string, text: string])[] 
   ['layers', 'control/a.ts', "import { x } from '../test/fixtures/files.ts'"],
   ['layers', 'control/web/main.ts', "import { x } from '../store.ts'"],
   ['layers', 'cli/a.ts', "import { x } from '../protocols/registry.ts'"],
+  ['layers', 'cli/a.ts', "import { x } from '../protocols/ssh/transport/connect.ts'"],
   ['layers', 'cli/a.ts', "import { x } from '../bench/run.ts'"],
   ['layers', 'scripts/a.mjs', "import { x } from '../core/limits.ts'"],
   ['layers', 'elsewhere/a.ts', "import { x } from '../core/limits.ts'"],

@@ -1,14 +1,16 @@
-// `tsh login`: password and one-time code go end to end to control; the certificate that comes back and its key stay in the
-// profile. An invite or a reset is completed here as well, so that a first login needs no browser.
+// `tsh login`: password and one-time code go end to end to control; the certificates that come back and their keys stay in the
+// profile, those of SSH in the person's ssh-agent too. An invite or a reset is completed here as well, so that a first login needs no browser.
 
 import os from 'node:os'
 
 import type { ControlClient } from '../../control/api/client.ts'
 import type { LoginReply } from '../../control/api/messages.ts'
+import { errorCode } from '../../core/errors.ts'
 import { type CommandSpec, type Input, usage } from '../command.ts'
 import { newKey } from '../new-key.ts'
 import type { Profile } from '../profile.ts'
 import type { Prompt } from '../prompt.ts'
+import { checkAgent, KEEP_OPTION, keepSshLogin, keepWay, newSshKey } from '../ssh/keep.ts'
 import type { Tools } from '../tools.ts'
 import { firstTrust, proxyAddress } from './first-trust.ts'
 import { type Login, loginHint, readLogin, wantedProxy, wantedUser } from './session.ts'
@@ -25,6 +27,7 @@ export const login: CommandSpec = {
     { flags: '--invite <token>', about: 'complete an invite or a reset first: its token or link' },
     { flags: '--stdin', about: 'read the answers from standard input, one per line' },
     { flags: '--force', about: 'log in again although a login is still valid' },
+    KEEP_OPTION,
   ],
   about: [
     'The cluster must be known before a password is typed: by --ca-pin, by the pin of an earlier login, or by',
@@ -34,6 +37,7 @@ export const login: CommandSpec = {
   examples: [
     'tsh login --proxy=proxy.example.com:443 --user=alice --ca-pin=sha256:…',
     'tsh login --proxy=proxy.example.com:443 --ca-pin=sha256:… --invite=TOKEN',
+    'tsh login --proxy=proxy.example.com:443 --add-keys-to-agent=only',
     'printf \'%s\\n\' "$password" "$code" | tsh login --proxy=proxy.example.com:443 --stdin',
   ],
   async run(input, tools) {
@@ -69,6 +73,8 @@ interface Attempt {
 
 async function logIn(attempt: Attempt): Promise<Login> {
   const { client, prompt, tools, input, proxy, token } = attempt
+  const way = keepWay(input, tools)
+  await checkAgent(tools, way)
   // Says who is away before anybody has typed a password.
   const { cluster } = await client.call('ping', {})
   checkCluster(input, cluster)
@@ -78,12 +84,18 @@ async function logIn(attempt: Attempt): Promise<Login> {
       : await completeInvite(client, prompt, tools, token)
   const ttl = input.whole('ttl', 1, TTL_MINUTES_MAX)
   const { key, publicKey } = newKey()
-  const reply = await client.call('login', {
-    ...person,
-    publicKey,
-    ...(ttl === undefined ? {} : { ttlMs: ttl * MINUTE_MS }),
-  })
-  return await store(tools, proxy, person.user, key, reply)
+  const ssh = newSshKey()
+  const wanted = { ...person, publicKey, ...(ttl === undefined ? {} : { ttlMs: ttl * MINUTE_MS }) }
+  const reply = await client
+    .call('login', { ...wanted, sshPublicKey: ssh.publicKey })
+    .catch(async (error: unknown) => {
+      // A control from before SSH takes no such field, and says so before it looks at the code.
+      if (errorCode(error) !== 'resource.invalid') throw error
+      return await client.call('login', wanted)
+    })
+  const written = await store(tools, proxy, person.user, key, reply)
+  await keepSshLogin(tools, written.profile, ssh, reply.ssh, way)
+  return written
 }
 
 interface Person {

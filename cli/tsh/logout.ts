@@ -1,8 +1,9 @@
-// `tsh logout`: keys and certificates go, and with them the connection services that named them. The pin stays, so that the next
+// `tsh logout`: keys and certificates go, out of the ssh-agent too, and with them the connection services that named them. The pin stays, so that the next
 // login at this proxy needs none.
 
 import type { CommandSpec } from '../command.ts'
 import type { Profile } from '../profile.ts'
+import { dropFromAgent } from '../ssh/keep.ts'
 import type { Tools } from '../tools.ts'
 import { dropService } from './database-service.ts'
 import { readLogin, wantedProxy } from './session.ts'
@@ -15,6 +16,7 @@ export const logout: CommandSpec = {
     const all = await tools.profiles.list()
     const named = proxy === undefined ? undefined : await tools.profiles.read(proxy)
     const chosen = proxy === undefined ? all : all.filter((each) => each.proxy === named?.proxy)
+    for (const profile of chosen) await dropFromAgent(tools, profile)
     const ended = chosen.filter((profile) => forget(tools, profile))
     if (ended.length === 0) tools.out('Nobody was logged in.\n')
     for (const { user, proxy: at } of ended) tools.out(`Logged out ${user} from ${at}.\n`)

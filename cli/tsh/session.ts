@@ -97,20 +97,29 @@ export async function withLogin<T>(
   }
 }
 
-async function connectAs(tools: Tools, { profile, pair }: Login): Promise<ControlClient> {
-  const text = readText(tools.profiles.loginFiles(profile).cas)
-  if (text === undefined)
-    throw new CommandError(
-      'the CA certificates of the cluster are missing from the profile',
-      EXIT.notLoggedIn,
-      loginHint(profile.proxy),
-    )
+async function connectAs(tools: Tools, login: Login): Promise<ControlClient> {
+  const cas = casOf(tools, login)
   return await tools.control({
-    // The one that was named at login is known to be reachable from here.
-    proxies: [...new Set([profile.proxy, ...profile.proxies])],
-    trust: { cas: readPem('CERTIFICATE', text), cluster: profile.cluster },
-    identity: pair,
+    proxies: proxiesOf(login),
+    trust: { cas: readPem('CERTIFICATE', cas), cluster: login.profile.cluster },
+    identity: login.pair,
   })
+}
+
+/** In the order to try them: the one that was named at login is known to be reachable from here. */
+export function proxiesOf({ profile }: Login): readonly string[] {
+  return [...new Set([profile.proxy, ...profile.proxies])]
+}
+
+/** The cluster's host CAs, PEM: what control and proxies prove themselves by. */
+export function casOf(tools: Tools, { profile }: Login): string {
+  const text = readText(tools.profiles.loginFiles(profile).cas)
+  if (text !== undefined) return text
+  throw new CommandError(
+    'the CA certificates of the cluster are missing from the profile',
+    EXIT.notLoggedIn,
+    loginHint(profile.proxy),
+  )
 }
 
 /** Identity and end of a user certificate, PEM. */

@@ -75,6 +75,7 @@ test('programs get JSON', async (t) => {
     cluster: CLUSTER,
     roles: ['access'],
     traits: { db_users: ['reader', 'writer'] },
+    logins: [],
     databases: [],
     valid_until: '2026-01-01T12:00:00.000Z',
     expired: false,

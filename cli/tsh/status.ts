@@ -3,6 +3,7 @@
 import { type CommandSpec, formatOption } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
 import { colour, durationText, FORMATS, render, timeText } from '../render.ts'
+import { loginsOf, readSshLogin } from '../ssh/login.ts'
 import type { Tools } from '../tools.ts'
 import { type Login, loginHint, readLogin } from './session.ts'
 
@@ -49,6 +50,7 @@ export function statusText(login: Login, tools: Tools, current: boolean): string
     ['Logged in as', identity.name],
     ['Cluster', profile.cluster],
     ['Roles', identity.roles.join(', ')],
+    ...loginLines(tools, login),
     ...traitLines(identity.traits),
     ...(databases.length === 0 ? [] : [['Databases', databases.join(', ')] as const]),
     ['Valid until', `${timeText(expiresAtMs)} ${validity}`],
@@ -60,11 +62,16 @@ export function statusText(login: Login, tools: Tools, current: boolean): string
     .join('')
 }
 
+/** What the SSH certificate is good for; no line where the cluster gave none. */
+function loginLines(tools: Tools, login: Login): readonly (readonly [string, string])[] {
+  const ssh = readSshLogin(tools, login)
+  return ssh === undefined ? [] : [['Logins', loginsOf(ssh).join(', ') || '(none)']]
+}
+
 function traitLines(
   traits: Readonly<Record<string, readonly string[]>>,
 ): readonly (readonly [string, string])[] {
   const shown = [
-    ['logins', 'Logins'],
     ['db_users', 'Database users'],
     ['db_names', 'Database names'],
   ] as const
@@ -76,12 +83,14 @@ function traitLines(
 
 function describe(login: Login, tools: Tools): object {
   const { profile, identity, expiresAtMs } = login
+  const ssh = readSshLogin(tools, login)
   return {
     profile_url: `https://${profile.proxy}`,
     username: identity.name,
     cluster: profile.cluster,
     roles: identity.roles,
     traits: identity.traits,
+    logins: ssh === undefined ? [] : loginsOf(ssh),
     databases: tools.profiles.databases(profile),
     valid_until: new Date(expiresAtMs).toISOString(),
     expired: expiresAtMs <= tools.clock.now(),

@@ -12,7 +12,7 @@ export const TSH: ProgramSpec = {
   ],
   groups: {
     db: 'databases',
-    proxy: 'local ports for programs that cannot name a target',
+    proxy: 'ways in for other programs',
     recordings: 'recorded sessions',
   },
   rows: [
@@ -30,6 +30,27 @@ export const TSH: ProgramSpec = {
       words: 'status',
       summary: 'who is logged in where, and until when',
       load: async () => (await import('./status.ts')).status,
+    },
+    {
+      words: 'ls',
+      summary: 'list nodes',
+      load: async () => (await import('./ls.ts')).ls,
+    },
+    {
+      words: 'ssh',
+      summary: 'a shell or a command on a node',
+      foreignWords: true,
+      load: async () => (await import('./ssh.ts')).ssh,
+    },
+    {
+      words: 'scp',
+      summary: 'copy files to and from a node',
+      load: async () => (await import('./scp.ts')).scp,
+    },
+    {
+      words: 'config',
+      summary: 'print the configuration that OpenSSH needs to reach nodes',
+      load: async () => (await import('./config.ts')).config,
     },
     {
       words: 'db ls',
@@ -70,6 +91,11 @@ export const TSH: ProgramSpec = {
       words: 'proxy db',
       summary: 'a local port for a database',
       load: async () => (await import('./proxy-db.ts')).proxyDb,
+    },
+    {
+      words: 'proxy ssh',
+      summary: 'a node’s SSH on standard input and output, for OpenSSH',
+      load: async () => (await import('./proxy-ssh.ts')).proxySsh,
     },
     {
       words: 'recordings ls',

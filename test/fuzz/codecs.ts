@@ -4,6 +4,7 @@ import { certificateCodecs } from './codecs/certificates.ts'
 import { firstBytes } from './codecs/first-bytes.ts'
 import { postgresCodecs } from './codecs/postgres.ts'
 import { sshCodecs } from './codecs/ssh.ts'
+import { sshClientCodecs } from './codecs/ssh-clients.ts'
 import { textCodecs } from './codecs/text.ts'
 import { tunnelCodecs } from './codecs/tunnel.ts'
 import type { Codec } from './engine.ts'
@@ -14,5 +15,6 @@ export const CODECS: readonly Codec[] = [
   ...tunnelCodecs,
   ...certificateCodecs,
   ...sshCodecs,
+  ...sshClientCodecs,
   ...textCodecs,
 ]
