@@ -891,7 +891,16 @@ export const LIMITS = {
     'bytes',
     'Events an agent or proxy keeps on disk while control is away.',
   ) as Limit,
-  auditBatchMax: limit(500, 'count', 'Events in one upload.') as Limit,
+  auditTailBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'The end of a spool that is kept in memory too, so that an upload need not read it.',
+  ) as Limit,
+  auditBatchMax: limit(
+    1000,
+    'count',
+    'Events in one upload: a request costs as much as a hundred of them, and as many statements fill apiBodyBytesMax.',
+  ) as Limit,
   auditGatherMs: limit(
     250,
     'ms',
