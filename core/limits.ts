@@ -917,9 +917,9 @@ export const LIMITS = {
     'Statements gather this long in their thread; a crash of it loses no more.',
   ) as Limit,
   auditQueueBatchBytesMax: limit(
-    64 * KB,
+    256 * KB,
     'bytes',
-    'Statements that go to the spool at once, without waiting.',
+    'Statements that go to the spool at once, without waiting: each batch is a message, a write and a sync.',
   ) as Limit,
   auditStallMs: limit(
     5 * SECOND,

@@ -4,12 +4,12 @@
 
 import { randomUUID } from 'node:crypto'
 
-import { type EventInstance, SessionEvents } from '../core/audit/session-events.ts'
+import { SessionEvents } from '../core/audit/session-events.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Grant, Observation, Observer, Tap } from '../core/protocol.ts'
 import { entryOf, type Recorder } from '../core/recording/timeline.ts'
 import type { RecordingMode } from '../core/snapshot.ts'
-import type { AuditQueue, AuditSender } from './audit-queue.ts'
+import type { AuditQueue, AuditSender, QueuedEvent } from './audit-queue.ts'
 
 /** What becomes of the session when an event cannot be kept. `sync`: every answer waits until it is. */
 export type RecordingRule = 'sync' | 'strict' | 'best_effort'
@@ -125,15 +125,11 @@ export class StatementTap implements Tap, AuditSender {
   #heard(observation: Observation): void {
     const { clock, queue, recorder } = this.#options
     const agoMs = Math.max(0, clock.monotonic() - observation.askedAtMs)
-    const instance: EventInstance = {
-      uid: randomUUID(),
-      timeMs: Math.round(clock.now() - agoMs),
-      ei: ++this.#statements,
-    }
-    recorder?.add(entryOf(observation, instance.timeMs))
-    const body = this.#events.body(observation.code, observation.fields, instance)
+    const timeMs = Math.round(clock.now() - agoMs)
+    const event = new HeardEvent(this.#events, observation, timeMs, ++this.#statements)
+    recorder?.add(entryOf(observation, timeMs))
     this.#unkept++
-    queue.add(body, this, this.#sync)
+    queue.add(event, this, this.#sync)
   }
 
   /** Not from within: the session is being asked about a chunk. */
@@ -146,5 +142,28 @@ export class StatementTap implements Tap, AuditSender {
   #wake(): void {
     if (this.#waiting.length === 0) return
     for (const wake of this.#waiting.splice(0)) wake()
+  }
+}
+
+/** What was heard, until it is written. */
+class HeardEvent implements QueuedEvent {
+  readonly bytes: number
+  readonly #events: SessionEvents
+  readonly #heard: Observation
+  readonly #timeMs: number
+  readonly #ei: number
+
+  constructor(events: SessionEvents, heard: Observation, timeMs: number, ei: number) {
+    this.bytes = events.lengthOf(heard.code, heard.fields)
+    this.#events = events
+    this.#heard = heard
+    this.#timeMs = timeMs
+    this.#ei = ei
+  }
+
+  render(): string {
+    const { code, fields } = this.#heard
+    const instance = { uid: randomUUID(), timeMs: this.#timeMs, ei: this.#ei }
+    return this.#events.body(code, fields, instance)
   }
 }

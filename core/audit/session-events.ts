@@ -25,11 +25,16 @@ type Piece =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'field'; readonly name: string; readonly head: string }
 
+/** Of uid, time, names of the event; of a number, or the marks around a text. */
+const INSTANCE_LENGTH = 256
+const VALUE_LENGTH = 8
+
 const INSTANCE: ReadonlySet<string> = new Set(['uid', 'time', 'ei'])
 
 export class SessionEvents {
   readonly #common: EventFields
   readonly #cluster: string
+  readonly #commonLength: number
   readonly #plans = new Map<string, readonly Piece[]>()
   #timeMs = -1
   #time = ''
@@ -37,6 +42,25 @@ export class SessionEvents {
   constructor(common: EventFields, cluster: string) {
     this.#common = common
     this.#cluster = cluster
+    const alone = auditEvent('', '', common, { uid: '', timeMs: 0, cluster })
+    this.#commonLength = INSTANCE_LENGTH + canonicalJson(alone).length
+  }
+
+  /**
+   * About how long the body of such an event will be; it may be several times as long when its values need escapes. Throws for a code
+   * that the catalogue lacks: whoever renders later must not meet it.
+   */
+  lengthOf(code: string, own: OwnFields): number {
+    this.#plan(code)
+    let length = this.#commonLength
+    for (const name in own) {
+      const value = own[name]
+      length += name.length + VALUE_LENGTH
+      if (typeof value === 'string') length += value.length
+      else if (typeof value === 'object')
+        for (const item of value) length += item.length + VALUE_LENGTH
+    }
+    return length
   }
 
   /** The body of an event: fields that its row of the catalogue does not name are left out. */
