@@ -162,6 +162,13 @@ test('statements gather and go as one batch, with what they share and their numb
     ],
   )
   assert.equal(first?.['cluster_name'], 'c')
+  const uids = rig.events.map(({ uid }) => String(uid))
+  for (const uid of uids)
+    assert.match(uid, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-0{11}[123]$/)
+  const other = new Rig('best_effort')
+  other.statement()
+  other.queue.flush()
+  assert.equal(new Set([...uids, ...other.events.map(({ uid }) => uid)]).size, 4)
   assert.equal(rig.tap.statements, 3)
 })
 

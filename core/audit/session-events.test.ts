@@ -60,6 +60,29 @@ test('every event is the text that the whole event has, whatever its fields hold
   )
 })
 
+test('what an event shares with the one before it is not written again, and never taken for another', () => {
+  const events = new SessionEvents(COMMON, 'c')
+  const texts = [
+    'a',
+    'a',
+    'b',
+    '',
+    'a',
+    'x'.repeat(2000),
+    'x'.repeat(2000),
+    'a',
+    '\ud800',
+    '\ufffd',
+  ]
+  for (const [ei, db_query] of texts.entries()) {
+    for (const rows of [0, -0, 1]) {
+      const own = { db_query, rows, db_query_parameters: [db_query] }
+      const instance = { uid: 'u-1', timeMs: TIME_MS, ei }
+      assert.equal(events.body('TDB02I', own, instance), whole('TDB02I', own, ei))
+    }
+  }
+})
+
 test('an event over the bound is cut and marked like any other', () => {
   const own = { db_query: '\u0001'.repeat(max('auditEventBytesMax') / 2), rows: 1 }
   const body = new SessionEvents(COMMON, 'c').body('TDB02I', own, {
