@@ -959,7 +959,16 @@ export const LIMITS = {
     'bytes',
     'Events an agent or proxy keeps on disk while control is away.',
   ) as Limit,
-  auditBatchMax: limit(500, 'count', 'Events in one upload.') as Limit,
+  auditTailBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'The end of a spool that is kept in memory too, so that an upload need not read it.',
+  ) as Limit,
+  auditBatchMax: limit(
+    1000,
+    'count',
+    'Events in one upload: a request costs as much as a hundred of them, and as many statements fill apiBodyBytesMax.',
+  ) as Limit,
   auditGatherMs: limit(
     250,
     'ms',
@@ -976,9 +985,9 @@ export const LIMITS = {
     'Statements gather this long in their thread; a crash of it loses no more.',
   ) as Limit,
   auditQueueBatchBytesMax: limit(
-    64 * KB,
+    256 * KB,
     'bytes',
-    'Statements that go to the spool at once, without waiting.',
+    'Statements that go to the spool at once, without waiting: each batch is a message, a write and a sync.',
   ) as Limit,
   auditStallMs: limit(
     5 * SECOND,

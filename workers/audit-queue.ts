@@ -1,6 +1,6 @@
-// The statements of one thread on their way to the spool: gathered, sent to the main thread in batches of text, counted until the
-// disk holds them. Bounded by bytes: beyond the bound its sessions wait, and when the disk does nothing for too long, what the
-// session's rule says applies. Never more memory, never a loss that is not counted. It knows nothing of what an event says.
+// The statements of one thread on their way to the spool: gathered, rendered and sent to the main thread in batches of text, counted
+// until the disk holds them. Bounded by bytes: beyond the bound its sessions wait, and when the disk does nothing for too long, what
+// the session's rule says applies. Never more memory, never a loss that is not counted. It knows nothing of what an event says.
 
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
@@ -13,6 +13,17 @@ export interface AuditSender {
   kept(count: number): void
   /** Events will never be in the log; the log will say how many. */
   lost(count: number): void
+}
+
+/**
+ * An event that is written when its batch leaves: one after the other in one go costs a third of each at its statement, between
+ * which processes take turns and caches grow cold.
+ */
+export interface QueuedEvent {
+  /** About what it takes until then. */
+  readonly bytes: number
+  /** Canonical JSON. Called once; does not throw. */
+  render(): string
 }
 
 export interface AuditQueueOptions {
@@ -47,18 +58,26 @@ export function queueBytesMax(threads: number): number {
   return Math.min(max('auditQueueBytesMax'), Math.floor(max('auditPendingBytesMax') / 2 / threads))
 }
 
-interface Batch {
-  readonly bodies: string[]
+interface Gathering {
+  readonly events: QueuedEvent[]
   readonly senders: AuditSender[]
   readonly sync: boolean
   bytes: number
 }
 
+interface Batch {
+  readonly bodies: string
+  readonly senders: readonly AuditSender[]
+  readonly sync: boolean
+  readonly bytes: number
+}
+
 export class AuditQueue {
   readonly #options: AuditQueueOptions
+  readonly #batchBytesMax: number
   readonly #sent = new Map<number, Batch>()
   readonly #retries = new Set<() => void>()
-  #gathering: Batch | undefined
+  #gathering: Gathering | undefined
   #cancelFlush: (() => void) | undefined
   /** Watches a full queue for a disk that does nothing. */
   #cancelWatch: (() => void) | undefined
@@ -71,6 +90,8 @@ export class AuditQueue {
 
   constructor(options: AuditQueueOptions) {
     this.#options = options
+    // Several batches fit the bound: one is on its way to the disk while the next gathers.
+    this.#batchBytesMax = Math.min(max('auditQueueBatchBytesMax'), options.bytesMax / 4)
   }
 
   /** Bytes that are not durable yet. */
@@ -89,16 +110,15 @@ export class AuditQueue {
   }
 
   /** Takes an event; beyond the bound only from a sync mode, whose sessions wait for each of theirs. */
-  add(body: string, sender: AuditSender, sync: boolean): void {
+  add(event: QueuedEvent, sender: AuditSender, sync: boolean): void {
     if (this.#stalled && !sync) return this.#giveUp(sender)
-    const bytes = Buffer.byteLength(body)
     if (this.#gathering?.sync !== sync) this.flush()
-    const batch = (this.#gathering ??= { bodies: [], senders: [], sync, bytes: 0 })
-    batch.bodies.push(body)
-    batch.senders.push(sender)
-    batch.bytes += bytes
-    this.#bytes += bytes
-    if (batch.bytes >= max('auditQueueBatchBytesMax')) return this.flush()
+    const gathering = (this.#gathering ??= { events: [], senders: [], sync, bytes: 0 })
+    gathering.events.push(event)
+    gathering.senders.push(sender)
+    gathering.bytes += event.bytes
+    this.#bytes += event.bytes
+    if (gathering.bytes >= this.#batchBytesMax) return this.flush()
     // Somebody waits for a sync event; a turn of the loop lets its neighbours come along.
     this.#cancelFlush ??= this.#options.timers.after(sync ? 0 : max('auditQueueMs'), () =>
       this.flush(),
@@ -111,10 +131,10 @@ export class AuditQueue {
   flush(): void {
     this.#cancelFlush?.()
     this.#cancelFlush = undefined
-    const batch = this.#gathering
-    if (batch === undefined) return
+    const gathering = this.#gathering
+    if (gathering === undefined) return
     this.#gathering = undefined
-    this.#post(batch)
+    this.#post(this.#rendered(gathering))
     this.#watch()
   }
 
@@ -141,11 +161,18 @@ export class AuditQueue {
     this.#tellLost()
   }
 
+  #rendered({ events, senders, sync, bytes: before }: Gathering): Batch {
+    const bodies = events.map((event) => event.render()).join('\n')
+    const bytes = Buffer.byteLength(bodies)
+    this.#bytes += bytes - before
+    return { bodies, senders, sync, bytes }
+  }
+
   #post(batch: Batch): void {
     const id = ++this.#ids
     this.#sent.set(id, batch)
     const rule = batch.sync ? 'strict' : 'best_effort'
-    this.#options.send({ kind: 'statements', id, bodies: batch.bodies.join('\n'), rule })
+    this.#options.send({ kind: 'statements', id, bodies: batch.bodies, rule })
   }
 
   #retryLater(batch: Batch): void {

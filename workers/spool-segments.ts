@@ -10,6 +10,7 @@ import { type Line, LineCutter } from '../core/audit/lines.ts'
 import { ChainVerifier } from '../core/audit/verify.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
+import { SpoolTail } from './spool-tail.ts'
 
 const NAME = /^spool-(\d{16})\.jsonl$/
 const CHUNK_BYTES = 256 * 1024
@@ -40,6 +41,7 @@ export interface SpoolDamage {
 export class SpoolSegments implements JournalSink {
   readonly #folder: string
   readonly #segments: Segment[] = []
+  readonly #tail = new SpoolTail()
   #handle: FileHandle | undefined
   #bytes = 0
   /** Where the last batch ended, so that the next does not read a segment from its beginning. */
@@ -90,6 +92,7 @@ export class SpoolSegments implements JournalSink {
       await handle.truncate(segment.bytes).catch(() => this.close())
       throw error
     }
+    this.#tail.wrote(segment.first, segment.bytes, bytes)
     segment.bytes += bytes.length
     this.#bytes += bytes.length
   }
@@ -102,8 +105,8 @@ export class SpoolSegments implements JournalSink {
   }
 
   /**
-   * The same as bytes. They were written by this class or verified when it opened, so that only the last record's place is read:
-   * an upload costs little more than reading the file.
+   * The same as bytes. They were written by this class or verified when it opened, so that only the last record's place is read;
+   * what was written a moment ago is still in memory.
    */
   async readBatch(seq: number): Promise<SpooledBatch | undefined> {
     for (const [index, segment] of this.#segments.entries()) {
@@ -126,7 +129,8 @@ export class SpoolSegments implements JournalSink {
   async #readFrom(segment: Segment, offset: number): Promise<SpooledBatch | undefined> {
     const room = Math.min(segment.bytes - offset, max('apiBodyBytesMax'))
     if (room <= 0) return undefined
-    const whole = await readBytes(segment, offset, room)
+    const held = this.#tail.read(segment.first, offset, room)
+    const whole = held ?? (await readBytes(segment, offset, room))
     let count = 0
     let end = 0
     for (let at = whole.indexOf(LINE_FEED); at >= 0 && count < max('auditBatchMax'); count++) {
@@ -143,11 +147,17 @@ export class SpoolSegments implements JournalSink {
     return { bytes, count, ...place }
   }
 
-  /** Deletes segments that hold nothing behind `seq`. The last one stays: it is being written. */
+  /** Whether a segment holds nothing behind `seq`. The last one does not count: it is being written. */
+  isPast(seq: number): boolean {
+    const next = this.#segments[1]
+    return next !== undefined && next.first <= seq + 1
+  }
+
+  /** Deletes these segments. */
   async drop(seq: number): Promise<void> {
     for (;;) {
-      const [segment, next] = this.#segments
-      if (segment === undefined || next === undefined || next.first > seq + 1) return
+      const [segment] = this.#segments
+      if (segment === undefined || !this.isPast(seq)) return
       await rm(segment.path)
       this.#segments.shift()
       this.#bytes -= segment.bytes
@@ -158,6 +168,7 @@ export class SpoolSegments implements JournalSink {
   async clear(): Promise<void> {
     await this.close()
     for (const segment of this.#segments.splice(0)) await rm(segment.path)
+    this.#tail.clear()
     this.#bytes = 0
   }
 

@@ -14,7 +14,7 @@ import { errorCode, ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { type Logger, silentLogger } from '../core/log.ts'
 import { type SpooledBatch, SpoolSegments } from './spool-segments.ts'
-import { adoptState, loadState, saveState, type SpoolState, writerOf } from './spool-state.ts'
+import { adoptState, loadState, saveState, writerOf } from './spool-state.ts'
 
 export interface SpoolOptions {
   /** Made when absent, 0700. Belongs to this process alone. */
@@ -75,6 +75,8 @@ export class Spool {
   readonly #bytesMax: number
   #chain: Chain
   #acknowledged: ChainPosition
+  /** Whether the state on disk says so, too. */
+  #isSaved = true
   #lost: { count: number; readonly sinceMs: number } | undefined
   #draining: Promise<void> | undefined
   /** Set while the chain is begun anew: events wait for the new one. */
@@ -126,7 +128,7 @@ export class Spool {
       if (told !== undefined) this.#countLost(told.count, told.sinceMs)
       return this.#notKept(rule, bodies.length)
     }
-    for (const wake of this.#wake.splice(0)) wake()
+    this.#wakeAll()
     return 'kept'
   }
 
@@ -149,6 +151,10 @@ export class Spool {
   /** Writes out what waits and closes the files. */
   async close(): Promise<void> {
     await this.#chain.journal.idle()
+    // Not a loss: what control has is sent again, and it knows it.
+    await this.#saveState().catch((error: unknown) =>
+      this.#logger.warn('audit: what control acknowledged was not noted', { error: String(error) }),
+    )
     await this.#chain.segments.close()
   }
 
@@ -193,12 +199,21 @@ export class Spool {
   }
 
   async #acknowledge(position: ChainPosition): Promise<void> {
-    const { seq, hash } = position
-    const state: SpoolState = { epoch: this.#chain.epoch, acknowledged: { seq, hash } }
-    // First the state, then the files: with no segment left, the chain goes on from the state.
-    await saveState(this.#options.folder, state)
     this.#acknowledged = position
-    await this.#chain.segments.drop(seq)
+    this.#isSaved = false
+    const { segments } = this.#chain
+    // Two syncs for each upload would cost more than the upload. What is sent again after a crash, control knows: a segment at most.
+    if (!segments.isPast(position.seq)) return
+    // First the state, then the files: with no segment left, the chain goes on from the state.
+    await this.#saveState()
+    await segments.drop(position.seq)
+  }
+
+  async #saveState(): Promise<void> {
+    if (this.#isSaved) return
+    const { seq, hash } = this.#acknowledged
+    await saveState(this.#options.folder, { epoch: this.#chain.epoch, acknowledged: { seq, hash } })
+    this.#isSaved = true
   }
 
   /** Writes everything not acknowledged again as a chain of a higher epoch, which control has no other history of. */
@@ -218,6 +233,7 @@ export class Spool {
       await saveState(this.#options.folder, { epoch, acknowledged })
       this.#chain = chain
       this.#acknowledged = start
+      this.#isSaved = true
       await old.segments.close()
       await rm(join(this.#options.folder, String(old.epoch)), { recursive: true })
     } finally {
@@ -273,11 +289,18 @@ export class Spool {
     const reason = 'The spool is full; events are being lost from here on.'
     const body = canonicalJson(this.#event('audit.gap', 'SLA002W', { reason }))
     if (this.#used() + bytesOf(body) > this.#bytesMax + RESERVE_BYTES) return
-    this.#chain.journal.appendBodies([body]).catch((error: unknown) => {
-      this.#logger.error('audit: events are lost and the log cannot say so', {
-        error: String(error),
-      })
-    })
+    this.#chain.journal.appendBodies([body]).then(
+      () => this.#wakeAll(),
+      (error: unknown) => {
+        this.#logger.error('audit: events are lost and the log cannot say so', {
+          error: String(error),
+        })
+      },
+    )
+  }
+
+  #wakeAll(): void {
+    for (const wake of this.#wake.splice(0)) wake()
   }
 
   #gapBody(lost: { readonly count: number; readonly sinceMs: number }): string {

@@ -162,7 +162,50 @@ test('statements gather and go as one batch, with what they share and their numb
     ],
   )
   assert.equal(first?.['cluster_name'], 'c')
+  const uids = rig.events.map(({ uid }) => String(uid))
+  for (const uid of uids)
+    assert.match(uid, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-0{11}[123]$/)
+  const other = new Rig('best_effort')
+  other.statement()
+  other.queue.flush()
+  assert.equal(new Set([...uids, ...other.events.map(({ uid }) => uid)]).size, 4)
   assert.equal(rig.tap.statements, 3)
+})
+
+test('a batch counts as what it is once it is written, and as about that before', () => {
+  const rig = new Rig('best_effort')
+  const report: { tell?: (observation: Observation) => void } = {}
+  rig.session('best_effort', {
+    observer: (tell) => {
+      report.tell = tell
+      return { fault: undefined, note: () => true, end: () => undefined }
+    },
+  })
+  const fields = { db_query: '\u0001'.repeat(100) }
+  report.tell?.({ code: 'TDB02I', fields, askedAtMs: 0 })
+  const before = rig.queue.bytes
+  assert.ok(before > 100)
+  rig.timers.advance(max('auditQueueMs'))
+  const [batch] = rig.batches
+  assert.equal(rig.queue.bytes, Buffer.byteLength(batch?.bodies ?? ''))
+  assert.ok(rig.queue.bytes > before)
+  rig.spool('kept')
+  assert.equal(rig.queue.bytes, 0)
+})
+
+test('an event that nobody knows fails where it is heard, and no batch', () => {
+  const rig = new Rig('best_effort')
+  rig.statement()
+  const tap = rig.session('best_effort', {
+    observer: (report) => ({
+      fault: undefined,
+      note: () => true,
+      end: () => report({ code: 'XX', fields: {}, askedAtMs: 0 }),
+    }),
+  })
+  assert.throws(() => void tap.seal('over'), /no audit event XX/)
+  rig.queue.flush()
+  assert.equal(rig.events.length, 1)
 })
 
 test('an event has the time of its question, not of its answer', () => {

@@ -4,12 +4,12 @@
 
 import { randomUUID } from 'node:crypto'
 
-import { type EventInstance, SessionEvents } from '../core/audit/session-events.ts'
+import { SessionEvents } from '../core/audit/session-events.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Grant, Observation, Observer, Tap } from '../core/protocol.ts'
 import { entryOf, type Recorder } from '../core/recording/timeline.ts'
 import type { RecordingMode } from '../core/snapshot.ts'
-import type { AuditQueue, AuditSender } from './audit-queue.ts'
+import type { AuditQueue, AuditSender, QueuedEvent } from './audit-queue.ts'
 
 /** What becomes of the session when an event cannot be kept. `sync`: every answer waits until it is. */
 export type RecordingRule = 'sync' | 'strict' | 'best_effort'
@@ -43,6 +43,7 @@ export class StatementTap implements Tap, AuditSender {
   readonly #observer: Observer
   readonly #events: SessionEvents
   readonly #sync: boolean
+  readonly #uidPrefix = newUidPrefix()
   /** Events that the disk does not hold yet; a sync mode waits for zero. */
   #unkept = 0
   /** Notes that were heard and whose bytes wait for the disk: offered again, they pass. */
@@ -125,15 +126,12 @@ export class StatementTap implements Tap, AuditSender {
   #heard(observation: Observation): void {
     const { clock, queue, recorder } = this.#options
     const agoMs = Math.max(0, clock.monotonic() - observation.askedAtMs)
-    const instance: EventInstance = {
-      uid: randomUUID(),
-      timeMs: Math.round(clock.now() - agoMs),
-      ei: ++this.#statements,
-    }
-    recorder?.add(entryOf(observation, instance.timeMs))
-    const body = this.#events.body(observation.code, observation.fields, instance)
+    const timeMs = Math.round(clock.now() - agoMs)
+    const instance = { timeMs, ei: ++this.#statements, uidPrefix: this.#uidPrefix }
+    const event = new HeardEvent(this.#events, observation, instance)
+    recorder?.add(entryOf(observation, timeMs))
     this.#unkept++
-    queue.add(body, this, this.#sync)
+    queue.add(event, this, this.#sync)
   }
 
   /** Not from within: the session is being asked about a chunk. */
@@ -146,5 +144,45 @@ export class StatementTap implements Tap, AuditSender {
   #wake(): void {
     if (this.#waiting.length === 0) return
     for (const wake of this.#waiting.splice(0)) wake()
+  }
+}
+
+const UID_NUMBER_LENGTH = 12
+
+/**
+ * Ids of a session's events: UUIDs of version 8 (RFC 9562), 74 random bits of the session and then the event's number in it. Random ones
+ * for each would cost as much as a tenth of all that is done for a statement.
+ */
+function newUidPrefix(): string {
+  const random = randomUUID()
+  return `${random.slice(0, 14)}8${random.slice(15, -UID_NUMBER_LENGTH)}`
+}
+
+/** What was heard, until it is written. */
+class HeardEvent implements QueuedEvent {
+  readonly bytes: number
+  readonly #events: SessionEvents
+  readonly #heard: Observation
+  readonly #timeMs: number
+  readonly #ei: number
+  readonly #uidPrefix: string
+
+  constructor(
+    events: SessionEvents,
+    heard: Observation,
+    instance: { readonly timeMs: number; readonly ei: number; readonly uidPrefix: string },
+  ) {
+    this.bytes = events.lengthOf(heard.code, heard.fields)
+    this.#events = events
+    this.#heard = heard
+    this.#timeMs = instance.timeMs
+    this.#ei = instance.ei
+    this.#uidPrefix = instance.uidPrefix
+  }
+
+  render(): string {
+    const { code, fields } = this.#heard
+    const uid = this.#uidPrefix + this.#ei.toString(16).padStart(UID_NUMBER_LENGTH, '0')
+    return this.#events.body(code, fields, { uid, timeMs: this.#timeMs, ei: this.#ei })
   }
 }

@@ -93,13 +93,14 @@ function readBatch(emitter: SystemIdentity, lines: readonly string[]): readonly 
     throw new ProxyError('limit.exceeded', 'A batch has more records than auditBatchMax.')
   }
   const records: Uploaded[] = []
+  const own = `${emitter.id}/`
   for (const line of lines) {
     const uploaded = readWrittenLine(line)
     const before = records.at(-1)
     if (uploaded === undefined || !isWhole(uploaded)) {
       throw invalid('A record is malformed or not what its hash covers.')
     }
-    if (!uploaded.record.writer.startsWith(`${emitter.id}/`)) {
+    if (!uploaded.record.writer.startsWith(own)) {
       throw invalid('A record names another writer than the certificate that brought it.')
     }
     if (before !== undefined && !follows(positionOf(before.record), uploaded.record)) {
@@ -122,14 +123,15 @@ function take(
 ): Intake {
   const taken: AuditEvent[] = []
   const bodies = gaps.map((gap) => canonicalJson(make('audit.gap', 'SLA002W', gap)))
+  const id = canonicalJson(emitter.id)
   for (const uploaded of records) {
     const { record } = uploaded
     const reason = refusalOf(emitter, uploaded)
-    const proof = proofOf(emitter, record)
     if (reason === undefined) {
       taken.push(record.event)
-      bodies.push(withProof(uploaded, proof))
+      bodies.push(withProof(emitter, uploaded, id))
     } else {
+      const proof = proofOf(emitter, record)
       bodies.push(canonicalJson({ ...refused(emitter, record, reason, make), emitter: proof }))
     }
   }
@@ -138,16 +140,18 @@ function take(
   return { verdict: 'take', bodies, taken, position: positionOf(last.record) }
 }
 
-/** The event's text with the member `emitter` where it belongs: behind `ei`, when that place is beyond doubt. */
-function withProof({ record, body }: Uploaded, proof: Proof): string {
-  const { event } = record
+/** The event's text with the member `emitter` where it belongs: behind `ei`, when that place is beyond doubt. `id`: the emitter's, as JSON. */
+function withProof(emitter: SystemIdentity, { record, body }: Uploaded, id: string): string {
+  const { event, writer, seq, prev, hash } = record
   const before = `,"ei":${event.ei},`
   const at = body.indexOf(before)
   const rest = at + before.length
   const next = /^"([^"\\]+)"/.exec(body.slice(rest, rest + 64))?.[1] ?? ''
   if (at < 0 || body.includes(before, rest - 1) || next <= 'emitter' || !Object.hasOwn(event, next))
-    return canonicalJson({ ...event, emitter: proof })
-  return `${body.slice(0, rest)}"emitter":${canonicalJson(proof)},${body.slice(rest)}`
+    return canonicalJson({ ...event, emitter: proofOf(emitter, record) })
+  // In order, and of values whose form was checked when the record was read.
+  const proof = `{"hash":"${hash}","id":${id},"prev":"${prev}","role":"${emitter.role}","seq":${seq},"writer":"${writer}"}`
+  return `${body.slice(0, rest)}"emitter":${proof},${body.slice(rest)}`
 }
 
 /** Why the content is not taken over, though the chain is in order. Its place is kept, so that the emitter can go on. */
@@ -185,10 +189,10 @@ function refused(
   })
 }
 
-type Proof = Readonly<Record<string, string | number>>
+type EmitterProof = Readonly<Record<string, string | number>>
 
 /** With the event as it stands, enough to compute the emitter's own chain again. */
-function proofOf(emitter: SystemIdentity, record: ChainRecord): Proof {
+function proofOf(emitter: SystemIdentity, record: ChainRecord): EmitterProof {
   const { writer, seq, prev, hash } = record
   return { id: emitter.id, role: emitter.role, writer, seq, prev, hash }
 }

@@ -64,18 +64,32 @@ export function readWrittenLine(
   line: string,
 ): { readonly record: ChainRecord; readonly body: string } | undefined {
   if (line.length > max('auditEventBytesMax') + CHAIN_BYTES_MAX) return undefined
+  const chain = readChain(line)
+  if (chain === undefined) return undefined
+  const body = `{${line.slice(headOf(chain).length, -TAIL_LENGTH)}}`
   try {
-    const record = readRecord(JSON.parse(line))
-    if (record === undefined) return undefined
-    const head = headOf(record)
-    const tail = tailOf(record)
-    if (!line.startsWith(head) || !line.endsWith(tail)) return undefined
-    const body = `{${line.slice(head.length, -tail.length)}}`
-    return isCanonicalJson(record.event, body) ? { record, body } : undefined
+    const event: Record<string, unknown> = JSON.parse(body)
+    const mixed = CHAIN_FIELDS.some((field) => Object.hasOwn(event, field))
+    if (mixed || !isEvent(event) || !isCanonicalJson(event, body)) return undefined
+    return { record: { ...chain, event }, body }
   } catch {
     // Not JSON, or values without a canonical form: not a line of ours.
     return undefined
   }
+}
+
+const CHAIN_FIELDS = ['writer', 'seq', 'prev', 'hash'] as const
+const HEAD = /^\{"seq":([1-9][0-9]{0,15}),"writer":"([^"\\]{1,144})","prev":"([0-9a-f]{64})",/
+const TAIL = /^,"hash":"([0-9a-f]{64})"\}$/
+const TAIL_LENGTH = ',"hash":""}'.length + 64
+
+/** The chain's own fields, at the two ends of a line. */
+function readChain(line: string): Chain | undefined {
+  const [, number, writer = '', prev = ''] = HEAD.exec(line) ?? []
+  const hash = TAIL.exec(line.slice(-TAIL_LENGTH))?.[1]
+  const seq = Number(number)
+  if (hash === undefined || !Number.isSafeInteger(seq) || !WRITER.test(writer)) return undefined
+  return { writer, seq, prev, hash }
 }
 
 /** The record in an object that was parsed elsewhere (an upload). Throws a TypeError for values without a canonical form. */

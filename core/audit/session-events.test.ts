@@ -1,6 +1,7 @@
 // A session's events rendered from parts against the same events built whole.
 
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
 
 import fc from 'fast-check'
@@ -50,10 +51,36 @@ test('every event is the text that the whole event has, whatever its fields hold
   fc.assert(
     fc.property(event, fc.nat(1000), ([code, own], ei) => {
       const instance = { uid: 'u-1', timeMs: TIME_MS, ei }
-      assert.equal(events.body(code, own, instance), whole(code, own, ei))
+      const body = events.body(code, own, instance)
+      assert.equal(body, whole(code, own, ei))
+      // Six bytes for an escaped character; nothing takes more.
+      assert.ok(Buffer.byteLength(body) <= 6 * events.lengthOf(code, own))
     }),
     { numRuns: 100 },
   )
+})
+
+test('what an event shares with the one before it is not written again, and never taken for another', () => {
+  const events = new SessionEvents(COMMON, 'c')
+  const texts = [
+    'a',
+    'a',
+    'b',
+    '',
+    'a',
+    'x'.repeat(2000),
+    'x'.repeat(2000),
+    'a',
+    '\ud800',
+    '\ufffd',
+  ]
+  for (const [ei, db_query] of texts.entries()) {
+    for (const rows of [0, -0, 1]) {
+      const own = { db_query, rows, db_query_parameters: [db_query] }
+      const instance = { uid: 'u-1', timeMs: TIME_MS, ei }
+      assert.equal(events.body('TDB02I', own, instance), whole('TDB02I', own, ei))
+    }
+  }
 })
 
 test('an event over the bound is cut and marked like any other', () => {
@@ -68,7 +95,16 @@ test('an event over the bound is cut and marked like any other', () => {
   assert.match(body, /"trimmed":\["db_query"\]/)
 })
 
+test('of plain values a body is no longer than was said, and not much shorter', () => {
+  const events = new SessionEvents(COMMON, 'c')
+  const own = { db_query: 'SELECT 1'.repeat(200), db_query_parameters: ['1', 'two'], rows: 3 }
+  const { length } = events.body('TPG02I', own, { uid: randomUUID(), timeMs: TIME_MS, ei: 12 })
+  const said = events.lengthOf('TPG02I', own)
+  assert.ok(length <= said && said <= length + 256, `${length} and ${said}`)
+})
+
 test('a code without a row is a defect and is said', () => {
+  assert.throws(() => new SessionEvents(COMMON, 'c').lengthOf('XX', {}), /no audit event XX/)
   assert.throws(
     () => new SessionEvents(COMMON, 'c').body('XX', {}, { uid: '', timeMs: 0, ei: 0 }),
     /no audit event XX/,

@@ -32,14 +32,14 @@ export function isCanonicalJson(value: Canonical, text: string): boolean {
   return plain || canonicalJson(value) === text
 }
 
-function isOrdered(value: Canonical | null): boolean {
+function isOrdered(value: Canonical | null | undefined): boolean {
   if (typeof value === 'number') return Number.isSafeInteger(value)
-  if (typeof value !== 'object') return true
+  if (typeof value !== 'object') return value !== undefined
   if (value === null) return false
   if (isList(value)) return value.every(isOrdered)
   let before = ''
-  for (const [key, member] of Object.entries(value)) {
-    if (key < before || member === undefined || !isOrdered(member)) return false
+  for (const key of Object.keys(value)) {
+    if (key < before || !isOrdered(value[key])) return false
     before = key
   }
   return true

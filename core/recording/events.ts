@@ -36,8 +36,9 @@ export function eventBytes(event: RecordingEvent): number {
       return EVENT_BYTES + Buffer.byteLength(JSON.stringify(event.fields))
     case 'statement': {
       const { statement, parameters, error = '' } = event
-      const texts = [statement, error, ...parameters]
-      return texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 8, EVENT_BYTES)
+      let bytes = EVENT_BYTES + Buffer.byteLength(statement) + Buffer.byteLength(error) + 16
+      for (const text of parameters) bytes += Buffer.byteLength(text) + 8
+      return bytes
     }
     case 'print':
       return EVENT_BYTES + event.bytes.length

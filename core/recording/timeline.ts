@@ -33,16 +33,23 @@ export interface Recorder {
   seal(): Promise<void>
 }
 
+type Filled = { -readonly [K in keyof StatementEntry]: StatementEntry[K] }
+type StatementEntry = Extract<TimelineEntry, { kind: 'statement' }>
+
+const NONE: readonly string[] = []
+
 export function entryOf({ code, fields }: Observation, atMs: number): TimelineEntry {
   const { db_query: text, db_query_parameters: parameters, rows, duration_us: took, error } = fields
-  return {
+  const entry: Filled = {
     kind: 'statement',
     atMs,
     code,
     statement: typeof text === 'string' ? text : '',
-    parameters: typeof parameters === 'object' ? parameters : [],
-    ...(typeof rows === 'number' ? { rows } : {}),
-    ...(typeof took === 'number' ? { durationUs: took } : {}),
-    ...(typeof error === 'string' ? { error } : {}),
+    parameters: typeof parameters === 'object' ? parameters : NONE,
   }
+  // One by one: there is one of these for each statement.
+  if (typeof rows === 'number') entry.rows = rows
+  if (typeof took === 'number') entry.durationUs = took
+  if (typeof error === 'string') entry.error = error
+  return entry
 }

@@ -30,6 +30,9 @@ export const NO_PARAMETERS: Parameters = { values: [], nulls: [], count: 0, cut:
 /** Names are compared by the server up to this many bytes (NAMEDATALEN − 1): a longer one is the same name. */
 const nameBytesMax = max('pgNameBytesMax')
 
+/** A name ends within so many bytes as a rule: nearer than a call of the search costs. */
+const NEAR_BYTES = 16
+
 /** A cursor over a body that ends when the body does. */
 export class Body {
   readonly #bytes: Buffer
@@ -58,13 +61,17 @@ export class Body {
 
   /** A name, as a key: one character per byte. */
   name(): string {
-    const [from, end] = this.#cstring()
-    return this.#bytes.toString('latin1', from, Math.min(end, from + nameBytesMax))
+    const from = this.#at
+    const end = this.#zero()
+    return end === from
+      ? ''
+      : this.#bytes.toString('latin1', from, Math.min(end, from + nameBytesMax))
   }
 
   /** Text up to a zero byte, at most `bytesMax` of it. `cut` is said when there is more, or no zero byte. */
   text(bytesMax: number): { readonly text: string; readonly bytes: number; readonly cut: boolean } {
-    const [from, end] = this.#cstring()
+    const from = this.#at
+    const end = this.#zero()
     const to = Math.min(end, from + bytesMax)
     const cut = to < end || (end === this.#to && this.#at === end)
     return { text: this.#bytes.toString('utf8', from, to), bytes: to - from, cut }
@@ -89,12 +96,17 @@ export class Body {
     return this.#to - this.#at
   }
 
-  #cstring(): readonly [from: number, end: number] {
-    const from = this.#at
-    const zero = this.#bytes.indexOf(0, from)
-    const end = zero < 0 || zero >= this.#to ? this.#to : zero
+  /** Where the zero byte of a text is, or the body ends; goes on behind it. */
+  #zero(): number {
+    let end = this.#at
+    const near = Math.min(this.#to, end + NEAR_BYTES)
+    while (end < near && this.#bytes[end] !== 0) end++
+    if (end === near && near < this.#to) {
+      const zero = this.#bytes.indexOf(0, end)
+      end = zero < 0 || zero >= this.#to ? this.#to : zero
+    }
     this.#at = Math.min(this.#to, end + 1)
-    return [from, end]
+    return end
   }
 }
 
