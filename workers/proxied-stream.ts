@@ -12,10 +12,7 @@ import type { Logger } from '../core/log.ts'
 import { authorize, type Authorized } from '../core/login.ts'
 import type {
   AgentResume,
-  FromProxyWorker,
   ProxyAnswer,
-  ProxyQuestion,
-  Source,
   SpareGrant,
 } from '../core/messages.ts'
 import { readPermit } from '../core/permit.ts'

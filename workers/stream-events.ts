@@ -50,7 +50,8 @@ export class StreamEvents implements AuditSender {
     const instance = { uid: randomUUID(), timeMs: Math.round(clock.now()), ei: ++this.#told }
     const body = this.#events.body(code, { sid: this.#sid, ...fields }, instance)
     this.#unkept++
-    queue.add(body, this, this.#sync)
+    // What a session channel tells of is rare: nothing is gained by rendering it when its batch leaves.
+    queue.add({ bytes: Buffer.byteLength(body), render: () => body }, this, this.#sync)
   }
 
   /** Undefined: there is room for more. */
