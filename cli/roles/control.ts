@@ -12,7 +12,7 @@ import { startDiagnostics } from './diagnostics.ts'
 import { adminSocket, clusterName, roleFolder, roleLogger, signerSocket } from './settings.ts'
 
 /** Services a process of this machine may join as. */
-const SERVICES = { proxy: ['proxy'], agent: ['db'] } as const
+const SERVICES = { proxy: ['proxy'], agent: ['db', 'node'] } as const
 
 runRole('control', async (start) => {
   const config = loadConfig(start.config, start.configFile)
