@@ -224,6 +224,22 @@ describe('a program of a login', () => {
   })
 })
 
+describe('a launcher without root', () => {
+  it('serves its own login, terminals and forwarding too, and no other', async (context) => {
+    const own = await throwawayLogin(context)
+    const world = await startWorld(context, own)
+    const machine = world.machine(own)
+    assert.equal((await say(machine, exec('id -un'))).out, `${own}\n`)
+    const size = { columns: 80, rows: 24, width: 0, height: 0 }
+    const pty = { term: 'xterm', size, modes: Buffer.of(0) }
+    assert.match((await say(machine, { ...exec('tty'), pty })).out, /^\/dev\/pts\//)
+    const at = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const
+    assert.ok((await machine.listen(at, () => {})).port > 0)
+    for (const other of ['root', 'daemon'])
+      await assert.rejects(world.machine(other).start(exec('true')), /runs without root/)
+  })
+})
+
 const ENVIRONMENT = [
   'HOME',
   'USER',
