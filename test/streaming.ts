@@ -16,7 +16,7 @@ export interface Spoken {
   /** The session's bytes. */
   readonly stream: ByteStream
   /** Everything that a person is told, until the end. */
-  words(): Promise<Buffer>
+  readonly words: () => Promise<Buffer>
 }
 
 export interface StreamingScript {

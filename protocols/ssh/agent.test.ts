@@ -8,6 +8,7 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 
+import { max } from '../../core/limits.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
 import type { SshServerAccess } from '../../core/ssh/services.ts'
 import { streamPair } from '../../test/fake/stream.ts'
@@ -16,6 +17,7 @@ import { dial, freePort, listen } from '../../test/fixtures/net.ts'
 import { start } from '../../test/fixtures/processes.ts'
 import { socketStream } from '../../workers/socket-stream.ts'
 import { systemTimers } from '../../workers/timers.ts'
+import { ChannelOutputs } from './channel-stream.ts'
 import {
   clientKey,
   LOCKED,
@@ -30,7 +32,15 @@ import {
   type SessionChange,
 } from './session.fixture.ts'
 import { opensshKeys, publicLine } from './transport/openssh.fixture.ts'
-import { certificate, HOST, HOST_CA, keyOf, Openings, USER_CA } from './transport/pair.fixture.ts'
+import {
+  certificate,
+  HOST,
+  HOST_CA,
+  keyOf,
+  Openings,
+  startPair,
+  USER_CA,
+} from './transport/pair.fixture.ts'
 import type { ConnectOptions } from './transport/connect.ts'
 
 interface Chain {
@@ -203,6 +213,33 @@ describe('a session through a proxy', () => {
   })
 })
 
+describe('the outputs of another server’s program', () => {
+  it('wait here for their reader only so far, while the other is read', async () => {
+    const openings = new Openings()
+    const pair = startPair({ accept: { serve: () => openings } })
+    const { connection } = await pair.client
+    const opened = connection.open({ kind: 'session' })
+    const far = (await openings.next()).accept()
+    const { output, stderr } = new ChannelOutputs(await opened)
+    const flood = noise(4 * max('sshWindowStartBytes'))
+    let written = false
+    const writing = (async () => {
+      // Pieces, so that the window could grow with a reader that keeps up.
+      for (let at = 0; at < 16; at++) await far.write(flood, true)
+      written = true
+      await far.write(Buffer.from('out'))
+      far.close()
+    })()
+    const read = output.read()
+    for (let turn = 0; turn < 5000; turn++) await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(written, false, 'all of it was taken for nobody')
+    assert.equal((await readAll(stderr)).length, 16 * flood.length)
+    await writing
+    assert.equal(Buffer.from((await read) ?? []).toString(), 'out')
+    assert.equal(await output.read(), undefined)
+  })
+})
+
 describe('OpenSSH’s server as the machine', () => {
   const USER = userInfo().username
 
@@ -224,7 +261,14 @@ describe('OpenSSH’s server as the machine', () => {
       'Subsystem=sftp /usr/lib/openssh/sftp-server',
     ].flatMap((option) => ['-o', option])
     const server = start(t, '/usr/sbin/sshd', [
-      ...['-D', '-e', '-f', '/dev/null', '-p', String(port), '-h', path],
+      '-D',
+      '-e',
+      '-f',
+      '/dev/null',
+      '-p',
+      String(port),
+      '-h',
+      path,
       ...options,
     ])
     await server.line(/Server listening/)
@@ -243,13 +287,9 @@ describe('OpenSSH’s server as the machine', () => {
       hostCas: [publicBlob(HOST_CA)],
       hostName: HOST,
     }
-    const right = Object.freeze({
-      ...rightWith(),
-      access: { ...rightWith().access, principal: USER },
-    })
     return session(
       {
-        host: { authorize: () => Promise.resolve(right as ReturnType<typeof rightWith>) },
+        host: { authorize: () => Promise.resolve(rightWith({}, USER)) },
         ssh: { timers: systemTimers, reach: () => Promise.resolve(access) },
       },
       { user: USER, key: clientKey({ principals: [USER] }) },

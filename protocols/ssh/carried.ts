@@ -31,7 +31,6 @@ export class Carried {
     const { promise, resolve } = Promise.withResolvers<void>()
     this.over = promise
     this.#resolveOver = resolve
-    void channel.closed.then(() => program.end())
   }
 
   /** The session ends from outside; the sentence is why. */

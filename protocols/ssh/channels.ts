@@ -18,6 +18,8 @@ export class Channels implements ConnectionHandlers {
   readonly #listeners: Listeners
   readonly #lendings: Lendings
   readonly #sessions = new Map<SessionChannel, Promise<void>>()
+  /** Session channels that are not closed; some of those above are, while their recording is stored. */
+  #open = 0
 
   constructor(served: Served) {
     this.#served = served
@@ -66,12 +68,16 @@ export class Channels implements ConnectionHandlers {
 
   #session(opening: ChannelOpening): void {
     const { sessionsMax } = this.#served.permits
-    if (sessionsMax > 0 && this.#sessions.size >= sessionsMax) {
+    if (sessionsMax > 0 && this.#open >= sessionsMax) {
       const error = `your roles allow ${sessionsMax} sessions on one connection (max_sessions)`
       this.#refused({ kind: 'session', error })
       return opening.refuse('shortage', forbidden(error))
     }
     const session = new SessionChannel(opening, this.#served, this.#lendings)
+    this.#open += 1
+    void session.closed.then(() => {
+      this.#open -= 1
+    })
     const over = session.over().finally(() => this.#sessions.delete(session))
     this.#sessions.set(session, over)
     return undefined

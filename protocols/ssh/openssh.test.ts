@@ -180,10 +180,14 @@ describe('OpenSSH’s programs', () => {
     const client = s.startSsh([
       '-v',
       '-N',
-      ...['-L', `127.0.0.1:${local}:127.0.0.1:${echo.port}`],
-      ...['-D', `127.0.0.1:${dynamic}`],
-      ...['-R', `${remote}:127.0.0.1:${echo.port}`],
-      ...['-R', `${path}:127.0.0.1:${echo.port}`],
+      '-L',
+      `127.0.0.1:${local}:127.0.0.1:${echo.port}`,
+      '-D',
+      `127.0.0.1:${dynamic}`,
+      '-R',
+      `${remote}:127.0.0.1:${echo.port}`,
+      '-R',
+      `${path}:127.0.0.1:${echo.port}`,
       '127.0.0.1',
     ])
     await client.line(

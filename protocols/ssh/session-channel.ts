@@ -43,6 +43,11 @@ export class SessionChannel {
     this.#channel = opening.accept((request) => this.#request(request))
   }
 
+  /** Resolves when its channel is closed. */
+  get closed(): Promise<void> {
+    return this.#channel.closed
+  }
+
   /** Resolves when the channel is closed, its program told of, and its recording where it belongs. */
   async over(): Promise<void> {
     await this.#channel.closed

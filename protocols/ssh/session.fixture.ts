@@ -1,6 +1,7 @@
 // One SSH session of ours over a pair of streams in memory, or on a socket, with everything its thread would give it. Tests change what
 // they are about.
 
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 
 import type { SshCertificateFields } from '../../core/cert/ssh.ts'
@@ -14,6 +15,8 @@ import { peer, right as someRight } from '../../test/scripts/people.ts'
 import { FakeTimers } from '../../workers/timers.ts'
 import { FakeMachine } from './machine.fixture.ts'
 import { serveSsh } from './session.ts'
+import type { ChannelRequest, WindowSize } from './transport/requests.ts'
+import type { SshConnection } from './transport/connection.ts'
 import { connectSsh, type Connected, type ConnectOptions } from './transport/connect.ts'
 import type { SshChannel } from './transport/channel.ts'
 import { certificateKey, hostVerifier } from './transport/host-key.ts'
@@ -91,14 +94,15 @@ export interface Serving {
   readonly controller: AbortController
   readonly over: Promise<void>
   readonly timers: FakeTimers
-  codes(): string[]
+  readonly codes: () => string[]
 }
 
-export function rightWith(grant: Partial<SshGrant> = {}): Authorized {
+export function rightWith(grant: Partial<SshGrant> = {}, principal = 'alice'): Authorized {
   const ssh = { ...ALL_ALLOWED, ...grant }
   return Object.freeze({
-    ...someRight,
-    access: { target: NODE, principal: 'alice', resource: '' },
+    ...peer,
+    decisionId: someRight.decisionId,
+    access: { target: NODE, principal, resource: '' },
     grant: { ...someRight.grant, ssh },
   }) as unknown as Authorized
 }
@@ -155,7 +159,7 @@ export function clientKey(
 export interface Client {
   readonly connected: Promise<Connected>
   /** What was shown before the login. */
-  banner(): string
+  readonly banner: () => string
 }
 
 /** Our own client on the other end. */
@@ -210,4 +214,41 @@ export async function readAll(stream: ByteStream): Promise<Buffer> {
 /** Bytes that no compression or reading makes sense of. */
 export function noise(bytes: number): Buffer {
   return randomBytes(bytes)
+}
+
+export const SIZE: WindowSize = { columns: 80, rows: 24, width: 0, height: 0 }
+export const PTY: Extract<ChannelRequest, { kind: 'pty' }> = {
+  kind: 'pty',
+  term: 'xterm',
+  size: SIZE,
+  modes: Uint8Array.of(0),
+}
+
+export async function openSession(client: Client): Promise<{
+  readonly connection: SshConnection
+  readonly channel: SshChannel
+}> {
+  const { connection } = await client.connected
+  return { connection, channel: await connection.open({ kind: 'session' }) }
+}
+
+export function exec(command: string): { kind: 'exec'; command: Uint8Array } {
+  return { kind: 'exec', command: Buffer.from(command) }
+}
+
+/** The fields of the one event of this code. */
+export function told(serving: Serving, code: string): Readonly<Record<string, unknown>> {
+  const found = serving.told.filter((each) => each.code === code)
+  assert.equal(found.length, 1, `${code} among ${serving.codes().join()}`)
+  return found[0]?.fields ?? {}
+}
+
+/** Enough for bytes to pass that may. */
+export async function turns(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+export async function ended(serving: Serving & Client): Promise<void> {
+  ;(await serving.connected).connection.end()
+  await serving.over
 }

@@ -1,51 +1,29 @@
-// A session of ours against our own client in memory, on a machine that the test plays: programs, terminals, what is refused and in which
-// words, and how it ends.
+// A session of ours against our own client in memory, on a machine that the test plays: programs, terminals, and what is refused, in
+// which words.
 
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { max } from '../../core/limits.ts'
-import { ProxyError } from '../../core/errors.ts'
+import type { ProxyError } from '../../core/errors.ts'
 import type { SshGrant } from '../../core/protocol.ts'
 import {
   clientKey,
+  ended,
+  exec,
   LOCKED,
   noise,
+  openSession,
   outputOf,
+  PTY,
   readAll,
   session,
-  type Client,
-  type Serving,
+  SIZE,
+  told,
+  turns,
 } from './session.fixture.ts'
+import { INIT, VERSION } from './sftp-bytes.fixture.ts'
 import type { SshChannel } from './transport/channel.ts'
-import type { SshConnection } from './transport/connection.ts'
-
-const SIZE = { columns: 80, rows: 24, width: 0, height: 0 }
-const PTY = { kind: 'pty', term: 'xterm', size: SIZE, modes: Uint8Array.of(0) } as const
-
-async function openSession(client: Client): Promise<{
-  readonly connection: SshConnection
-  readonly channel: SshChannel
-}> {
-  const { connection } = await client.connected
-  return { connection, channel: await connection.open({ kind: 'session' }) }
-}
-
-function exec(command: string): { kind: 'exec'; command: Uint8Array } {
-  return { kind: 'exec', command: Buffer.from(command) }
-}
-
-/** The fields of the one event of this code. */
-function told(serving: Serving, code: string): Readonly<Record<string, unknown>> {
-  const found = serving.told.filter((each) => each.code === code)
-  assert.equal(found.length, 1, `${code} among ${serving.codes().join()}`)
-  return found[0]?.fields ?? {}
-}
-
-async function ended(serving: Serving & Client): Promise<void> {
-  ;(await serving.connected).connection.end()
-  await serving.over
-}
 
 describe('a command', () => {
   it('has its input, output, errors, status and environment, and is told of', async () => {
@@ -126,6 +104,38 @@ describe('a command', () => {
     assert.match(String(told(it, 'T3002E')['error']), /the client left/)
   })
 
+  it('whose client closes its channel in the middle of output is hung up, and that is no failure of ours', async () => {
+    const it = session()
+    const { channel } = await openSession(it)
+    await channel.request(exec('yes'))
+    const program = await it.machine.program()
+    const flood = program.inside.write(noise(4_000_000)).catch(() => undefined)
+    await channel.read()
+    channel.close()
+    await program.hungUp
+    await flood
+    await ended(it)
+    assert.equal(told(it, 'T3002E')['error'], 'the client left')
+  })
+
+  it('whose client leaves while it is started is hung up', async () => {
+    const gate = Promise.withResolvers<void>()
+    const it = session()
+    const started = it.machine.start.bind(it.machine)
+    it.machine.start = async (request) => {
+      await gate.promise
+      return started(request)
+    }
+    const { channel, connection } = await openSession(it)
+    channel.notify(exec('sleep'))
+    await turns()
+    connection.end()
+    await turns()
+    gate.resolve()
+    await (await it.machine.program()).hungUp
+    await it.over
+  })
+
   it('moves megabytes both ways with nobody’s memory', async () => {
     const it = session()
     const { channel } = await openSession(it)
@@ -193,6 +203,35 @@ describe('a command', () => {
   })
 })
 
+describe('a file transfer', () => {
+  it('waits for the audit log before its bytes pass, either way', async () => {
+    let room = Promise.withResolvers<void>()
+    const it = session({ ssh: { auditRoom: () => room.promise } })
+    const { channel } = await openSession(it)
+    await channel.request({ kind: 'subsystem', name: 'sftp' })
+    const program = await it.machine.program()
+    await channel.write(INIT)
+    const asked = program.inside.read()
+    let passed = ''
+    void asked.then(() => (passed += 'up'))
+    await turns()
+    assert.equal(passed, '')
+    room.resolve()
+    await asked
+    room = Promise.withResolvers<void>()
+    await program.inside.write(VERSION)
+    const answered = channel.read()
+    void answered.then(() => (passed += ' down'))
+    await turns()
+    assert.equal(passed, 'up')
+    room.resolve()
+    await answered
+    await program.finish(0)
+    await ended(it)
+    assert.deepEqual(it.codes(), ['T3001I', 'TS021I', 'T2006I'])
+  })
+})
+
 describe('a terminal', () => {
   it('is recorded before it is shown, under an id of its own, with its sizes', async () => {
     const it = session()
@@ -220,6 +259,7 @@ describe('a terminal', () => {
       return data
     })
     while (recorder.shown.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    await turns()
     assert.equal(seen, false, 'shown before the recorder had room')
     recorder.drain()
     assert.equal(Buffer.from((await reading)?.bytes ?? []).toString(), 'shown')
@@ -366,163 +406,5 @@ describe('what a session may not do', () => {
     await it.over
     assert.match(connection.farewell, /sshRefusalsMax/)
     assert.equal(it.codes().filter((code) => code === 'T3003E').length, max('sshRefusalsMax'))
-  })
-})
-
-describe('a login', () => {
-  const hears = async (it: Serving & Client): Promise<string> => {
-    await assert.rejects(it.connected)
-    await it.over
-    return it.banner()
-  }
-
-  it('that policy refuses hears the reason as a banner and as the last word, and nothing is reached', async () => {
-    let reached = 0
-    const it = session({
-      host: { authorize: () => Promise.resolve({ ...LOCKED, kind: 'policy', reason: 'no role' }) },
-      ssh: {
-        reach: () => {
-          reached++
-          return Promise.reject(new Error('not asked'))
-        },
-      },
-    })
-    const expected = 'denied by Sluice policy (decision 01JLOCK): no role. Ask an administrator.'
-    assert.equal(await hears(it), `${expected}\r\n`)
-    await assert.rejects(it.connected, (error: ProxyError) => error.detail === expected)
-    assert.equal(reached, 0)
-  })
-
-  it('with a certificate of somebody unknown hears so, and may try another', async () => {
-    let asked = 0
-    const it = session({
-      host: {
-        identify: () =>
-          Promise.resolve({ ...LOCKED, kind: 'identity', reason: 'its CA is not trusted' }),
-        authorize: () => {
-          asked++
-          return Promise.resolve(LOCKED)
-        },
-      },
-    })
-    assert.match(await hears(it), /its CA is not trusted/)
-    assert.equal(asked, 0)
-  })
-
-  it('as somebody the certificate is not for, or with a name that is none, is not asked about', async () => {
-    const no = { authorize: () => Promise.reject(new Error('asked')) }
-    assert.match(await hears(session({ host: no }, { user: 'root' })), /not for the login “root”/)
-    for (const user of ['', 'a b', 'a\nb', '-l', '*', 'x'.repeat(max('nameLengthMax') + 1)])
-      assert.match(await hears(session({ host: no }, { user })), /no name of a login/)
-  })
-
-  it('with a restriction that nobody carries out is refused', async () => {
-    const key = clientKey({ critical: { 'verify-required': '' } })
-    assert.match(await hears(session({}, { key })), /restriction.*verify-required/)
-  })
-
-  it('to a machine that cannot be reached hears the sentence of whoever tried, and no other error’s', async () => {
-    const failing = (error: Error): Promise<string> =>
-      hears(session({ ssh: { reach: () => Promise.reject(error) } }))
-    assert.match(await failing(new ProxyError('dial.failed', 'The launcher is not up.')), /not up/)
-    const system = Object.assign(new Error('connect ENOENT /run/secret'), { code: 'ENOENT' })
-    assert.match(await failing(system), /cannot be reached: it failed/)
-  })
-
-  it('that the thread cannot decide ends the connection', async () => {
-    const it = session({ host: { authorize: () => Promise.reject(new Error('no policy')) } })
-    assert.equal(await hears(it), '')
-  })
-
-  it('of somebody forwarded needs no proof, is judged by the certificate that was shown, and takes no other', async () => {
-    const shown = clientKey().blob
-    const identified: Uint8Array[] = []
-    const change = {
-      ssh: { forwarded: { certificate: shown } },
-      host: {
-        identify: (bytes: Uint8Array) => {
-          identified.push(bytes)
-          return Promise.resolve(LOCKED)
-        },
-      },
-    }
-    assert.match(await hears(session(change, { key: undefined })), /alice is locked/)
-    assert.deepEqual(
-      identified.map((bytes) => Buffer.from(bytes)),
-      [Buffer.from(shown)],
-    )
-    assert.equal(await hears(session(change)), '')
-    assert.equal(identified.length, 1)
-  })
-
-  it('without a proof is refused where nobody is forwarded', async () => {
-    assert.equal(await hears(session({}, { key: undefined })), '')
-  })
-})
-
-describe('a session that is ended from outside', () => {
-  it('says why to every program and in its last word, and hangs everything up', async () => {
-    const it = session()
-    const { channel, connection } = await openSession(it)
-    await channel.request(PTY)
-    await channel.request({ kind: 'shell' })
-    const program = await it.machine.program()
-    const other = await connection.open({ kind: 'session' })
-    await other.request(exec('sleep'))
-    await it.machine.program()
-    it.controller.abort(LOCKED)
-    const sentence =
-      'session ended by Sluice policy (decision 01JLOCK): user alice is locked. Ask an administrator.'
-    for (const each of [channel, other])
-      assert.equal((await outputOf(each))[1], `\r\n${sentence}\r\n`)
-    await program.hungUp
-    await it.over
-    assert.equal(connection.farewell, sentence)
-    assert.equal(it.machine.ended, true)
-    assert.equal(it.recorders[0]?.sealed, sentence)
-    assert.equal(told(it, 'T2004I')['reason'], sentence)
-  })
-
-  it('does not wait for a client that reads nothing', async () => {
-    const it = session()
-    const { channel } = await openSession(it)
-    await channel.request(exec('yes'))
-    const program = await it.machine.program()
-    // More than every window and buffer on the way holds.
-    const flood = noise(8 * 1024 * 1024)
-    const writing = program.inside.write(flood).catch(() => undefined)
-    while (it.told.length === 0) await new Promise((resolve) => setImmediate(resolve))
-    it.controller.abort(LOCKED)
-    await program.hungUp
-    await writing
-    await it.over
-  })
-
-  it('while somebody decides or dials, reaches nothing', async () => {
-    const gate = Promise.withResolvers<void>()
-    const reached = Promise.withResolvers<void>()
-    const it = session({
-      ssh: {
-        reach: async () => {
-          reached.resolve()
-          await gate.promise
-          return { kind: 'machine', machine: it.machine }
-        },
-      },
-    })
-    await reached.promise
-    it.controller.abort(LOCKED)
-    await it.over
-    gate.resolve()
-    await new Promise((resolve) => setImmediate(resolve))
-    assert.equal(it.machine.ended, true)
-    assert.match(it.banner(), /alice is locked/)
-  })
-
-  it('before it began is ended at once', async () => {
-    const it = session()
-    it.controller.abort(LOCKED)
-    await assert.rejects(it.connected)
-    await it.over
   })
 })

@@ -2,7 +2,7 @@
 // would do nobody here could say, so it is no request at all.
 
 import { max } from '../../core/limits.ts'
-import { SshReader } from '../../core/ssh/bytes.ts'
+import type { SshReader } from '../../core/ssh/bytes.ts'
 import { OPEN_FLAGS, REQUEST } from './sftp-wire.ts'
 
 /** `code`: of the audit event, without its severity. */
@@ -42,19 +42,22 @@ interface PathRequest {
   readonly paths: 1 | 'from-to' | 'target-link'
 }
 
+const SETSTAT: PathRequest = { code: 'TS007', action: 'setstat', paths: 1 }
+const RENAME: PathRequest = { code: 'TS016', action: 'rename', paths: 'from-to' }
+
 const PATHS: Readonly<Record<number, PathRequest>> = {
-  [REQUEST.setstat]: { code: 'TS007', action: 'setstat', paths: 1 },
+  [REQUEST.setstat]: SETSTAT,
   [REQUEST.remove]: { code: 'TS011', action: 'remove', paths: 1 },
   [REQUEST.mkdir]: { code: 'TS012', action: 'mkdir', paths: 1 },
   [REQUEST.rmdir]: { code: 'TS013', action: 'rmdir', paths: 1 },
-  [REQUEST.rename]: { code: 'TS016', action: 'rename', paths: 'from-to' },
+  [REQUEST.rename]: RENAME,
   // OpenSSH's order, which is not the draft's.
   [REQUEST.symlink]: { code: 'TS018', action: 'symlink', paths: 'target-link' },
 }
 
 const EXTENDED_PATHS: ReadonlyMap<string, PathRequest> = new Map([
-  ['posix-rename@openssh.com', PATHS[REQUEST.rename] as PathRequest],
-  ['lsetstat@openssh.com', PATHS[REQUEST.setstat] as PathRequest],
+  ['posix-rename@openssh.com', RENAME],
+  ['lsetstat@openssh.com', SETSTAT],
   ['hardlink@openssh.com', { code: 'TS019', action: 'link', paths: 'target-link' }],
 ])
 const EXTENDED_LOOKS: ReadonlySet<string> = new Set([
