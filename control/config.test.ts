@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { durationMs, loadConfig } from './config.ts'
+import { durationMs, loadConfig, sizeBytes } from './config.ts'
 
 const GOOD = `version: v3
 teleport:
@@ -37,6 +37,17 @@ function refusal(text: string): string {
 }
 
 describe('sluice.yaml', () => {
+  it('says how long and how much control keeps of recordings', () => {
+    const { auth_service: auth } = loadConfig(
+      'auth_service: {recordings_retention: 90d, recordings_size_max: 500GB}',
+      'sluice.yaml',
+    )
+    assert.equal(durationMs(auth.recordings_retention ?? ''), 90 * 86_400_000)
+    assert.equal(sizeBytes(auth.recordings_size_max ?? ''), 500 * 2 ** 30)
+    for (const wrong of ['500', '1.5GB', '10KB', 'GB'])
+      assert.match(refusal(`auth_service:\n  recordings_size_max: ${wrong}\n`), /line 2|:2/, wrong)
+  })
+
   it('reads the reference product’s sections and words', () => {
     const config = loadConfig(GOOD, 'sluice.yaml')
     assert.equal(config.sluice.data_dir, '/srv/sluice')

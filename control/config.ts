@@ -11,6 +11,7 @@ import { UNBUILT_KEYS, UNBUILT_SERVICES } from './config/unbuilt.ts'
 export type { ConfigFile, DatabaseConfig } from './config/types.ts'
 export { invalid as invalidConfig } from './config/document.ts'
 export { durationMs } from './config/duration.ts'
+export { sizeBytes } from './config/size.ts'
 
 /** Where the configuration is looked for when nobody names a file. */
 export const DEFAULT_CONFIG_FILE = '/etc/sluice.yaml'

@@ -138,6 +138,7 @@ type MachineCalls =
   | 'inventory'
   | 'certificate-db-client'
   | 'certificate-ssh-host'
+  | 'certificate-openssh'
   | 'proxy-self'
   | 'permit'
   | 'ticket-keys'
@@ -166,6 +167,7 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
     'certificate-db-client': (request, context) => certificates.dbClient(request, context),
     'certificate-ssh-host': ({ publicKey }, context) =>
       parts.sshCertificates.host(publicKey, context),
+    'certificate-openssh': (request, context) => parts.sshCertificates.openssh(request, context),
     'proxy-self': async (request, context) => {
       await membership.proxySelf(request, member(context), context.source.address)
       return {}
@@ -254,6 +256,7 @@ type OperationCalls =
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
+  | 'auth-sign-ssh-host'
   | 'audit-list'
   | 'audit-export'
   | 'audit-verify'
@@ -287,6 +290,7 @@ function operationHandlers(parts: RouteParts): Some<OperationCalls> {
       return { revision: item.revision, lacking: lacking(parts, item.revision) }
     },
     'auth-export': async ({ type }) => ({ pem: exportAuthority(cache.authorities, type) }),
+    'auth-sign-ssh-host': (request, context) => parts.sshCertificates.enrol(request, context),
     'auth-sign': (request, context) => certificates.sign(request, context),
     'audit-list': async ({ types, ...query }) => {
       const names =

@@ -1,7 +1,6 @@
 // SSH certificates out of a whole control: what a login gets, what hosts are certified as, which nodes people see; over its API.
 
 import assert from 'node:assert/strict'
-import { generateKeyPairSync } from 'node:crypto'
 import { after, describe, it } from 'node:test'
 
 import { readSshCertificate, type SshCertificate } from '../core/cert/ssh.ts'
@@ -10,18 +9,15 @@ import { verifyPeer } from '../core/cert/verify.ts'
 import { readPem } from '../core/cert/pem.ts'
 import { errorCode } from '../core/errors.ts'
 import { decodeSnapshot } from '../core/snapshot-codec.ts'
-import { publicBlob } from '../core/ssh/key.ts'
 import {
   CLUSTER,
-  newKey,
+  loginWithSsh,
   newMember,
   newPerson,
+  newSshKey,
   startTestControl,
   type TestMember,
-  type TestPerson,
 } from '../test/fixtures/control.ts'
-import type { LoginReply } from './api/messages.ts'
-import { totpCode } from './login/totp.ts'
 
 const control = await startTestControl()
 after(() => control.remove())
@@ -31,28 +27,12 @@ const traits = { logins: ['alice', 'deploy', '*'] }
 const alice = await newPerson(control, 'alice', ['access'], traits)
 const bob = await newPerson(control, 'bob', ['auditor'], traits)
 
-function newBlob(): string {
-  return base64(publicBlob(generateKeyPairSync('ed25519').publicKey))
-}
-
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64')
 }
 
 function fromBase64(text: string): Uint8Array {
   return Buffer.from(text, 'base64')
-}
-
-/** With the code after the one that `newPerson` used: each person can do it once. */
-async function login(person: TestPerson, sshPublicKey?: string): Promise<LoginReply> {
-  const step = Math.floor(Date.now() / 30_000) + 1
-  return await control.client().call('login', {
-    user: person.user,
-    password: person.password,
-    otp: totpCode(person.secret, step),
-    publicKey: newKey().publicKey,
-    ...(sshPublicKey === undefined ? {} : { sshPublicKey }),
-  })
 }
 
 async function announce(agent: TestMember, name: string): Promise<string> {
@@ -68,14 +48,14 @@ async function announce(agent: TestMember, name: string): Promise<string> {
 }
 
 async function hostCertificate(member: TestMember): Promise<SshCertificate> {
-  const reply = await member.client.call('certificate-ssh-host', { publicKey: newBlob() })
+  const reply = await member.client.call('certificate-ssh-host', { publicKey: newSshKey() })
   return readSshCertificate(fromBase64(reply.certificate))
 }
 
 describe('a login', () => {
   it('with an SSH key gets a certificate for the same person, their logins and as long', async () => {
-    const key = newBlob()
-    const reply = await login(alice, key)
+    const key = newSshKey()
+    const reply = await loginWithSsh(control, alice, key)
     assert.ok(reply.ssh !== undefined)
     assert.deepEqual(reply.ssh.logins, ['alice', 'deploy'])
     assert.deepEqual(reply.ssh.hostCas, ssh.host.map(base64))
@@ -97,14 +77,29 @@ describe('a login', () => {
   })
 
   it('of somebody whose roles allow no node gets a certificate that opens none', async () => {
-    const reply = await login(bob, newBlob())
+    const reply = await loginWithSsh(control, bob, newSshKey())
     assert.deepEqual(reply.ssh?.logins, [])
     const { principals } = readSshCertificate(fromBase64(reply.ssh?.certificate ?? ''))
     assert.deepEqual(principals, ['-sluice-no-login'])
   })
 
+  it('with what is no SSH key is refused before its code is used', async () => {
+    const dave = await newPerson(control, 'dave', ['access'], traits)
+    for (const wrong of [
+      '',
+      'AAAA',
+      dave.certificate.slice(30, 90).replaceAll(/[^A-Za-z0-9]/g, ''),
+    ])
+      await assert.rejects(
+        loginWithSsh(control, dave, Buffer.from(wrong).toString('base64')),
+        (error) => errorCode(error) === 'cert.malformed',
+      )
+    assert.ok((await loginWithSsh(control, dave, newSshKey())).ssh !== undefined)
+  })
+
   it('without an SSH key gets no SSH certificate', async () => {
-    const reply = await login(await newPerson(control, 'carol', ['access'], traits))
+    const carol = await newPerson(control, 'carol', ['access'], traits)
+    const reply = await loginWithSsh(control, carol, undefined)
     assert.equal(reply.ssh, undefined)
   })
 
@@ -148,7 +143,7 @@ describe('a host', () => {
   })
 
   it('is never a person', async () => {
-    const ask = alice.client.call('certificate-ssh-host', { publicKey: newBlob() })
+    const ask = alice.client.call('certificate-ssh-host', { publicKey: newSshKey() })
     await assert.rejects(ask, (error) => errorCode(error) === 'policy.denied')
   })
 })
@@ -176,6 +171,28 @@ describe('a node', () => {
       second.id,
       `${second.id}.${CLUSTER}`,
     ])
+  })
+
+  it('is never called as a proxy is, nor by an id, which would certify it as them', async () => {
+    await newMember(control, 'proxy', { address: `door.${CLUSTER}:443` })
+    await newMember(control, 'proxy', { address: 'gate:443' })
+    const agent = await newMember(control, 'agent', { services: ['node'] })
+    const other = await newMember(control, 'agent', { services: ['node'] })
+    assert.equal(await announce(agent, 'door'), '"door" is a name of the proxies')
+    assert.equal(await announce(agent, 'gate'), '"gate" is a name of the proxies')
+    assert.equal(await announce(agent, other.id), `"${other.id}" could be the id of an agent`)
+    const { principals } = await hostCertificate(agent)
+    assert.deepEqual(principals, [agent.id, `${agent.id}.${CLUSTER}`])
+  })
+
+  it('keeps its name from proxies, which could pose as it', async () => {
+    const agent = await newMember(control, 'agent', { services: ['node'] })
+    assert.equal(await announce(agent, 'inner'), 'inner')
+    for (const host of ['inner', `inner.${CLUSTER}`]) {
+      const proxy = await newMember(control, 'proxy', { address: `${host}:443` })
+      const { principals } = await hostCertificate(proxy)
+      assert.deepEqual(principals, [`${proxy.id}.${CLUSTER}`, CLUSTER])
+    }
   })
 
   it('is one DNS label, and only of an agent whose token is for nodes', async () => {
@@ -213,4 +230,60 @@ it('snapshots of both classes carry the keys that certify', async () => {
     seen.add(snapshot.class)
     if (seen.size === 2) break
   }
+})
+
+describe('the keys that certify', () => {
+  const exported = async (type: 'user' | 'host' | 'openssh'): Promise<string> =>
+    (await control.admin.call('auth-export', { type })).pem
+
+  it('are exported as lines that OpenSSH’s files take', async () => {
+    const line = (blob: Uint8Array | undefined): string =>
+      `ssh-ed25519 ${base64(blob ?? new Uint8Array(0))} ${CLUSTER}\n`
+    assert.equal(await exported('openssh'), line(ssh.openssh[0]))
+    assert.equal(await exported('user'), `cert-authority ${line(ssh.user[0])}`)
+    assert.equal(await exported('host'), `@cert-authority *.${CLUSTER} ${line(ssh.host[0])}`)
+  })
+
+  it('stand in the status beside those of TLS', async () => {
+    const { authorities } = await control.admin.call('status', {})
+    const rows = authorities.filter(({ protocol }) => protocol === 'ssh')
+    assert.deepEqual(
+      rows.map(({ type, algorithm }) => [type, algorithm]),
+      [
+        ['user', 'Ed25519'],
+        ['host', 'Ed25519'],
+        ['openssh', 'Ed25519'],
+      ],
+    )
+  })
+})
+
+describe('a server an administrator looks after', () => {
+  const sign = (hosts: readonly string[]): Promise<{ readonly certificate: string }> =>
+    control.admin.call('auth-sign-ssh-host', { hosts, publicKey: newSshKey(), ttlMs: 3_600_000 })
+
+  it('is certified under its own names', async () => {
+    const { certificate } = await sign(['Old.example.com', '10.0.0.7'])
+    const { principals, kind } = readSshCertificate(fromBase64(certificate))
+    assert.equal(kind, 'host')
+    assert.deepEqual(principals, ['old.example.com', '10.0.0.7'])
+  })
+
+  it('is never certified as an agent’s node or as a part of the cluster', async () => {
+    const agent = await newMember(control, 'agent', { services: ['node'] })
+    assert.equal(await announce(agent, 'mine'), 'mine')
+    for (const name of ['mine', `mine.${CLUSTER}`, 'MINE'])
+      await assert.rejects(sign([name]), (error) => errorCode(error) === 'resource.conflict', name)
+    const proxy = await newMember(control, 'proxy', { address: `front.${CLUSTER}:443` })
+    for (const name of [CLUSTER, agent.id, `${proxy.id}.${CLUSTER}`, `front.${CLUSTER}`])
+      await assert.rejects(sign([name]), (error) => errorCode(error) === 'resource.conflict', name)
+  })
+
+  it('takes a right of its own', async () => {
+    const request = { hosts: ['old.example.com'], publicKey: newSshKey(), ttlMs: 3_600_000 }
+    const ask = alice.client.call('auth-sign-ssh-host', request)
+    await assert.rejects(ask, (error) => errorCode(error) === 'policy.denied')
+    const editor = await newPerson(control, 'ed', ['editor'])
+    await editor.client.call('auth-sign-ssh-host', request)
+  })
 })

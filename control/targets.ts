@@ -31,6 +31,7 @@ import {
 import type { Issuer } from './issue.ts'
 import type { Presence } from './presence.ts'
 import { healthCheckFor } from './resources/health-check.ts'
+import { nodeNameTaken } from './ssh-names.ts'
 import type { TargetHealths } from './target-health.ts'
 import {
   type HostRecord,
@@ -41,6 +42,7 @@ import {
 } from './records.ts'
 
 type Member = Extract<Caller, { kind: 'system' }>
+type TargetState = Pick<TargetStatus, 'online' | 'status' | 'reason' | 'servers' | 'address'>
 type Claim = { readonly record: TargetRecord } | { readonly reason: string; readonly owner: string }
 
 interface Refused {
@@ -110,7 +112,7 @@ export class Targets {
               context,
             )
           ).chain
-    const served = new Set(accepted.map(({ name }) => name))
+    const served = new Set(accepted.flatMap(({ kind, name }) => (kind === 'db' ? [name] : [])))
     return {
       accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
@@ -132,7 +134,6 @@ export class Targets {
   }
 
   #asStatus(record: TargetRecord): TargetStatus {
-    const { presence, healths } = this.#parts
     const { kind, name, label, protocol, labels, owner, agents } = record
     return {
       kind,
@@ -142,15 +143,37 @@ export class Targets {
       labels,
       owner,
       agents,
-      online: agents.some((agent) => presence.isOnline(agent)),
-      ...healths.summary(record),
-      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
-      servers: healths.servers(record),
+      ...(kind === 'node' ? this.#ofNode(record) : this.#ofDatabase(record)),
       refused: this.#refused.get(targetKey(kind, name)) ?? [],
     }
   }
 
-  #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+  #ofDatabase(record: TargetRecord): TargetState {
+    const { presence, healths } = this.#parts
+    const { owner, agents } = record
+    return {
+      online: agents.some((agent) => presence.isOnline(agent)),
+      ...healths.summary(record),
+      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
+      servers: healths.servers(record),
+    }
+  }
+
+  /** Nobody checks a node; one without an agent counts as there. */
+  #ofNode({ agents, address }: TargetRecord): TargetState {
+    const { presence } = this.#parts
+    const online = address !== undefined || agents.some((agent) => presence.isOnline(agent))
+    return {
+      online,
+      status: online ? 'unknown' : 'offline',
+      reason: online ? '' : 'its agent has not been heard of',
+      servers: [],
+      ...(address === undefined ? {} : { address }),
+    }
+  }
+
+  #asAccepted({ kind, name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+    if (kind !== 'db') return { kind, name, label }
     const checks = [...this.#parts.cache.kind('health_check_config').values()]
     const check = healthCheckFor(
       labels,
@@ -223,7 +246,10 @@ export class Targets {
   /** A second machine of that name would be taken for the first by whoever types it. */
   #judgeNode(announced: AnnouncedTarget, agent: string, known: TargetRecord | undefined): Claim {
     const { name } = announced
-    const listed = this.#parts.cache.target('node', name)
+    const { base, cache } = this.#parts
+    const taken = nodeNameTaken(cache, base.cluster, name)
+    if (taken !== undefined) return { reason: taken, owner: '' }
+    const listed = cache.target('node', name)
     if (listed?.owner === RESOURCE_OWNER)
       return { reason: `"${name}" belongs to a node resource`, owner: RESOURCE_OWNER }
     if (known !== undefined && known.owner !== agent)

@@ -30,6 +30,7 @@ import type {
   Me,
   Node,
   Nothing,
+  OpensshRequest,
   PermitReply,
   PermitRequest,
   Ping,
@@ -40,6 +41,7 @@ import type {
   SignReply,
   SignRequest,
   SshCertificate,
+  SshHostSignRequest,
   Status,
   TargetStatus,
   TicketKeyItem,
@@ -82,6 +84,7 @@ export interface Calls {
   inventory: { request: InventoryRequest; reply: InventoryReply }
   'certificate-db-client': { request: DbClientRequest; reply: DbClientCertificate }
   'certificate-ssh-host': { request: { readonly publicKey: string }; reply: SshCertificate }
+  'certificate-openssh': { request: OpensshRequest; reply: SshCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }
   permit: { request: PermitRequest; reply: PermitReply }
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
@@ -135,10 +138,11 @@ export interface Calls {
     request: { readonly type: CaType }
     reply: { readonly pem: string }
   }
+  'auth-sign-ssh-host': { request: SshHostSignRequest; reply: SshCertificate }
   'auth-sign': { request: SignRequest; reply: SignReply }
   'recording-list': {
     request: RecordingQuery
-    reply: { readonly items: readonly Recording[] }
+    reply: { readonly items: readonly Recording[]; readonly next?: string }
   }
   'recording-read': { request: { readonly sid: string }; reply: RecordingPiece }
   'audit-list': {

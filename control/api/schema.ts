@@ -84,6 +84,7 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   inventory: system('agent', 'PUT', '/v1/inventory', QUIET),
   'certificate-db-client': system('agent', 'POST', '/v1/certificates/db-client', 'cert.create'),
   'certificate-ssh-host': system('system', 'POST', '/v1/certificates/ssh-host', 'cert.create'),
+  'certificate-openssh': system('proxy', 'POST', '/v1/certificates/openssh', 'cert.create'),
   'proxy-self': system('proxy', 'PUT', '/v1/proxies/self', QUIET),
   permit: system('proxy', 'POST', '/v1/permits', 'permit.create'),
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
@@ -154,6 +155,12 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     '/v1/auth/export',
     { kind: 'cert_authority', verb: 'readnosecrets' },
     NONE,
+  ),
+  'auth-sign-ssh-host': admin(
+    'POST',
+    '/v1/auth/sign/ssh-host',
+    { kind: 'host_cert', verb: 'create' },
+    'cert.create',
   ),
   'auth-sign': admin(
     'POST',

@@ -18,6 +18,25 @@ export interface SshCertificate {
   readonly expiresAtMs: number
 }
 
+/** For one login of a person at a server without an agent, by the proxy that ends their session. */
+export interface OpensshRequest {
+  /** The person's SSH certificate. */
+  readonly userCertificate: string
+  /** The node's name. */
+  readonly target: string
+  readonly principal: string
+  /** The proxy's key for this login. */
+  readonly publicKey: string
+}
+
+/** A host certificate for an sshd that an administrator looks after. */
+export interface SshHostSignRequest {
+  /** What clients call it: DNS names, addresses. */
+  readonly hosts: readonly string[]
+  readonly publicKey: string
+  readonly ttlMs: number
+}
+
 export interface Node {
   /** Of its agent; of a server without one its name. */
   readonly id: string

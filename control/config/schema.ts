@@ -81,6 +81,11 @@ const authSchema = z.strictObject({
     })
     .optional(),
   session_recording: z.enum(['node', 'node-sync', 'proxy', 'proxy-sync', 'off']).optional(),
+  recordings_retention: duration.optional(),
+  recordings_size_max: z
+    .string()
+    .regex(/^\d{1,6}(?:MB|GB|TB)$/, 'must be a size such as 500GB')
+    .optional(),
   client_idle_timeout: duration.optional(),
   client_idle_timeout_message: z.string().optional(),
   disconnect_expired_cert: flag.optional(),

@@ -51,6 +51,10 @@ export interface AuthConfig {
       }
     | undefined
   readonly session_recording?: 'node' | 'node-sync' | 'proxy' | 'proxy-sync' | 'off' | undefined
+  /** How long recordings are kept; for ever when absent. */
+  readonly recordings_retention?: string | undefined
+  /** `500GB`: of all recordings that control keeps. */
+  readonly recordings_size_max?: string | undefined
   readonly client_idle_timeout?: string | undefined
   readonly client_idle_timeout_message?: string | undefined
   readonly disconnect_expired_cert?: boolean | undefined

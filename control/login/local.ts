@@ -4,6 +4,7 @@
 import { ProxyError, errorCode } from '../../core/errors.ts'
 import { lockText, matchLock } from '../../core/policy/locks.ts'
 import { foldName, userNameProblem } from '../../core/policy/names.ts'
+import { readPublicBlob } from '../../core/ssh/key.ts'
 import type { CallContext } from '../api/handler.ts'
 import type { LoginReply, LoginRequest } from '../api/messages.ts'
 import { type Base, readStored, type Stored } from '../base.ts'
@@ -38,6 +39,9 @@ export class LocalLogin {
 
   async login(request: LoginRequest, context: CallContext): Promise<LoginReply> {
     const { base, directory, attempts, certificates, ssh } = this.#parts
+    // Before the code is used up: who sends what is no key may try again at once.
+    if (request.sshPublicKey !== undefined)
+      readPublicBlob(Buffer.from(request.sshPublicKey, 'base64'))
     const account = foldName(request.user)
     const waitMs = attempts.waitMs(account, context.source)
     if (waitMs > 0) throw await this.#refused(request, context, tooMany(waitMs))

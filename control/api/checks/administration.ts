@@ -113,6 +113,7 @@ export type OperationCalls =
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
+  | 'auth-sign-ssh-host'
   | 'audit-list'
   | 'audit-export'
   | 'audit-verify'
@@ -154,6 +155,7 @@ export const operations: Pick<Checks, OperationCalls> = {
           owner: text(KB),
           agents: names,
           online: z.boolean(),
+          address: text(300).exactOptional(),
           status: targetStatus,
           reason: text(4 * KB),
           servers: list(z.strictObject({ agent: name, online: z.boolean(), ...health })),
@@ -189,6 +191,14 @@ export const operations: Pick<Checks, OperationCalls> = {
     }),
     reply: z.strictObject({ pem }),
   },
+  'auth-sign-ssh-host': {
+    request: z.strictObject({
+      hosts: list(text(253).min(1), 64).refine((hosts) => hosts.length > 0, 'at least one host'),
+      publicKey: base64,
+      ttlMs: z.int().positive(),
+    }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
+  },
   'auth-sign': {
     request: z.strictObject({
       format: z.literal('db'),
@@ -210,6 +220,7 @@ export const operations: Pick<Checks, OperationCalls> = {
       fromMs: queryCount.exactOptional(),
       toMs: queryCount.exactOptional(),
       types: text(4 * KB).exactOptional(),
+      sid: text(100).exactOptional(),
       limit: queryCount.max(max('apiPageMax')).exactOptional(),
       cursor: text(KB).exactOptional(),
     }),
