@@ -135,6 +135,7 @@ export async function fakeTools(cleanup: Cleanup, options: FakeOptions = {}): Pr
       clock.advance(ms)
       return Promise.resolve()
     },
+    keys: () => undefined,
     ...options.over,
   }
 }

@@ -4,6 +4,7 @@
 import type { ControlClient } from '../control/api/client.ts'
 import type { ControlTrust } from '../control/api/trust.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
+import { type Key, type Keys, openKeys } from './keys.ts'
 import { type KeyPair, ProfileStore } from './profile.ts'
 import { profileHome } from './profile-home.ts'
 import { terminalPrompt, type Prompt } from './prompt.ts'
@@ -44,7 +45,10 @@ export interface Tools {
   run(program: string, args: readonly string[], env: Environment): Promise<number>
   /** Resolves when a person presses Ctrl-C or the process is asked to end. */
   untilInterrupted(): Promise<void>
-  sleep(ms: number): Promise<void>
+  /** Resolves then, or as soon as the signal says so. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Keys as they are pressed, until they are closed; undefined where nobody sits at a terminal. */
+  keys(pressed: (key: Key) => void): Keys | undefined
 }
 
 export function realTools(): Tools {
@@ -81,7 +85,8 @@ export function realTools(): Tools {
       return await runProgram(program, args, env)
     },
     untilInterrupted,
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    sleep,
+    keys: (pressed) => (process.stdout.isTTY ? openKeys(process.stdin, pressed) : undefined),
   }
 }
 
@@ -94,6 +99,19 @@ async function connectThroughProxy({ proxies, trust, identity }: Reach): Promise
     connect: connectTo(() => proxies),
     trust,
     ...(identity === undefined ? {} : { identity }),
+  })
+}
+
+function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', over)
+      resolve()
+    }
+    const timer = setTimeout(over, ms)
+    signal?.addEventListener('abort', over)
+    if (signal?.aborted === true) over()
   })
 }
 

@@ -253,8 +253,12 @@ describe('a query', () => {
     assert.equal(await count({ types: ['user.create'] }), 0)
     assert.equal(await count({ user: 'bob' }), 6)
     assert.equal(await count({ decisionId: 'alice-2' }), 1)
+    await log.emit('session.upload', 'T2005I', { sid: 'one', user: 'alice' })
+    await log.emit('session.upload', 'T2005I', { sid: 'two', user: 'alice' })
+    assert.equal(await count({ sid: 'one' }), 1)
+    assert.equal(await count({ sid: 'one', user: 'bob' }), 0)
     const start = fixture.clock.now() - 6 * DAY_MS
-    assert.equal(await count({ fromMs: start + DAY_MS }), 10)
+    assert.equal(await count({ fromMs: start + DAY_MS }), 12)
     assert.equal(await count({ fromMs: start + DAY_MS, toMs: start + 2 * DAY_MS }), 4)
     await assert.rejects(count({ cursor: '-1' }), { code: 'resource.invalid' })
   })

@@ -16,6 +16,7 @@ import type { CaBundle } from './api/messages.ts'
 import type { Base } from './base.ts'
 import { parseStored } from './base.ts'
 import type { DatabaseFacts, Directory, UserFacts } from './directory.ts'
+import { KnownTargets } from './known-targets.ts'
 import {
   DB_CREDENTIALS,
   GENERATIONS,
@@ -58,9 +59,8 @@ export class Cache implements Directory {
   readonly #stop = new AbortController()
   readonly #resources = new Map<string, Map<string, StoredResource>>()
   readonly #hosts = new Map<string, HostRecord>()
-  readonly #targets = new Map<string, TargetRecord>()
+  readonly #targets = new KnownTargets()
   readonly #generations = new Map<string, number>()
-  readonly #changedTargets = new Set<string>()
   readonly #listeners: ((change: Change) => void)[] = []
   #waiters: Waiter[] = []
   #authorities: Authorities
@@ -140,9 +140,7 @@ export class Cache implements Directory {
   }
 
   get roles(): readonly Role[] {
-    this.#roles ??= [...this.kind('role').values()].flatMap(({ resource }) =>
-      resource.kind === 'role' ? [compileRole(resource)] : [],
-    )
+    this.#roles ??= this.#all('role').map(compileRole)
     return this.#roles
   }
 
@@ -180,6 +178,7 @@ export class Cache implements Directory {
       class: 'agent',
       issuedAtMs: this.#base.clock.now(),
       cas: this.#authorities.cas,
+      ssh: this.#authorities.ssh,
       signers: this.#authorities.snapshot,
       roles: this.roles,
       config: this.config,
@@ -233,22 +232,20 @@ export class Cache implements Directory {
   }
 
   target(kind: TargetKind, name: string): TargetRecord | undefined {
-    return this.#targets.get(targetKey(kind, name))
+    return this.targetAt(targetKey(kind, name))
   }
 
   /** Store keys of targets that changed since the last call. For the one who publishes the inventory. */
   takeChangedTargets(): readonly string[] {
-    const keys = [...this.#changedTargets]
-    this.#changedTargets.clear()
-    return keys
+    return this.#targets.takeChanged()
   }
 
   targetAt(key: string): TargetRecord | undefined {
-    return this.#targets.get(key)
+    return this.#targets.at(key)
   }
 
   targets(): Iterable<TargetRecord> {
-    return this.#targets.values()
+    return this.#targets.all()
   }
 
   seen(revision: number): Promise<void> {
@@ -260,8 +257,6 @@ export class Cache implements Directory {
     const { store } = this.#base
     let after: string | undefined
     let first: number | undefined
-    // After a resync: what is not there any more has changed too.
-    for (const key of this.#targets.keys()) this.#changedTargets.add(key)
     for (const map of [this.#resources, this.#hosts, this.#targets, this.#generations]) map.clear()
     do {
       const page = await store.range({ prefix: '', ...(after === undefined ? {} : { after }) })
@@ -317,9 +312,10 @@ export class Cache implements Directory {
     if (key.startsWith(RESOURCES)) return this.#putResource(key, value, revision)
     if (key.startsWith(HOSTS)) return this.#putHost(key, value)
     if (key.startsWith(TARGETS)) {
-      this.#changedTargets.add(key)
-      if (value === undefined) this.#targets.delete(key)
-      else this.#targets.set(key, parseStored(value, targetSchema, key))
+      this.#targets.put(
+        key,
+        value === undefined ? undefined : parseStored(value, targetSchema, key),
+      )
       return 'inventory'
     }
     if (key.startsWith(DB_CREDENTIALS)) return 'targets'
@@ -354,6 +350,9 @@ export class Cache implements Directory {
       case 'session_recording_config':
       case 'cluster_networking_config':
         return 'light'
+      case 'node':
+        this.#targets.setAgentless(this.#all('node'))
+        return 'inventory'
       case 'db':
       case 'health_check_config':
         return 'targets'
@@ -377,23 +376,24 @@ export class Cache implements Directory {
   }
 
   #lockResources(): readonly Lock[] {
-    return [...this.kind('lock').values()].flatMap(({ resource }) =>
-      resource.kind === 'lock' ? [compileLock(resource, 0)] : [],
-    )
+    return this.#all('lock').map((lock) => compileLock(lock, 0))
   }
 
   /** `status.is_locked` of a user is a lock like any other. */
   #lockedUsers(): readonly Lock[] {
-    return [...this.kind('user').values()].flatMap(({ resource }) =>
-      resource.kind === 'user' && resource.spec.status?.is_locked === true
-        ? [statusLock(resource)]
-        : [],
+    return this.#all('user')
+      .filter(({ spec }) => spec.status?.is_locked === true)
+      .map(statusLock)
+  }
+
+  #all<K extends ResourceKind>(kind: K): readonly Extract<Resource, { kind: K }>[] {
+    // The map of a kind holds that kind alone.
+    return [...this.kind(kind).values()].map(
+      ({ resource }) => resource as Extract<Resource, { kind: K }>,
     )
   }
 
   #single<K extends ResourceKind>(kind: K): Extract<Resource, { kind: K }> | undefined {
-    const [first] = this.kind(kind).values()
-    // The map of a kind holds that kind alone.
-    return first?.resource as Extract<Resource, { kind: K }> | undefined
+    return this.#all(kind)[0]
   }
 }

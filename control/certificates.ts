@@ -9,7 +9,7 @@ import { KIND_LABELS } from '../core/identity.ts'
 import type { Traits, UserIdentity } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import { authorize, modeInForce } from '../core/login.ts'
-import { databaseReach } from '../core/policy/reach.ts'
+import { isVisible, reachOf } from '../core/policy/reach.ts'
 import type { Target } from '../core/snapshot.ts'
 import { serverName, ticketRest } from '../core/tunnel/ticket.ts'
 import { newDecisionId } from '../core/ulid.ts'
@@ -40,6 +40,12 @@ export interface LoginProof {
   readonly mfaAtMs: number
 }
 
+export interface IssuedLogin extends IssuedPem {
+  /** What it says, for a certificate of another kind that says the same. */
+  readonly identity: UserIdentity
+  readonly ttlMs: number
+}
+
 type Person = Extract<Caller, { kind: 'user' }>
 
 export class Certificates {
@@ -64,7 +70,7 @@ export class Certificates {
   }
 
   /** For somebody who just proved password and code. */
-  async login(user: UserFacts, proof: LoginProof, context: CallContext): Promise<IssuedPem> {
+  async login(user: UserFacts, proof: LoginProof, context: CallContext): Promise<IssuedLogin> {
     const identity: UserIdentity = {
       type: 'user',
       kind: 'human',
@@ -79,7 +85,8 @@ export class Certificates {
     const left = (user.expiresAtMs ?? Infinity) - this.#base.clock.now()
     const allowed = Math.min(this.#ttlMax(user.roles), left)
     const ttlMs = clamp(proof.ttlMs ?? this.#directory.sessionTtlMs, allowed)
-    return await this.#issuer.user({ identity, spki: proof.spki, ttlMs }, context)
+    const issued = await this.#issuer.user({ identity, spki: proof.spki, ttlMs }, context)
+    return { ...issued, identity, ttlMs }
   }
 
   /** A certificate for one database, with the server name that leads to it. */
@@ -121,11 +128,8 @@ export class Certificates {
   })[] {
     const found = [...this.#directory.targets()].flatMap((record) => {
       if (record.kind !== 'db') return []
-      const { visible, dbUsers, dbNames } = databaseReach(
-        identity,
-        asTarget(record),
-        this.#directory.compiled,
-      )
+      const reach = reachOf(identity, asTarget(record), this.#directory.compiled)
+      const { visible, principals: dbUsers, resources: dbNames } = reach
       const { name, protocol, labels, description, agents } = record
       return visible ? [{ name, protocol, labels, description, dbUsers, dbNames, agents }] : []
     })
@@ -207,10 +211,7 @@ export class Certificates {
   /** The same answer for what does not exist and for what may not be seen. */
   #visible(identity: UserIdentity, name: string): TargetRecord {
     const record = this.#directory.target('db', name)
-    if (
-      record !== undefined &&
-      databaseReach(identity, asTarget(record), this.#directory.compiled).visible
-    )
+    if (record !== undefined && isVisible(identity, asTarget(record), this.#directory.compiled))
       return record
     throw new ProxyError(
       'resource.not-found',
@@ -257,8 +258,8 @@ export class Certificates {
   /** Without the database's name from the agent: whether any name that the roles offer would do. The agent decides on the real one. */
   #namesOf(identity: UserIdentity, record: TargetRecord): readonly string[] {
     if (identity.route?.resource !== undefined) return [identity.route.resource]
-    const { dbNames } = databaseReach(identity, asTarget(record), this.#directory.compiled)
-    const literal = dbNames
+    const { resources } = reachOf(identity, asTarget(record), this.#directory.compiled)
+    const literal = resources
       .filter((name) => !name.startsWith('^'))
       .map((name) => name.replaceAll('*', 'x'))
     return literal.length === 0 ? ['postgres'] : literal
@@ -275,8 +276,9 @@ export class Certificates {
 
 /** A record as policy sees it. */
 export function asTarget(record: TargetRecord): Target {
-  const { kind, name, protocol, labels, agents, label } = record
-  return { ref: { kind, name }, protocol, labels, agents, label }
+  const { kind, name, protocol, labels, agents, label, address } = record
+  const target = { ref: { kind, name }, protocol, labels, agents, label }
+  return address === undefined ? target : { ...target, address }
 }
 
 /**

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { durationMs, loadConfig } from './config.ts'
+import { durationMs, loadConfig, sizeBytes } from './config.ts'
 
 const GOOD = `version: v3
 teleport:
@@ -37,6 +37,17 @@ function refusal(text: string): string {
 }
 
 describe('sluice.yaml', () => {
+  it('says how long and how much control keeps of recordings', () => {
+    const { auth_service: auth } = loadConfig(
+      'auth_service: {recordings_retention: 90d, recordings_size_max: 500GB}',
+      'sluice.yaml',
+    )
+    assert.equal(durationMs(auth.recordings_retention ?? ''), 90 * 86_400_000)
+    assert.equal(sizeBytes(auth.recordings_size_max ?? ''), 500 * 2 ** 30)
+    for (const wrong of ['500', '1.5GB', '10KB', 'GB'])
+      assert.match(refusal(`auth_service:\n  recordings_size_max: ${wrong}\n`), /line 2|:2/, wrong)
+  })
+
   it('reads the reference product’s sections and words', () => {
     const config = loadConfig(GOOD, 'sluice.yaml')
     assert.equal(config.sluice.data_dir, '/srv/sluice')
@@ -67,8 +78,54 @@ describe('sluice.yaml', () => {
   })
 
   it('refuses a service that is not built yet unless it is off', () => {
-    assert.match(refusal('ssh_service:\n  enabled: yes\n'), /:1: ssh_service is not built yet/)
-    assert.equal(refusal('ssh_service: {enabled: no}\n'), 'accepted')
+    assert.match(refusal('app_service:\n  enabled: yes\n'), /:1: app_service is not built yet/)
+    assert.equal(refusal('app_service: {enabled: no}\n'), 'accepted')
+  })
+
+  it('reads what a node says of itself', () => {
+    const text = `ssh_service:
+  enabled: yes
+  labels: {env: prod}
+  commands:
+    - {name: kernel, command: [uname, -r]}
+    - {name: load, command: [cut, "-d ", -f1, /proc/loadavg], period: 30s}
+  ssh_file_copy: no
+  x11: {enabled: yes, display_offset: 20}
+  disable_create_host_user: no
+  pam: {enabled: no, service_name: sshd}
+  permit_user_env: no
+`
+    assert.deepEqual(loadConfig(text, 'sluice.yaml').ssh_service, {
+      enabled: true,
+      labels: { env: 'prod' },
+      commands: [
+        { name: 'kernel', command: ['uname', '-r'], period: '1m' },
+        { name: 'load', command: ['cut', '-d ', '-f1', '/proc/loadavg'], period: '30s' },
+      ],
+      ssh_file_copy: false,
+      port_forwarding: true,
+      x11: { enabled: true, display_offset: 20, max_display: 1020 },
+      disable_create_host_user: false,
+    })
+  })
+
+  it('runs no SSH service that nobody asked for', () => {
+    const { enabled, x11 } = loadConfig('', 'sluice.yaml').ssh_service
+    assert.equal(enabled, false)
+    assert.equal(x11.enabled, false)
+  })
+
+  it('refuses of a node what is not built, and what is none, each with its line', () => {
+    const of = (line: string): string => refusal(`ssh_service:\n  enabled: yes\n  ${line}\n`)
+    assert.match(of('permit_user_env: yes'), /:3: .*permit_user_env is not built yet/)
+    assert.match(of('pam: {enabled: yes}'), /:3: .*pam is not built yet/)
+    for (const key of ['listen_addr', 'public_addr', 'enhanced_recording', 'force_listen'])
+      assert.match(of(`${key}: x`), new RegExp(`:3: ssh_service.${key} is known but not built yet`))
+    assert.match(of('lables: {}'), /:3: ssh_service.lables is not a known key/)
+    assert.match(of('commands: [{name: a, command: []}]'), /:3: /)
+    assert.match(of('commands: [{name: a, command: [x], period: 1ms}]'), /:3: .*at least 1 s/)
+    assert.match(of('commands: [{name: "a b", command: [x]}]'), /:3: .*a label has/)
+    assert.match(of('x11: {display_offset: 5, max_display: 4}'), /:3: .*below display_offset/)
   })
 
   it('names the list item a fault is in', () => {

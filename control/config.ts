@@ -10,6 +10,8 @@ import { UNBUILT_KEYS, UNBUILT_SERVICES } from './config/unbuilt.ts'
 
 export type { ConfigFile, DatabaseConfig } from './config/types.ts'
 export { invalid as invalidConfig } from './config/document.ts'
+export { durationMs } from './config/duration.ts'
+export { sizeBytes } from './config/size.ts'
 
 /** Where the configuration is looked for when nobody names a file. */
 export const DEFAULT_CONFIG_FILE = '/etc/sluice.yaml'
@@ -22,21 +24,6 @@ export function loadConfig(text: string, file: string): ConfigFile {
   if (parsed.success) return parsed.data
   const [issue] = parsed.error.issues
   throw complaint(document, file, sections, issue)
-}
-
-/** Milliseconds of `8h30m`, `90s`, `1d`. The schema has checked the form. */
-export function durationMs(text: string): number {
-  const units: Readonly<Record<string, number>> = {
-    ms: 1,
-    s: 1000,
-    m: 60_000,
-    h: 3_600_000,
-    d: 86_400_000,
-  }
-  let total = 0
-  for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g))
-    total += Number(amount) * (units[unit ?? ''] ?? 0)
-  return total
 }
 
 type Sections = Readonly<Record<string, unknown>>

@@ -12,6 +12,7 @@ import type { JsonObject, ResourceReply } from './api/messages.ts'
 import { type Base, readStored } from './base.ts'
 import type { Cache, StoredResource } from './cache.ts'
 import { ORIGIN } from './genesis.ts'
+import { announcedNode, announcedNodes, nodeProblemHere } from './node-documents.ts'
 import {
   type Credentials,
   credentialsKey,
@@ -21,6 +22,7 @@ import {
   resourceKey,
   targetKey,
 } from './records.ts'
+import { nodeHostname, type NodeResource } from './resources/node.ts'
 import {
   parseResource,
   type Resource,
@@ -55,6 +57,11 @@ const EVENTS: Readonly<Record<ResourceKind, Readonly<Record<Verb, readonly [stri
     update: ['db.update', 'TDB04I'],
     delete: ['db.delete', 'TDB05I'],
   },
+  node: {
+    create: ['node.create', 'SLN001I'],
+    update: ['node.update', 'SLN002I'],
+    delete: ['node.delete', 'SLN003I'],
+  },
   lock: {
     create: ['lock.created', 'TLK00I'],
     update: ['lock.created', 'TLK00I'],
@@ -84,12 +91,16 @@ export class Documents {
   }
 
   list(word: string): readonly JsonObject[] {
-    const stored = [...this.#cache.kind(kindOf(word)).values()]
-    return stored.map(documentOf)
+    const kind = kindOf(word)
+    const stored = [...this.#cache.kind(kind).values()].map(documentOf)
+    return kind === 'node' ? [...stored, ...announcedNodes(this.#cache).map(asJson)] : stored
   }
 
   get(word: string, name: string): ResourceReply {
-    const stored = this.#find(kindOf(word), name)
+    const kind = kindOf(word)
+    const announced = this.#announced(kind, name)
+    if (announced !== undefined) return { document: asJson(announced), warnings: [] }
+    const stored = this.#find(kind, name)
     return { document: documentOf(stored), warnings: warnings(stored.resource) }
   }
 
@@ -119,6 +130,8 @@ export class Documents {
 
   async delete(word: string, name: string, context: CallContext): Promise<void> {
     const kind = kindOf(word)
+    const announced = this.#announced(kind, name)
+    if (announced !== undefined) return await this.#forget(announced, context)
     const stored = this.#find(kind, name)
     if (kind === 'role') this.#refuseWhileHeld(stored.resource.metadata.name)
     const key = resourceKey(kind, storeName(kind, name))
@@ -127,6 +140,25 @@ export class Documents {
     if (kind === 'db') ops.push(...this.#nameOf(stored.resource.metadata.name))
     await this.#committed(await this.#base.store.batch(ops))
     await this.#audit('delete', stored.resource, context)
+  }
+
+  /** Frees a node's name of the agent that has it. One that is still there claims it again within a minute. */
+  async #forget(node: NodeResource, context: CallContext): Promise<void> {
+    const key = targetKey('node', node.metadata.name)
+    await this.#committed(await this.#base.store.batch([{ op: 'delete', key }]))
+    await this.#audit('delete', node, context)
+  }
+
+  /** What an administrator wrote under this name comes first. */
+  #announced(kind: ResourceKind, name: string): NodeResource | undefined {
+    if (kind !== 'node' || this.#cache.kind('node').has(name)) return undefined
+    return announcedNode(this.#cache, name)
+  }
+
+  #checkNode(resource: Resource): void {
+    if (resource.kind !== 'node') return
+    const problem = nodeProblemHere(this.#cache, this.#base.cluster, resource)
+    if (problem !== undefined) throw invalid(problem)
   }
 
   /** The change of a user resource as one operation, for whoever commits more with it. */
@@ -140,6 +172,7 @@ export class Documents {
     const resource = parseResource(document)
     if (resource.kind !== kind) throw invalid(`the document is a ${resource.kind}, not a ${kind}`)
     this.#checkRoles(resource)
+    this.#checkNode(resource)
     return resource
   }
 
@@ -284,6 +317,13 @@ function auditFields(resource: Resource): Readonly<Record<string, unknown>> {
         db_protocol: resource.spec.protocol,
         db_labels: metadata.labels,
       }
+    case 'node':
+      return {
+        ...common,
+        server_hostname: nodeHostname(resource),
+        server_addr: resource.spec.addr,
+        server_labels: metadata.labels,
+      }
     case 'role':
       return common
     case 'health_check_config':
@@ -305,9 +345,12 @@ export function newLockName(): string {
 }
 
 function documentOf({ resource, revision }: StoredResource): JsonObject {
-  const document = { ...resource, metadata: { ...resource.metadata, revision: String(revision) } }
-  // Resources are JSON by their schemas; the type says less.
-  return document as unknown as JsonObject
+  return asJson({ ...resource, metadata: { ...resource.metadata, revision: String(revision) } })
+}
+
+/** Resources are JSON by their schemas; the type says less. */
+function asJson(resource: Resource): JsonObject {
+  return resource as unknown as JsonObject
 }
 
 function kindOf(word: string): ResourceKind {

@@ -77,9 +77,10 @@ export async function writeFileConfig(base: Base, config: ConfigFile): Promise<v
 
 /** CAs live at the signer. A change of theirs becomes a change of the store, so that snapshots get a new revision. */
 export async function noteAuthorities(base: Base): Promise<number> {
-  const { cas, snapshot, audit } = await base.signer.authorities()
+  const { cas, ssh, snapshot, audit } = await base.signer.authorities()
   const { user, host, target, db, db_client } = cas
-  const all = [...user, ...host, ...target, ...db, ...db_client, ...snapshot, ...audit]
+  const ofSsh = [...ssh.user, ...ssh.host, ...ssh.openssh]
+  const all = [...user, ...host, ...target, ...db, ...db_client, ...ofSsh, ...snapshot, ...audit]
   const value = JSON.stringify(hash('sha256', Buffer.concat(all), 'hex'))
   const item = await base.store.get(AUTHORITIES)
   return item?.value === value ? item.revision : await base.store.put(AUTHORITIES, value)

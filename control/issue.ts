@@ -2,6 +2,8 @@
 // decided by the callers (certificates.ts, join.ts, targets.ts) and again by the signer's templates.
 
 import { writePem } from '../core/cert/pem.ts'
+import type { EventFields } from '../core/audit/event.ts'
+import type { CertificateFacts } from '../core/identity.ts'
 import type { Base } from './base.ts'
 import type { CallContext } from './api/handler.ts'
 import type {
@@ -10,6 +12,10 @@ import type {
   DbServerRequest,
   HostRequest,
   Issued,
+  SshHostRequest,
+  SshIssued,
+  SshOpensshRequest,
+  SshUserRequest,
   TargetRequest,
   UserRequest,
 } from './signer/api.ts'
@@ -19,6 +25,12 @@ export interface IssuedPem {
   readonly chain: string
   readonly expiresAtMs: number
   readonly serial: string
+}
+
+export interface IssuedSsh {
+  /** Wire bytes, base64. */
+  readonly certificate: string
+  readonly expiresAtMs: number
 }
 
 /** Only the audit of a call, so that control may issue for itself too. */
@@ -62,19 +74,42 @@ export class Issuer {
     return await this.#told('db', issued, { identity: request.hosts.join(' ') }, by)
   }
 
+  async sshUser(request: SshUserRequest, by: Auditor): Promise<IssuedSsh> {
+    const issued = await this.#base.signer.sshUser(request)
+    const { issuer, name } = request.identity
+    const route = request.logins.join(' ')
+    return await this.#toldSsh(issued, { identity: `${issuer}/${name}`, route }, by)
+  }
+
+  async sshHost(request: SshHostRequest, by: Auditor): Promise<IssuedSsh> {
+    const issued = await this.#base.signer.sshHost(request)
+    const route = request.hosts.join(' ')
+    return await this.#toldSsh(issued, { identity: request.id, route }, by)
+  }
+
+  async sshOpenssh(request: SshOpensshRequest, target: string, by: Auditor): Promise<IssuedSsh> {
+    const issued = await this.#base.signer.sshOpenssh(request)
+    const route = `node/${target} as ${request.login}`
+    return await this.#toldSsh(issued, { identity: request.user, route }, by)
+  }
+
+  async #toldSsh(
+    { certificate, ca, facts }: SshIssued,
+    fields: Named,
+    by: Auditor,
+  ): Promise<IssuedSsh> {
+    await by.audit('cert.create', 'TC000I', { cert_type: ca, ...created(facts), ...fields })
+    const text = Buffer.from(certificate).toString('base64')
+    return { certificate: text, expiresAtMs: facts.notAfterMs }
+  }
+
   async #told(
     type: string,
     { certificate, ca, facts }: Issued,
-    fields: { readonly identity: string; readonly route?: string },
+    fields: Named,
     by: Auditor,
   ): Promise<IssuedPem> {
-    await by.audit('cert.create', 'TC000I', {
-      cert_type: type,
-      certificate_serial: facts.serial,
-      certificate_fingerprint: facts.fingerprint,
-      expires: new Date(facts.notAfterMs).toISOString(),
-      ...fields,
-    })
+    await by.audit('cert.create', 'TC000I', { cert_type: type, ...created(facts), ...fields })
     const [authority] = this.#authorities().cas[ca]
     const chain = writePem(
       'CERTIFICATE',
@@ -82,5 +117,18 @@ export class Issuer {
       ...(authority === undefined ? [] : [authority]),
     )
     return { chain, expiresAtMs: facts.notAfterMs, serial: facts.serial }
+  }
+}
+
+interface Named {
+  readonly identity: string
+  readonly route?: string
+}
+
+function created({ serial, fingerprint, notAfterMs }: CertificateFacts): EventFields {
+  return {
+    certificate_serial: serial,
+    certificate_fingerprint: fingerprint,
+    expires: new Date(notAfterMs).toISOString(),
   }
 }

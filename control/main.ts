@@ -7,6 +7,7 @@ import path from 'node:path'
 
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { mayResource } from '../core/policy/rights.ts'
 import type { TokenReply } from './api/messages.ts'
@@ -15,7 +16,7 @@ import { type AuditLog, openAuditLog } from './audit.ts'
 import type { Base } from './base.ts'
 import { Cache } from './cache.ts'
 import { Certificates } from './certificates.ts'
-import type { ConfigFile } from './config.ts'
+import { type ConfigFile, durationMs, sizeBytes } from './config.ts'
 import { DbCredentials } from './db-credentials.ts'
 import { Documents } from './documents.ts'
 import { openEnvelope } from './envelope.ts'
@@ -30,10 +31,11 @@ import { LocalLogin } from './login/local.ts'
 import { type PasswordCost, Passwords } from './login/password.ts'
 import { Permits } from './permits.ts'
 import { Presence } from './presence.ts'
-import { Recordings } from './recordings.ts'
+import { type RecordingSettings, Recordings } from './recordings.ts'
 import { resourceKind } from './resources/resource.ts'
 import { makeHandlers, type RouteParts } from './routes.ts'
 import type { SignerApi } from './signer/api.ts'
+import { SshCertificates } from './ssh-certificates.ts'
 import { SessionSides } from './session-sides.ts'
 import { Snapshots } from './snapshots.ts'
 import { openSqliteStore } from './store/sqlite.ts'
@@ -207,6 +209,7 @@ function handleOf(running: Running): ControlHandle {
     async reload(changed) {
       parts.tokens.setStatic(staticTokens(changed.auth_service.tokens))
       parts.targets.selectLocally(selectsLocally(changed))
+      parts.recordings.settings = recordingSettings(changed)
       await writeFileConfig(base, changed)
       await cache.seen(await noteAuthorities(base))
       await cache.refreshAuthorities()
@@ -235,6 +238,7 @@ async function assemble(
   await ticketKeys.refresh()
   const dbCredentials = new DbCredentials(base, cache)
   const certificates = new Certificates(base, cache, issuer, ticketKeys, dbCredentials)
+  const sshCertificates = new SshCertificates(base, cache, issuer)
   const passwords = new Passwords({
     jobsMax: os.availableParallelism(),
     ...(passwordCost === undefined ? {} : { cost: passwordCost }),
@@ -256,19 +260,37 @@ async function assemble(
     healths,
     ticketKeys,
     certificates,
+    sshCertificates,
     dbCredentials,
     documents,
     invites,
     tokens,
     permits: new Permits(base, cache),
-    recordings: new Recordings(base, path.join(options.folder, 'recordings')),
+    recordings: await openRecordings(base, options),
     leases: new Leases(base.clock),
-    login: new LocalLogin({ base, directory: cache, passwords, attempts, certificates }),
+    login: new LocalLogin({
+      base,
+      directory: cache,
+      passwords,
+      attempts,
+      certificates,
+      ssh: sshCertificates,
+    }),
     membership: new Membership({ base, cache, tokens, issuer, presence }),
     snapshots: new Snapshots({ base, cache, checkpoint: () => audit.latestCheckpoint() }),
     targets: new Targets({ base, cache, issuer, presence, healths }, selectsLocally(config)),
     users: new Users({ base, cache, documents, invites, pagesUrl }),
   }
+}
+
+function openRecordings(base: Base, { folder, config }: ControlOptions): Promise<Recordings> {
+  return Recordings.open(base, path.join(folder, 'recordings'), recordingSettings(config))
+}
+
+function recordingSettings({ auth_service: auth }: ConfigFile): RecordingSettings {
+  const { recordings_retention: retention, recordings_size_max: size } = auth
+  const bytesMax = size === undefined ? max('recordingStoreBytesMax') : sizeBytes(size)
+  return retention === undefined ? { bytesMax } : { bytesMax, retentionMs: durationMs(retention) }
 }
 
 /** Whether the agent of this machine, which shares the file, selects `db` resources. */
@@ -289,14 +311,16 @@ async function everyMinute(
   await parts.ticketKeys.refresh()
   await sides.check()
   if (hostKey.isDue()) server.setMaterial(await hostKey.renew())
+  await parts.recordings.sweep((id) => parts.presence.lastSeenMs(id) > 0)
 }
 
 function gaugesOf(parts: RouteParts, server: ApiServer): Readonly<Record<string, number>> {
-  const { snapshots, leases, audit, cache } = parts
+  const { snapshots, leases, audit, cache, recordings } = parts
   return {
     watchers: snapshots.watchers,
     streams: server.streams,
     leases: leases.size,
+    recordings_bytes: recordings.bytes,
     audit_records: audit.status().count,
     users: cache.kind('user').size,
     roles: cache.kind('role').size,

@@ -12,7 +12,7 @@ export function recordingHandlers(recordings: Recordings): Pick<Handlers, Record
     'recording-state': ({ sid }, context) => recordings.state(sid, host(context)),
     'recording-put': ({ sid, offset, data }, context) =>
       recordings.put(sid, offset, Buffer.from(data, 'base64'), host(context)),
-    'recording-list': async (query) => ({ items: await recordings.list(query) }),
+    'recording-list': (query) => recordings.list(query),
     'recording-read': ({ sid }, context) => recordings.read(sid, context),
   }
 }

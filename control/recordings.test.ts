@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises'
+import { appendFile, readdir, readFile, watch, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { after, before, describe, it } from 'node:test'
 
@@ -174,8 +174,14 @@ describe('Recordings at control', () => {
 
   it('of a terminal lie beside a flat file, filtered', async () => {
     const made = make(agent.id, randomUUID(), CLUSTER, 'ssh')
+    const stop = new AbortController()
+    const flat = `${made.sid}.txt`
+    const changes = watch(stored(), { signal: stop.signal })
     await putAll(agent, made)
-    const text = await readFile(path.join(stored(), `${made.sid}.txt`), 'latin1')
+    // It is made behind the upload.
+    while (!(await readdir(stored())).includes(flat)) await changes.next()
+    stop.abort()
+    const text = await readFile(path.join(stored(), flat), 'latin1')
     const shown = PRINTED.toString('latin1').replace('\u{1b}]0;title\u{7}', '')
     assert.equal(text, shown + shown)
   })
@@ -189,6 +195,13 @@ describe('Recordings at control', () => {
     assert.equal(await codeOf(read(nobody.client, made.sid)), 'policy.denied')
     assert.equal(await codeOf(read(auditor.client, randomUUID())), 'resource.not-found')
     assert.equal(await codeOf(agent.client.call('recording-list', {})), 'policy.denied')
+    const page = await auditor.client.call('recording-list', { limit: 1 })
+    const rest = await auditor.client.call('recording-list', { after: page.next ?? '' })
+    const all = await auditor.client.call('recording-list', {})
+    assert.ok(rest.items.length > 0)
+    assert.deepEqual([...page.items, ...rest.items], all.items)
+    const forged = auditor.client.call('recording-list', { after: 'credentials/' })
+    assert.equal(await codeOf(forged), 'resource.invalid')
     assert.deepEqual(await read(auditor.client, made.sid), made.whole)
     const types = 'session.recording.access'
     const [event] = (await control.admin.call('audit-list', { types })).items

@@ -57,6 +57,8 @@ export interface TargetRecord {
   readonly labels: Readonly<Record<string, string>>
   readonly description: string
   readonly agents: readonly string[]
+  /** Of a server that has no agent; such a record is made of a resource and never stored. */
+  readonly address?: string
 }
 
 /** A database user's password, sealed under a context that names owner, database, user and methods. */
@@ -69,25 +71,6 @@ export interface DbCredentialRecord {
   readonly sealed: string
   readonly changedAtMs: number
   readonly changedBy: string
-}
-
-/** A recording that control has whole. What it says of the session is its recorder's word. */
-export interface RecordingRecord {
-  readonly sid: string
-  readonly kind: 'ssh' | 'db'
-  /** Who recorded it, by its certificate. */
-  readonly serverId: string
-  readonly user: string
-  readonly target: string
-  /** The login or database user. */
-  readonly principal: string
-  readonly startedAtMs: number
-  readonly endedAtMs: number
-  readonly reason: string
-  readonly bytes: number
-  readonly chunks: number
-  /** Of the last chunk: covers all of it. */
-  readonly hash: string
 }
 
 export interface TicketKeyRecord {
@@ -147,21 +130,6 @@ export const dbCredentialSchema: z.ZodType<DbCredentialRecord> = z.strictObject(
   changedBy: z.string(),
 })
 
-export const recordingSchema: z.ZodType<RecordingRecord> = z.strictObject({
-  sid: z.string(),
-  kind: z.enum(['ssh', 'db']),
-  serverId: z.string(),
-  user: z.string(),
-  target: z.string(),
-  principal: z.string(),
-  startedAtMs: z.int(),
-  endedAtMs: z.int(),
-  reason: z.string(),
-  bytes: z.int(),
-  chunks: z.int(),
-  hash: z.string(),
-})
-
 export const ticketKeysSchema: z.ZodType<readonly TicketKeyRecord[]> = z.array(
   z.strictObject({ id: z.int(), sealed: z.string(), madeAtMs: z.int(), notAfterMs: z.int() }),
 )
@@ -181,6 +149,11 @@ export const dbCredentialKey = (database: string, dbUser: string): string =>
   storeKey('db-credentials', database, dbUser)
 
 export const recordingKey = (sid: string): string => storeKey('recordings', sid)
+/** `time`: text that sorts as recordings are listed. */
+export const recordingIndexKey = (time: string, sid: string): string =>
+  storeKey('recording-index', time, sid)
+/** A flat file that is owed. */
+export const recordingFlatKey = (sid: string): string => storeKey('recording-flats', sid)
 
 /** The owner of names that an administrator's resource registers. */
 export const RESOURCE_OWNER = 'resource'
@@ -191,6 +164,10 @@ export const GENERATIONS: string = storePrefix('generations')
 export const RESOURCES: string = storePrefix('resources')
 export const DB_CREDENTIALS: string = storePrefix('db-credentials')
 export const RECORDINGS: string = storePrefix('recordings')
+export const RECORDING_INDEX: string = storePrefix('recording-index')
+export const RECORDING_FLATS: string = storePrefix('recording-flats')
+/** There when the index has all records. */
+export const RECORDING_INDEX_WHOLE: string = storeKey('recording-index-whole')
 export const TICKET_KEYS: string = storeKey('ticket-keys')
 export const CLUSTER: string = storeKey('cluster')
 export const AUTHORITIES: string = storeKey('authorities')

@@ -3,14 +3,13 @@
 
 import { ProxyError } from '../core/errors.ts'
 import type { UserIdentity } from '../core/identity.ts'
-import { max } from '../core/limits.ts'
 import { modeInForce } from '../core/login.ts'
 import { mayResource } from '../core/policy/rights.ts'
-import { writePem } from '../core/cert/pem.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext, Handlers } from './api/handler.ts'
 import type { Database, DatabasesRequest, JsonObject } from './api/messages.ts'
 import { openApiDocument } from './api/openapi.ts'
+import { exportAuthority } from './auth-export.ts'
 import type { AuditLog } from './audit.ts'
 import type { Base } from './base.ts'
 import type { Cache } from './cache.ts'
@@ -22,11 +21,14 @@ import type { Membership } from './join.ts'
 import type { Leases } from './leases.ts'
 import type { Invites } from './login/invites.ts'
 import type { LocalLogin } from './login/local.ts'
+import { visibleNodes } from './nodes.ts'
+import { pageOf } from './pages.ts'
 import type { Permits } from './permits.ts'
 import type { Presence } from './presence.ts'
 import { recordingHandlers } from './recording-routes.ts'
 import type { Recordings } from './recordings.ts'
 import type { Snapshots } from './snapshots.ts'
+import type { SshCertificates } from './ssh-certificates.ts'
 import { clusterStatus, lacking } from './status.ts'
 import type { TargetHealths } from './target-health.ts'
 import type { Targets } from './targets.ts'
@@ -41,6 +43,7 @@ export interface RouteParts {
   readonly cache: Cache
   readonly audit: AuditLog
   readonly certificates: Certificates
+  readonly sshCertificates: SshCertificates
   readonly dbCredentials: DbCredentials
   readonly documents: Documents
   readonly invites: Invites
@@ -96,8 +99,8 @@ function anonymousHandlers({
 
 function personHandlers(
   parts: RouteParts,
-): Some<'me' | 'openapi' | 'databases' | 'certificate-db' | 'decision'> {
-  const { base, version, cache, certificates, audit } = parts
+): Some<'me' | 'openapi' | 'databases' | 'nodes' | 'certificate-db' | 'decision'> {
+  const { base, version, cache, certificates, audit, presence } = parts
   return {
     me: async (_request, { caller }) => {
       const { identity, facts } = person(caller)
@@ -114,6 +117,11 @@ function personHandlers(
     openapi: async () => openApiDocument(version),
     databases: async (request, { caller }) =>
       listDatabases(parts, request, person(caller).identity),
+    nodes: async (request, { caller }) => {
+      const isOnline = (agent: string): boolean => presence.isOnline(agent)
+      const nodes = visibleNodes(cache, person(caller).identity, isOnline)
+      return pageOf(nodes, request, ({ address }) => address)
+    },
     'certificate-db': (request, context) =>
       certificates.database(request, person(context.caller), context),
     decision: ({ id }, { caller }) => {
@@ -129,6 +137,8 @@ type MachineCalls =
   | 'renew'
   | 'inventory'
   | 'certificate-db-client'
+  | 'certificate-ssh-host'
+  | 'certificate-openssh'
   | 'proxy-self'
   | 'permit'
   | 'ticket-keys'
@@ -155,6 +165,9 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
       return await targets.announce(request, caller, context)
     },
     'certificate-db-client': (request, context) => certificates.dbClient(request, context),
+    'certificate-ssh-host': ({ publicKey }, context) =>
+      parts.sshCertificates.host(publicKey, context),
+    'certificate-openssh': (request, context) => parts.sshCertificates.openssh(request, context),
     'proxy-self': async (request, context) => {
       await membership.proxySelf(request, member(context), context.source.address)
       return {}
@@ -243,6 +256,7 @@ type OperationCalls =
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
+  | 'auth-sign-ssh-host'
   | 'audit-list'
   | 'audit-export'
   | 'audit-verify'
@@ -275,11 +289,8 @@ function operationHandlers(parts: RouteParts): Some<OperationCalls> {
         })
       return { revision: item.revision, lacking: lacking(parts, item.revision) }
     },
-    'auth-export': async ({ type }) => {
-      if (type === 'openssh') return { pem: writePem('PUBLIC KEY', ...cache.authorities.openssh) }
-      const name = type === 'db-client' ? 'db_client' : type
-      return { pem: writePem('CERTIFICATE', ...cache.authorities.cas[name]) }
-    },
+    'auth-export': async ({ type }) => ({ pem: exportAuthority(cache.authorities, type) }),
+    'auth-sign-ssh-host': (request, context) => parts.sshCertificates.enrol(request, context),
     'auth-sign': (request, context) => certificates.sign(request, context),
     'audit-list': async ({ types, ...query }) => {
       const names =
@@ -318,36 +329,12 @@ function listDatabases(
   request: DatabasesRequest,
   identity: UserIdentity,
 ): { items: readonly Database[]; next?: string } {
-  const words = (request.search ?? '')
-    .toLowerCase()
-    .split(/[\s,]+/)
-    .filter((word) => word !== '')
-  const pairs = (request.labels ?? '')
-    .split(',')
-    .filter((pair) => pair !== '')
-    .map(readPair)
-  const found = certificates.visible(identity).flatMap(({ agents, ...row }) => {
-    const text = [row.name, row.description, ...Object.entries(row.labels).flat()]
-      .join(' ')
-      .toLowerCase()
-    const wanted =
-      (request.cursor === undefined || row.name > request.cursor) &&
-      words.every((word) => text.includes(word)) &&
-      pairs.every(([key, value]) => row.labels[key] === value)
+  const page = pageOf(certificates.visible(identity), request, ({ description }) => description)
+  const items = page.items.map(({ agents, ...row }) => {
     const online = agents.some((agent) => presence.isOnline(agent))
-    return wanted ? [{ ...row, online, ...healths.summary({ name: row.name, agents }) }] : []
+    return { ...row, online, ...healths.summary({ name: row.name, agents }) }
   })
-  const items = found.slice(0, request.limit ?? max('apiPageMax'))
-  const last = items.at(-1)
-  return items.length < found.length && last !== undefined ? { items, next: last.name } : { items }
-}
-
-function readPair(pair: string): readonly [string, string] {
-  const at = pair.indexOf('=')
-  if (at > 0) return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()]
-  throw new ProxyError('resource.invalid', `"${pair}" is no label of the form key=value.`, {
-    side: 'client',
-  })
+  return { ...page, items }
 }
 
 /** The table let only people in; what else comes is our own defect. */

@@ -164,7 +164,7 @@ export class Snapshots {
   async #publishLight(): Promise<void> {
     const { snapshot } = this.#parts.cache
     const { revision } = snapshot
-    const { issuedAtMs, cas, signers, roles, config, proxies } = snapshot
+    const { issuedAtMs, cas, ssh, signers, roles, config, proxies } = snapshot
     const { targetsRevision } = this.#parts.cache
     const messages: Published[] = []
     for (const only of ['agent', 'proxy'] as const satisfies readonly SnapshotClass[]) {
@@ -173,6 +173,7 @@ export class Snapshots {
         class: only,
         issuedAtMs,
         cas,
+        ...(ssh === undefined ? {} : { ssh }),
         signers,
         roles,
         config,

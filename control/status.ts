@@ -61,17 +61,14 @@ function authorityRows(authorities: Authorities): Status['authorities'] {
       expiresAtMs: readCertificate(ca).notAfterMs,
     })),
   )
-  const keys = (['openssh', 'snapshot', 'audit'] as const).flatMap((type) =>
-    authorities[type].map(() => ({
-      type,
-      protocol: type === 'openssh' ? 'ssh' : 'signature',
-      algorithm: 'Ed25519',
-      storage,
-      rotation: 'standby',
-      expiresAtMs: 0,
-    })),
+  const key = { algorithm: 'Ed25519', storage, rotation: 'standby', expiresAtMs: 0 } as const
+  const ssh = (['user', 'host', 'openssh'] as const).flatMap((type) =>
+    authorities.ssh[type].map(() => ({ type, protocol: 'ssh', ...key })),
   )
-  return [...cas, ...keys]
+  const keys = (['snapshot', 'audit'] as const).flatMap((type) =>
+    authorities[type].map(() => ({ type, protocol: 'signature', ...key })),
+  )
+  return [...cas, ...ssh, ...keys]
 }
 
 function memberOf({ presence }: StatusParts, host: HostRecord): Member {

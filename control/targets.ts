@@ -1,12 +1,14 @@
 // Who may serve which target name. A name belongs to the first token whose agent claimed it, or to an administrator's `db`
-// resource; agents of the same token serve it together, anybody else is refused, audited and shown. Labels that an agent reports
-// count for its own names; a resource's labels take their place. Control alone builds the names that certificates carry.
+// resource; agents of the same token serve it together, anybody else is refused, audited and shown. A node's name is one machine's:
+// it belongs to one agent. Labels that an agent reports count for its own names; a resource's labels take their place. Control alone
+// builds the names that certificates carry.
 
 import { readPemOne } from '../core/cert/pem.ts'
 import { KIND_LABELS } from '../core/identity.ts'
 import type { TargetKind } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
-import { targetLabel, targetNameProblem } from '../core/policy/names.ts'
+import { isServedKind } from '../core/policy/compile.ts'
+import { nodeNameProblem, targetLabel, targetNameProblem } from '../core/policy/names.ts'
 import { listsName } from '../core/policy/select.ts'
 import type { Caller } from './api/caller.ts'
 import type { CallContext } from './api/handler.ts'
@@ -29,6 +31,7 @@ import {
 import type { Issuer } from './issue.ts'
 import type { Presence } from './presence.ts'
 import { healthCheckFor } from './resources/health-check.ts'
+import { nodeNameTaken } from './ssh-names.ts'
 import type { TargetHealths } from './target-health.ts'
 import {
   type HostRecord,
@@ -39,6 +42,7 @@ import {
 } from './records.ts'
 
 type Member = Extract<Caller, { kind: 'system' }>
+type TargetState = Pick<TargetStatus, 'online' | 'status' | 'reason' | 'servers' | 'address'>
 type Claim = { readonly record: TargetRecord } | { readonly reason: string; readonly owner: string }
 
 interface Refused {
@@ -108,7 +112,7 @@ export class Targets {
               context,
             )
           ).chain
-    const served = new Set(accepted.map(({ name }) => name))
+    const served = new Set(accepted.flatMap(({ kind, name }) => (kind === 'db' ? [name] : [])))
     return {
       accepted: accepted.map((record) => this.#asAccepted(record)),
       refused,
@@ -130,7 +134,6 @@ export class Targets {
   }
 
   #asStatus(record: TargetRecord): TargetStatus {
-    const { presence, healths } = this.#parts
     const { kind, name, label, protocol, labels, owner, agents } = record
     return {
       kind,
@@ -140,15 +143,37 @@ export class Targets {
       labels,
       owner,
       agents,
-      online: agents.some((agent) => presence.isOnline(agent)),
-      ...healths.summary(record),
-      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
-      servers: healths.servers(record),
+      ...(kind === 'node' ? this.#ofNode(record) : this.#ofDatabase(record)),
       refused: this.#refused.get(targetKey(kind, name)) ?? [],
     }
   }
 
-  #asAccepted({ name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+  #ofDatabase(record: TargetRecord): TargetState {
+    const { presence, healths } = this.#parts
+    const { owner, agents } = record
+    return {
+      online: agents.some((agent) => presence.isOnline(agent)),
+      ...healths.summary(record),
+      ...(owner === RESOURCE_OWNER && agents.length === 0 ? UNSERVED : {}),
+      servers: healths.servers(record),
+    }
+  }
+
+  /** Nobody checks a node; one without an agent counts as there. */
+  #ofNode({ agents, address }: TargetRecord): TargetState {
+    const { presence } = this.#parts
+    const online = address !== undefined || agents.some((agent) => presence.isOnline(agent))
+    return {
+      online,
+      status: online ? 'unknown' : 'offline',
+      reason: online ? '' : 'its agent has not been heard of',
+      servers: [],
+      ...(address === undefined ? {} : { address }),
+    }
+  }
+
+  #asAccepted({ kind, name, label, labels }: TargetRecord): InventoryReply['accepted'][number] {
+    if (kind !== 'db') return { kind, name, label }
     const checks = [...this.#parts.cache.kind('health_check_config').values()]
     const check = healthCheckFor(
       labels,
@@ -197,6 +222,7 @@ export class Targets {
     host: HostRecord,
     known: TargetRecord | undefined,
   ): Claim {
+    if (announced.kind === 'node') return this.#judgeNode(announced, agent, known)
     const { kind, name, protocol, labels, description } = announced
     const resource = kind === 'db' ? this.#parts.cache.database(name) : undefined
     const listed = mayServeResource(host, name, this.#localSelects)
@@ -215,6 +241,23 @@ export class Targets {
     const agents = before.includes(agent) ? before : [...before, agent].sort()
     const facts = resource ?? { protocol, labels, description }
     return { record: recordOf({ kind, name, ...facts }, owner, agents) }
+  }
+
+  /** A second machine of that name would be taken for the first by whoever types it. */
+  #judgeNode(announced: AnnouncedTarget, agent: string, known: TargetRecord | undefined): Claim {
+    const { name } = announced
+    const { base, cache } = this.#parts
+    const taken = nodeNameTaken(cache, base.cluster, name)
+    if (taken !== undefined) return { reason: taken, owner: '' }
+    const listed = cache.target('node', name)
+    if (listed?.owner === RESOURCE_OWNER)
+      return { reason: `"${name}" belongs to a node resource`, owner: RESOURCE_OWNER }
+    if (known !== undefined && known.owner !== agent)
+      return {
+        reason: `"${name}" belongs to another agent; remove it with "tctl rm node/${name}" if that is gone`,
+        owner: known.owner,
+      }
+    return { record: recordOf(announced, agent, [agent]) }
   }
 
   async #withdraw(agent: string, served: readonly TargetRecord[]): Promise<void> {
@@ -295,8 +338,8 @@ function claimProblem(
   host: HostRecord | undefined,
   services: readonly string[],
 ): string | undefined {
-  if (kind !== 'db') return `no service for ${kind} exists yet`
-  const problem = targetNameProblem(name)
+  if (!isServedKind(kind)) return `no service for ${kind} exists yet`
+  const problem = kind === 'node' ? nodeNameProblem(name) : targetNameProblem(name)
   if (problem !== undefined) return problem
   if (!services.includes(SERVICE_OF[kind]))
     return `the agent’s token is not for ${SERVICE_OF[kind]}`

@@ -150,7 +150,7 @@ describe('a permit', () => {
     for (const target of [
       { kind: 'db', name: 'hidden' },
       { kind: 'db', name: 'absent' },
-      { kind: 'node', name: 'orders' },
+      { kind: 'app', name: 'orders' },
     ] as const)
       assert.equal(await codeOf(ask({ target })), 'resource.not-found')
   })

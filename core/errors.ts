@@ -28,6 +28,8 @@ export const ERROR_CODES = {
   'policy.denied': 'Policy denied the request; the message carries the decision id.',
   'protocol.violation': 'Bytes that the protocol does not allow at this point.',
   'recording.damaged': 'A recording is not what was written; the message says where.',
+  'recording.store-full':
+    'Control keeps as many recordings as it may; hosts keep theirs and try again.',
   'resource.conflict': 'The resource changed since it was read (compare-and-swap failed).',
   'resource.invalid': 'A resource does not match its schema.',
   'resource.not-found': 'No such resource.',

@@ -163,13 +163,15 @@ export class Inventory {
 /** Throws `snapshot.forged` for anything that is not a target. */
 export function readTarget(value: unknown): Target {
   if (!isRecord(value) || !isRecord(value['ref']) || !isRecord(value['labels'])) throw damaged()
-  const { ref, protocol, labels, agents, label } = value
+  const { ref, protocol, labels, agents, label, address } = value
   const kind = TARGET_KINDS.find((each) => isRecord(ref) && each === ref['kind'])
   const name = isRecord(ref) ? ref['name'] : undefined
   if (kind === undefined || typeof name !== 'string') throw damaged()
   if (typeof protocol !== 'string' || typeof label !== 'string') throw damaged()
   if (!isStrings(agents) || !isLabels(labels)) throw damaged()
-  return { ref: { kind, name }, protocol, labels, agents, label }
+  if (address !== undefined && typeof address !== 'string') throw damaged()
+  const target = { ref: { kind, name }, protocol, labels, agents, label }
+  return address === undefined ? target : { ...target, address }
 }
 
 function parse(bytes: Buffer): unknown {

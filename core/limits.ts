@@ -99,6 +99,32 @@ export const LIMITS = {
     'ms',
     'Certificates agents show to databases; a day without control still works.',
   ) as Limit,
+  labelCommandsMax: limit(
+    64,
+    'count',
+    'Labels of a node that are what a command prints (ssh_service.commands).',
+  ) as Limit,
+  labelCommandWordsMax: limit(64, 'count', 'Words of one such command.') as Limit,
+  labelCommandPeriodMinMs: limit(
+    SECOND,
+    'ms',
+    'Shortest period of one: each run is a process, and each new value is written at control.',
+  ) as Limit,
+  opensshCertTtlMs: limit(
+    5 * MINUTE,
+    'ms',
+    'Certificates of proxies towards SSH servers without an agent: one login each.',
+  ) as Limit,
+  opensshHostCertTtlMaxMs: limit(
+    366 * DAY,
+    'ms',
+    'Host certificates that administrators carry to an sshd by hand.',
+  ) as Limit,
+  sshPrincipalsMax: limit(
+    256,
+    'count',
+    'Principals of one SSH certificate: all logins of a person, all names of an agent.',
+  ) as Limit,
   caTtlMs: limit(10 * 365 * DAY, 'ms', 'Self-signed CA certificates.') as Limit,
   dbServerCertTtlMs: limit(
     90 * DAY,
@@ -132,6 +158,12 @@ export const LIMITS = {
     'ms',
     'How long events gather before they go to the disk; what a crash may lose.',
   ) as Limit,
+  recordingPrintMs: limit(
+    20,
+    'ms',
+    'What a terminal shows within it is one event of its recording; a replay is no finer.',
+  ) as Limit,
+  recordingPrintBytesMax: limit(64 * KB, 'bytes', 'What a terminal shows, in one event.') as Limit,
   recordingQueueBytesMax: limit(
     MB,
     'bytes',
@@ -177,6 +209,16 @@ export const LIMITS = {
     'ms',
     'Before the audit log hears of new chunks by their hash.',
   ) as Limit,
+  recordingUploadMs: limit(
+    30 * SECOND,
+    'ms',
+    'Before control is offered what a recording of a session that runs has grown by.',
+  ) as Limit,
+  recordingUploadBytes: limit(
+    MB,
+    'bytes',
+    'What such a recording has grown by when control is offered it at once.',
+  ) as Limit,
   recordingUploadsMax: limit(
     4,
     'count',
@@ -186,6 +228,26 @@ export const LIMITS = {
     512 * KB,
     'bytes',
     'Whole chunks in one upload or one line of a download; in base64 they must fit apiBodyBytesMax.',
+  ) as Limit,
+  recordingFlatBytesMax: limit(
+    256 * MB,
+    'bytes',
+    'The flat file of a terminal’s recording at control; it says where it was cut.',
+  ) as Limit,
+  recordingStoreBytesMax: limit(
+    1024 * GB,
+    'bytes',
+    'Recordings that control keeps, flat files included, unless `recordings_size_max` says otherwise; beyond it none is taken.',
+  ) as Limit,
+  recordingSweepMax: limit(
+    200,
+    'count',
+    'Recordings that control removes in one minute because they are older than `recordings_retention`.',
+  ) as Limit,
+  recordingAbandonedMs: limit(
+    3 * DAY,
+    'ms',
+    'Before control ends a begun recording that nobody adds to and whose host is not heard of; a host that comes back later keeps its own aside.',
   ) as Limit,
   recordingsOpenMax: limit(
     10_000,

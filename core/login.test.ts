@@ -344,3 +344,92 @@ describe('a right', () => {
     assert.throws(() => Object.assign(given, { endsAtMs: 1 }), TypeError)
   })
 })
+
+describe('a node', () => {
+  const NODE_REF = { kind: 'node', name: 'web-1' } as const
+  const NODE: Target = { ...TARGET, ref: NODE_REF, protocol: 'ssh', label: 'web-1' }
+  const SSH: Access = { target: NODE_REF, principal: 'root', resource: '' }
+  const ROLE: Role = {
+    ...ACCESS_ROLE,
+    allow: { rules: [], node: { labels: { env: ['prod'] }, logins: ['root'] } },
+  }
+  const PROXY = '0f8fad5b-d9cb-469f-a165-70867728950e'
+
+  /** With the certificate of a login, which is routed nowhere. */
+  function reached(
+    context: Partial<LoginContext>,
+    { target = NODE, access = SSH, ...world }: World & { target?: Target; access?: Access } = {},
+  ): string {
+    const { route: _, ...identity } = peer().identity
+    const shown = { ...peer(), identity }
+    const known = snapshot({ roles: [ROLE], ...world })
+    const { right, refusal } = authorize(shown, access, target, known, { ...CONTEXT, ...context })
+    return right === undefined ? refusal.reason : 'allowed'
+  }
+
+  const permit = {
+    certificate: peer().facts.fingerprint,
+    target: NODE_REF,
+    proxyId: PROXY,
+    expiresAtMs: NOW + 1000,
+  }
+
+  it('that ends the session itself takes a login’s certificate', () => {
+    assert.equal(reached({ mode: 'relay' }), 'allowed')
+    assert.equal(
+      reached({ mode: 'relay' }, { access: { ...SSH, principal: 'admin' } }),
+      'no role of yours allows the login "admin"',
+    )
+  })
+
+  it('behind a proxy that ends the session takes one with a permit for it alone', () => {
+    const world = { config: { recording: 'proxy' as const } }
+    assert.equal(reached({ mode: 'terminate' }, world), 'the certificate is not for this node')
+    const serverIds = [PROXY]
+    assert.equal(reached({ mode: 'terminate', permit, serverIds }, world), 'allowed')
+    const other = { ...permit, target: { kind: 'node', name: 'web-2' } as const }
+    assert.equal(
+      reached({ mode: 'terminate', permit: other, serverIds }, world),
+      'the permit is for another target',
+    )
+  })
+
+  it('is reached by no login certificate where nobody says who ends the session', () => {
+    assert.equal(reached({}), 'the certificate is not for this node')
+  })
+
+  it('is not reached by an access to something else', () => {
+    const elsewhere = { ...SSH, target: { kind: 'node', name: 'web-2' } as const }
+    assert.equal(
+      reached({ mode: 'relay' }, { access: elsewhere }),
+      'the certificate is not for this node',
+    )
+  })
+
+  it('is no database: its mode of relaying opens none', () => {
+    const access = { ...ACCESS }
+    assert.equal(
+      reached({ mode: 'relay' }, { target: TARGET, access, roles: [ACCESS_ROLE] }),
+      'the certificate is not for this database',
+    )
+  })
+
+  it('without an agent is reached through a proxy in every mode of recording', () => {
+    const target = { ...NODE, agents: [], address: '10.0.0.7:22' }
+    const serverIds = [PROXY]
+    assert.equal(reached({ mode: 'terminate', permit, serverIds }, { target }), 'allowed')
+    assert.match(
+      reached({ mode: 'relay' }, { target }),
+      /^sessions of this cluster do not end at agents/,
+    )
+  })
+
+  it('is shut by a lock on its name, on its agent and on the login', () => {
+    for (const lock of [{ node: 'web-1' }, { node: 'agent-1' }, { login: 'root' }]) {
+      const locks = [{ name: 'l', target: lock, createdAtMs: 0 }]
+      assert.match(reached({ mode: 'relay' }, { lockSet: { locks } }), /^lock targeting/)
+    }
+    const locks = [{ name: 'l', target: { node: 'web-2' }, createdAtMs: 0 }]
+    assert.equal(reached({ mode: 'relay' }, { lockSet: { locks } }), 'allowed')
+  })
+})

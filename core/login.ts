@@ -2,7 +2,7 @@
 // the explanation that the audit log keeps. Nothing else makes an `Authorized`, so no protocol can skip or reorder a check.
 // The certificate itself (chain, purpose, extension) is verified before, from its DER, by core/cert/verify.ts.
 
-import type { CertificateFacts, UserIdentity } from './identity.ts'
+import type { CertificateFacts, TargetKind, UserIdentity } from './identity.ts'
 import { compileRoles } from './policy/compile.ts'
 import { decide } from './policy/decide.ts'
 import type { Explanation } from './policy/explain.ts'
@@ -31,7 +31,7 @@ export interface LoginContext {
   readonly keySha256: string
   /** Ids of the hosts the session runs through, as far as known: this agent, the proxy. A lock on one of them refuses. */
   readonly serverIds: readonly string[]
-  /** Read and verified (core/permit.ts): stands for the route of a certificate that has none. */
+  /** Read and verified (core/permit.ts): stands for the route of a certificate that has none, where one is needed. */
   readonly permit?: Permit
   /**
    * Who ends the client's TLS: the agent (`relay`) or a proxy (`terminate`). The cluster's recording mode calls for one of them.
@@ -41,6 +41,11 @@ export interface LoginContext {
 }
 
 export type SessionMode = 'relay' | 'terminate'
+
+/** The mode that sessions with this target have: without an agent there is only a proxy to end them. */
+export function modeFor(target: Pick<Target, 'address'>, config: ClusterConfig): SessionMode {
+  return target.address === undefined ? modeInForce(config) : 'terminate'
+}
 
 /** The mode that the cluster's sessions have: recordings of proxies are made where a proxy can read. */
 export function modeInForce({ recording }: ClusterConfig): SessionMode {
@@ -193,44 +198,44 @@ function checkDates(wish: Wish): CheckFailed | undefined {
   return undefined
 }
 
-/** A login certificate reaches no target, and one for a target reaches no other, so that a stolen one opens one door. */
+/**
+ * A login certificate reaches no target, and one for a target reaches no other, so that a stolen one opens one door. But for nodes:
+ * plain ssh has one certificate for all of them. Where the agent ends the session, the client proved the key to it and nobody else
+ * can use the proof; where a proxy does, a permit stands for the route.
+ */
 function checkRoute(wish: Wish): CheckFailed | undefined {
   const { access, target } = wish
   const { route } = wish.peer.identity
   const { kind, name } = target.ref
   if (route === undefined && wish.context.permit !== undefined)
     return checkPermit(wish, wish.context.permit)
+  if (route === undefined && kind === 'node' && wish.context.mode === 'relay')
+    return access.target.kind === kind && access.target.name === name ? undefined : elsewhere(wish)
   const here =
     route?.kind === kind &&
     route.name === name &&
     access.target.kind === kind &&
     access.target.name === name &&
     (route.protocol === undefined || route.protocol === target.protocol)
-  if (!here)
-    return failed(
-      wish,
-      'identity',
-      'identity',
-      'the certificate is not for this database',
-      DB_LOGIN,
-    )
+  if (!here) return elsewhere(wish)
+  const another = (what: string): CheckFailed =>
+    failed(wish, 'identity', 'identity', `the certificate is for another ${what}`, loginHint(kind))
   if (route.principal !== undefined && route.principal !== access.principal)
-    return failed(
-      wish,
-      'identity',
-      'identity',
-      'the certificate is for another database user',
-      DB_LOGIN,
-    )
+    return another(kind === 'node' ? 'login' : 'database user')
   if (route.resource !== undefined && route.resource !== access.resource)
-    return failed(
-      wish,
-      'identity',
-      'identity',
-      'the certificate is for another database name',
-      DB_LOGIN,
-    )
+    return another('database name')
   return undefined
+}
+
+function elsewhere(wish: Wish): CheckFailed {
+  const { kind } = wish.target.ref
+  const what = kind === 'node' ? 'node' : 'database'
+  const reason = `the certificate is not for this ${what}`
+  return failed(wish, 'identity', 'identity', reason, loginHint(kind))
+}
+
+function loginHint(kind: TargetKind): string {
+  return kind === 'node' ? LOG_IN : DB_LOGIN
 }
 
 /** A certificate with a route needs no permit, and none widens it. */
@@ -248,10 +253,12 @@ function checkPermit(wish: Wish, permit: Permit): CheckFailed | undefined {
 function checkMode(wish: Wish): CheckFailed | undefined {
   const { mode } = wish.context
   const { config } = wish.snapshot
-  if (mode === undefined || mode === modeInForce(config)) return undefined
+  const { target } = wish
+  if (mode === undefined || mode === modeFor(target, config)) return undefined
   const place = mode === 'relay' ? 'agents' : 'proxies'
   const reason = `sessions of this cluster do not end at ${place} (session recording mode ${config.recording})`
-  return failed(wish, 'mode', 'policy', reason, DB_LOGIN_AGAIN)
+  const next = target.ref.kind === 'node' ? AGAIN : DB_LOGIN_AGAIN
+  return failed(wish, 'mode', 'policy', reason, next)
 }
 
 function checkLocks(wish: Wish): CheckFailed | undefined {

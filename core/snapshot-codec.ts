@@ -8,7 +8,14 @@ import { TARGET_KINDS } from './identity.ts'
 import type { TargetRef } from './identity.ts'
 import { type InventoryDelta, readTarget } from './inventory.ts'
 import type { Lock, Role } from './policy/role.ts'
-import type { AuditCheckpoint, Beacon, CaSets, LightSnapshot, LockSet } from './snapshot.ts'
+import type {
+  AuditCheckpoint,
+  Beacon,
+  CaSets,
+  LightSnapshot,
+  LockSet,
+  SshCaSets,
+} from './snapshot.ts'
 
 /** A message of control as it travels. `payload`: the bytes a signed inventory manifest names, compressed with zstd. */
 export interface SignedMessage {
@@ -32,7 +39,12 @@ export function encodeSnapshot(snapshot: LightSnapshot): Uint8Array {
   const cas = Object.fromEntries(
     CA_PURPOSES.map((each) => [each, snapshot.cas[each].map(toBase64)]),
   )
-  return encode({ ...snapshot, cas, signers: snapshot.signers.map(toBase64) })
+  const { ssh } = snapshot
+  const ofSsh =
+    ssh === undefined
+      ? {}
+      : { ssh: Object.fromEntries(SSH_PURPOSES.map((each) => [each, ssh[each].map(toBase64)])) }
+  return encode({ ...snapshot, cas, ...ofSsh, signers: snapshot.signers.map(toBase64) })
 }
 
 export function encodeLocks(lockSet: LockSet): Uint8Array {
@@ -61,6 +73,7 @@ export function decodeSnapshot(body: Uint8Array): LightSnapshot {
       keyof CaSets,
       readonly Uint8Array[]
     >,
+    ...(root.has('ssh') ? { ssh: readSshCas(root.get('ssh')) } : {}),
     signers: root.bytes('signers'),
     roles: root.list('roles').map(readRole),
     config: readConfig(root.get('config')),
@@ -70,6 +83,11 @@ export function decodeSnapshot(body: Uint8Array): LightSnapshot {
       return { id: proxy.text('id'), address: proxy.text('address') }
     }),
   }
+}
+
+function readSshCas(value: unknown): SshCaSets {
+  const cas = fields(value)
+  return { user: cas.bytes('user'), host: cas.bytes('host'), openssh: cas.bytes('openssh') }
 }
 
 export function decodeLocks(body: Uint8Array): LockSet {
@@ -120,6 +138,7 @@ const CA_PURPOSES = [
   'db',
   'db_client',
 ] as const satisfies readonly (keyof CaSets)[]
+const SSH_PURPOSES = ['user', 'host', 'openssh'] as const satisfies readonly (keyof SshCaSets)[]
 
 // A key of a role that is not in these tables is policy this version cannot enforce.
 const ROLE_KEYS = {
@@ -138,10 +157,26 @@ const OPTION_KEYS = {
   dbReplication: 1,
   lock: 1,
   recordSession: 1,
+  ssh: 1,
 } satisfies Record<keyof Role['options'], 1>
-const SIDE_KEYS = { db: 1, rules: 1 } satisfies Record<keyof Role['allow'], 1>
+const SSH_OPTION_KEYS = {
+  forwardAgent: 1,
+  portForwarding: 1,
+  localForwarding: 1,
+  remoteForwarding: 1,
+  x11: 1,
+  fileCopy: 1,
+  maxSessions: 1,
+  recordSession: 1,
+} satisfies Record<keyof NonNullable<Role['options']['ssh']>, 1>
+const SIDE_KEYS = { db: 1, node: 1, rules: 1 } satisfies Record<keyof Role['allow'], 1>
 const DATABASE_KEYS = { labels: 1, users: 1, names: 1 } satisfies Record<
   keyof NonNullable<Role['allow']['db']>,
+  1
+>
+
+const NODE_KEYS = { labels: 1, logins: 1 } satisfies Record<
+  keyof NonNullable<Role['allow']['node']>,
   1
 >
 
@@ -154,13 +189,16 @@ function readRole(value: unknown): Role {
   role.list('unenforced')
   const sides = [fields(role.get('allow')), fields(role.get('deny'))]
   for (const side of sides) side.list('rules')
+  const options = fields(role.get('options'))
+  const within = (all: Fields, key: string, known: Readonly<Record<string, 1>>): string[] =>
+    all.has(key) ? [...fields(all.get(key)).unknown(known)] : []
   const unknown = [
     ...role.unknown(ROLE_KEYS),
-    ...fields(role.get('options')).unknown(OPTION_KEYS),
+    ...options.unknown(OPTION_KEYS),
+    ...within(options, 'ssh', SSH_OPTION_KEYS),
     ...sides.flatMap((side) => side.unknown(SIDE_KEYS)),
-    ...sides.flatMap((side) =>
-      side.has('db') ? fields(side.get('db')).unknown(DATABASE_KEYS) : [],
-    ),
+    ...sides.flatMap((side) => within(side, 'db', DATABASE_KEYS)),
+    ...sides.flatMap((side) => within(side, 'node', NODE_KEYS)),
   ]
   // Written by our own encoder and signed by control: the tables above are the check.
   const known = value as Role

@@ -97,6 +97,8 @@ export interface Target {
   readonly agents: readonly string[]
   /** The DNS label it has in server names: its name, or `x-…` when the name is no LDH label. */
   readonly label: string
+  /** `host:port` of a server that has no agent: proxies connect to it themselves. */
+  readonly address?: string
 }
 
 /** The view a thread works with: verified, decoded, with the newest locks. */

@@ -8,9 +8,11 @@ import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
 import { eventBytes, packEvents, type RecordingEvent } from '../core/recording/events.ts'
 import {
+  compressPacked,
+  packChunk,
   type RecordingHeader,
   type RecordingPosition,
-  writeChunk,
+  sealChunk,
   writeHead,
 } from '../core/recording/format.ts'
 import type { Recorder } from '../core/recording/timeline.ts'
@@ -25,24 +27,44 @@ export interface RecorderOptions {
   readonly timers: Timers
   readonly share: RecordingShare
   readonly send: (message: FromRecorder) => void
+  /** For what is long enough to be felt. */
+  readonly compress: Compress
   /** Ends the session for this reason, in its protocol's words. May be called again for one that is ending. */
   readonly end: (reason: string, next: string) => void
   /** The end is on the disk, or nothing of it will ever be. */
   readonly done: () => void
 }
 
-interface Flight {
+/** Calls `done` once, at once or later. */
+export type Compress = (packed: Uint8Array, done: (payload: Uint8Array) => void) => void
+
+/** The chunk that is on its way. */
+type Flight = Compressing | Sent
+
+interface Compressing extends Held {
+  readonly phase: 'compressing'
+  readonly last: boolean
+  readonly startMs: number
+  readonly packed: Uint8Array
+}
+
+interface Sent extends Held {
+  readonly phase: 'sent'
   /** Without its bytes, which are copied each time it is sent. */
   readonly message: Omit<FromRecorder, 'bytes'>
   readonly file: Uint8Array
   readonly position: RecordingPosition
+}
+
+interface Held {
   /** Held for it in memory. */
   readonly bytes: number
   /** What is lost when the disk does not take it. */
   readonly events: number
 }
 
-const PRINT_BYTES_MAX = 64 * 1024
+/** Less is compressed at once: it takes less than the turn of the loop that it would save. */
+const ASIDE_BYTES = 16 * 1024
 
 const NOT_KEPT = 'its recording could not be kept, and record_session.default is strict'
 const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
@@ -50,6 +72,8 @@ const UNWANTED = 'there is a recording of a session with this id, which nobody w
 const TOO_LONG = 'its recording is longer than recordingBytesMax'
 
 export class SessionRecorder implements Recorder {
+  /** Called when the thread stops: whoever gathers something for this recorder hands it over. */
+  beforeClose: () => void = () => {}
   readonly #options: RecorderOptions
   readonly #head: Uint8Array
   readonly #sync: boolean
@@ -94,49 +118,8 @@ export class SessionRecorder implements Recorder {
     })
   }
 
+  /** Bytes of it are the recorder's from here on. One that fits in no chunk counts as lost. */
   add(event: RecordingEvent): void {
-    if (event.kind !== 'print') return this.#add(event)
-    // Copies: what a terminal showed lies in somebody's buffer. In pieces: it may be longer than a chunk.
-    const { kind, atMs, bytes } = event
-    for (let at = 0; at < bytes.length; at += PRINT_BYTES_MAX)
-      this.#add({ kind, atMs, bytes: Uint8Array.from(bytes.subarray(at, at + PRINT_BYTES_MAX)) })
-    return undefined
-  }
-
-  /** Nothing follows. Waits for the disk, but not for one that is broken: the end is offered to it again when nobody waits. */
-  seal(): Promise<void> {
-    this.#sealing = true
-    if (this.#over || this.#stalled) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#sealed.push(resolve)
-      this.#flush()
-    })
-  }
-
-  answered({ seq, outcome }: ToRecorder): void {
-    const flight = this.#flight
-    if (flight?.message.seq !== seq) return
-    this.#deadlines.drop('stall')
-    this.#stalled = false
-    switch (outcome) {
-      case 'kept':
-        return this.#kept(flight)
-      case 'refused':
-        return this.#refused(flight)
-      case 'unwanted':
-        this.#options.end(UNWANTED, 'Connect again.')
-        return this.#finish()
-    }
-  }
-
-  /** The thread stops: what was gathered goes on its way, and nothing is tried again. */
-  close(): void {
-    this.#flush()
-    this.#deadlines.clear()
-    this.#tellSealed()
-  }
-
-  #add(event: RecordingEvent): void {
     if (this.#over || this.#sealing) return
     const bytes = eventBytes(event)
     const unfit = this.#cut || bytes > max('recordingBatchBytesMax')
@@ -153,7 +136,43 @@ export class SessionRecorder implements Recorder {
     this.#soon(now ? 0 : max('recordingBatchMs'))
   }
 
-  #kept(flight: Flight): void {
+  /** Nothing follows. Waits for the disk, but not for one that is broken: the end is offered to it again when nobody waits. */
+  seal(): Promise<void> {
+    this.#sealing = true
+    if (this.#over || this.#stalled) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#sealed.push(resolve)
+      this.#flush()
+    })
+  }
+
+  answered({ seq, outcome }: ToRecorder): void {
+    const flight = this.#flight
+    if (flight?.phase !== 'sent' || flight.message.seq !== seq) return
+    this.#deadlines.drop('stall')
+    this.#stalled = false
+    switch (outcome) {
+      case 'kept':
+        return this.#kept(flight)
+      case 'refused':
+        return this.#refused(flight)
+      case 'unwanted':
+        this.#options.end(UNWANTED, 'Connect again.')
+        return this.#finish()
+    }
+  }
+
+  /** The thread stops: what was gathered goes on its way, and nothing is tried again. */
+  close(): void {
+    this.beforeClose()
+    const flight = this.#flight
+    if (flight?.phase === 'compressing') this.#compressed(flight, compressPacked(flight.packed))
+    this.#flush()
+    this.#deadlines.clear()
+    this.#tellSealed()
+  }
+
+  #kept(flight: Sent): void {
     this.#land(flight)
     this.#position = flight.position
     this.#written += flight.file.length
@@ -165,7 +184,7 @@ export class SessionRecorder implements Recorder {
     return this.#wake()
   }
 
-  #refused(flight: Flight): void {
+  #refused(flight: Sent): void {
     if (flight.message.last) this.#tellSealed()
     // Nobody waits for the end; it must not be offered for ever.
     if (flight.message.last && ++this.#endTries >= max('recordingEndTriesMax'))
@@ -190,19 +209,28 @@ export class SessionRecorder implements Recorder {
     const { events, bytes, count } = this.#take()
     if (events.length === 0) return
     const last = events[0]?.kind === 'end'
-    const { startMs, packed } = packEvents(events)
-    const chunk = writeChunk(this.#position, last ? 'end' : 'events', startMs, packed)
-    const { seq, hash } = chunk.position
-    const message = {
-      kind: 'recording',
-      sid: this.#options.header.sid,
-      seq,
-      last,
-      hash,
-    } as const
+    const { startMs, packed: lists } = packEvents(events)
+    const packed = packChunk(lists)
+    const flight: Flight = { phase: 'compressing', last, startMs, packed, bytes, events: count }
+    this.#flight = flight
+    this.#watch()
+    if (packed.length < ASIDE_BYTES) return this.#compressed(flight, compressPacked(packed))
+    return this.#options.compress(packed, (payload) => {
+      // It may have been sent by `close`.
+      if (this.#flight === flight) this.#compressed(flight, payload)
+    })
+  }
+
+  #compressed({ last, startMs, bytes, events }: Compressing, payload: Uint8Array): void {
+    const chunk = sealChunk(this.#position, last ? 'end' : 'events', startMs, payload)
+    const { position } = chunk
+    const { seq, hash } = position
+    const { sid } = this.#options.header
+    const message = { kind: 'recording', sid, seq, last, hash } as const
     const file = seq === 1 ? Buffer.concat([this.#head, chunk.bytes]) : chunk.bytes
-    this.#flight = { message, file, position: chunk.position, bytes, events: count }
-    this.#post(this.#flight)
+    const flight: Sent = { phase: 'sent', message, file, position, bytes, events }
+    this.#flight = flight
+    this.#post(flight)
   }
 
   /** The next events for a chunk: a gap comes before what follows it, the end in a chunk of its own. */
@@ -226,10 +254,14 @@ export class SessionRecorder implements Recorder {
     return { events: [{ kind: 'gap', atMs, lost }, ...taken], bytes, count }
   }
 
-  #post(flight: Flight): void {
-    this.#deadlines.after('stall', max('recordingStallMs'), () => this.#stall())
+  #post(flight: Sent): void {
+    this.#watch()
     // The copy moves to the main thread: what is offered again must still be here.
     this.#options.send({ ...flight.message, bytes: new Uint8Array(flight.file) })
+  }
+
+  #watch(): void {
+    this.#deadlines.after('stall', max('recordingStallMs'), () => this.#stall())
   }
 
   #stall(): void {

@@ -4,8 +4,8 @@
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
-import type { RecordingHeader } from '../core/recording/format.ts'
-import { SessionRecorder } from './recorder.ts'
+import { compressAside, type RecordingHeader } from '../core/recording/format.ts'
+import { type Compress, SessionRecorder } from './recorder.ts'
 import type { RecordingRule } from './statement-tap.ts'
 import type { Timers } from './timers.ts'
 
@@ -14,6 +14,8 @@ export interface RecordersOptions {
   readonly timers: Timers
   /** Its bytes may be transferred. */
   readonly send: (message: FromRecorder) => void
+  /** For tests: in the same turn, instead of beside the event loop. */
+  readonly compress?: Compress
 }
 
 /** What all recorders of a thread hold in memory. */
@@ -68,7 +70,16 @@ export class Recorders {
     if (this.#bySid.has(sid)) return undefined
     const done = (): void => void this.#bySid.delete(sid)
     const { share } = this
-    const recorder = new SessionRecorder({ ...this.#options, header, rule, share, end, done })
+    const compress = this.#options.compress ?? compressAside
+    const recorder = new SessionRecorder({
+      ...this.#options,
+      compress,
+      header,
+      rule,
+      share,
+      end,
+      done,
+    })
     this.#bySid.set(sid, recorder)
     return recorder
   }

@@ -107,9 +107,14 @@ export async function hashBehind(handle: FileHandle, bytes: number): Promise<str
   return chain.bytes === bytes ? chain.position.hash : undefined
 }
 
-/** The next whole chunks from `offset` on, as many as one upload takes, with the head when they begin there. Empty at the end. */
-export async function readPiece(handle: FileHandle, offset: number): Promise<Uint8Array> {
-  const room = max('recordingPieceBytesMax')
+/** The next whole chunks from `offset` on to `limit`, as many as one upload takes, with the head when they begin there. Empty at the end. */
+export async function readPiece(
+  handle: FileHandle,
+  offset: number,
+  limit: number,
+): Promise<Uint8Array> {
+  // Behind the limit another chunk is being written, which may not stay.
+  const room = Math.min(max('recordingPieceBytesMax'), limit - offset)
   const { bytesRead, buffer } = await handle.read(Buffer.alloc(room), 0, room, offset)
   let end = offset === 0 ? (readHead(buffer.subarray(0, bytesRead))?.end ?? 0) : 0
   for (;;) {

@@ -3,7 +3,15 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readdir, readFile, rename, symlink, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  readdir,
+  readFile,
+  rename,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { join } from 'node:path'
 import { it, type TestContext } from 'node:test'
 
@@ -21,6 +29,7 @@ import { FakeTimers } from './timers.ts'
 
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
 const OWNER = {}
+const LOST = 'what it had in memory, up to the last two seconds, is lost'
 
 function chunks(words: readonly string[], ended = true, sid = SID): FromRecorder[] {
   const head = writeHead({
@@ -108,7 +117,7 @@ it('keeps chunks of one session in one file, and tells the log the hash of the n
   const all = chunks(['one', 'two'])
   assert.deepEqual(await keep(spool, all), ['kept', 'kept', 'kept'])
   assert.deepEqual(await words(), ['one', 'two', 'end: closed'])
-  assert.deepEqual([spool.recording, spool.closed.length, spool.atRisk], [0, 1, 1])
+  assert.deepEqual([spool.recording, spool.due.length, spool.atRisk], [0, 1, 1])
   timers.advance(max('recordingTellMs'))
   const { bytes: _, kind: __, last: ___, seq, hash, sid } = all[2] ?? assert.fail()
   const recorded = all.reduce((sum, { bytes }) => sum + bytes.length, 0)
@@ -161,9 +170,9 @@ it('after a crash each recording is completed from what is there, wherever the l
     if (length > beforeLast) await truncate(file(), length + 100)
     const spool = await open()
     const kept = length === whole.length ? ['one', 'two', 'three'] : ['one', 'two']
-    const ending = 'end: the process that recorded it ended before its session did'
+    const ending = `end: the process that recorded it ended before its session did; ${LOST}`
     assert.deepEqual(await words(), [...kept, ending], `cut at ${length} of ${whole.length}`)
-    assert.equal(spool.closed.length, 1)
+    assert.equal(spool.due.length, 1)
     await spool.drop(SID)
   }
 })
@@ -178,7 +187,7 @@ it('a crash before the first chunk leaves nothing; one that was altered is kept 
   bytes[middle] = (bytes[middle] ?? 0) ^ 1
   await writeFile(file(), bytes)
   const spool = await open()
-  assert.deepEqual([spool.atRisk, spool.quarantined, spool.closed.length], [1, 1, 0])
+  assert.deepEqual([spool.atRisk, spool.quarantined, spool.due.length], [1, 1, 0])
   assert.deepEqual(
     told.map(({ code, fields }) => [code, fields['reason']]),
     [['SLV002W', 'it is damaged']],
@@ -196,7 +205,7 @@ it('a crashed thread’s recordings get an end; those of the others go on', asyn
   const another = {}
   await spool.keep(another, first ?? assert.fail())
   await spool.lost(OWNER)
-  assert.deepEqual(await words(), ['one', 'end: the thread that recorded it crashed'])
+  assert.deepEqual(await words(), ['one', `end: the thread that recorded it crashed; ${LOST}`])
   assert.equal(await spool.keep(another, second ?? assert.fail()), 'kept')
   assert.deepEqual(await words(file(other)), ['one', 'two'])
 })
@@ -207,8 +216,14 @@ class FakeControl implements RecordingControl {
   readonly chain = new RecordingChain()
   failures: ProxyError[] = []
   puts = 0
+  asked = 0
 
   state(): ReturnType<RecordingControl['state']> {
+    this.asked++
+    return this.#state()
+  }
+
+  #state(): ReturnType<RecordingControl['state']> {
     const { chain } = this
     const hash = chain.bytes === 0 ? '' : chain.position.hash
     return Promise.resolve({ bytes: chain.bytes, hash, sealed: chain.ended })
@@ -218,11 +233,12 @@ class FakeControl implements RecordingControl {
     this.puts++
     assert.equal(offset, this.bytes.length)
     const failure = this.failures.shift()
-    if (failure?.code === 'policy.denied') return Promise.reject(failure)
+    if (failure !== undefined && failure.code !== 'control.unavailable')
+      return Promise.reject(failure)
     this.bytes = Buffer.concat([this.bytes, bytes])
     assert.notEqual(typeof this.chain.push(bytes), 'string')
     assert.equal(this.chain.held.length, 0)
-    return failure === undefined ? this.state() : Promise.reject(failure)
+    return failure === undefined ? this.#state() : Promise.reject(failure)
   }
 }
 
@@ -265,4 +281,103 @@ it('what control will never take is kept aside; another history is never added t
     told.filter(({ code }) => code === 'SLV002W').map(({ fields }) => fields['reason']),
     ['not yours', 'control holds another recording of this session'],
   )
+})
+
+it('what grows is due after a while, or at once when it is much, and then not before it grows again', async (t) => {
+  const { open, timers } = await rig(t)
+  const spool = await open()
+  const noise = Array.from({ length: 12 }, () => randomBytes(100_000).toString('latin1'))
+  const [one, two, ...much] = chunks(['one', 'two', ...noise], false)
+  const due = (): readonly number[] => spool.due.map(({ bytes }) => bytes)
+  await spool.keep(OWNER, one ?? assert.fail())
+  timers.advance(max('recordingUploadMs') - 1)
+  assert.deepEqual(due(), [])
+  const waiting = spool.waiting()
+  timers.advance(1)
+  await waiting
+  const first = one?.bytes.length ?? 0
+  assert.deepEqual(due(), [first])
+  // It grows while it is offered, which takes longer than the wait.
+  await spool.keep(OWNER, two ?? assert.fail())
+  timers.advance(max('recordingUploadMs'))
+  spool.offered(SID, first)
+  assert.deepEqual(due(), [])
+  timers.advance(max('recordingUploadMs'))
+  assert.equal(due().length, 1)
+  spool.offered(SID, due()[0] ?? 0)
+  timers.advance(10 * max('recordingUploadMs'))
+  assert.deepEqual(due(), [])
+  let grewBy = 0
+  for (const chunk of much) {
+    await spool.keep(OWNER, chunk)
+    grewBy += chunk.bytes.length
+    assert.equal(due().length, grewBy >= max('recordingUploadBytes') ? 1 : 0)
+  }
+  assert.ok(grewBy > max('recordingUploadBytes'))
+  await spool.close()
+  assert.equal(timers.size, 0)
+})
+
+it('a recording is uploaded while it is made: what is durable, once, without asking where control stands', async (t) => {
+  const { open, timers, file } = await rig(t)
+  const spool = await open()
+  const control = new FakeControl()
+  const upload = uploadOf(spool, control)
+  const [one, two, three, end] = chunks(['one', 'two', 'three'])
+  await keep(spool, [one ?? assert.fail()])
+  // The next chunk lies in the file, and its write has not ended.
+  await appendFile(file(), two?.bytes ?? '')
+  timers.advance(max('recordingUploadMs'))
+  await upload.round()
+  assert.deepEqual(control.bytes, Buffer.from(one?.bytes ?? ''))
+  await upload.round()
+  assert.deepEqual([control.puts, control.asked, spool.atRisk], [1, 1, 1])
+  await keep(spool, [two ?? assert.fail(), three ?? assert.fail()])
+  timers.advance(max('recordingUploadMs'))
+  await upload.round()
+  assert.deepEqual([control.puts, control.asked], [2, 1])
+  await keep(spool, [end ?? assert.fail()])
+  await upload.round()
+  assert.equal(spool.atRisk, 0)
+  assert.deepEqual(wordsOf(control.bytes), ['one', 'two', 'three', 'end: closed'])
+})
+
+it('what control does not take while it is made is kept aside when it has its end, not before', async (t) => {
+  const { open, timers, folder } = await rig(t)
+  const spool = await open()
+  const control = new FakeControl()
+  const denied = new ProxyError('policy.denied', 'not yours')
+  control.failures = [denied, denied]
+  const upload = uploadOf(spool, control)
+  const [one, two, end] = chunks(['one', 'two'])
+  await keep(spool, [one ?? assert.fail()])
+  timers.advance(max('recordingUploadMs'))
+  assert.equal(await upload.round(), undefined)
+  assert.deepEqual([spool.quarantined, spool.due.length], [0, 0])
+  assert.deepEqual(await keep(spool, [two ?? assert.fail(), end ?? assert.fail()]), [
+    'kept',
+    'kept',
+  ])
+  await upload.round()
+  assert.equal(spool.quarantined, 1)
+  const [aside = ''] = await readdir(join(folder, QUARANTINE))
+  const words = wordsOf(await readFile(join(folder, QUARANTINE, aside)))
+  assert.deepEqual(words, ['one', 'two', 'end: closed'])
+})
+
+it('a control whose store is full is asked again, and what is kept aside counts as room that is taken', async (t) => {
+  const { open } = await rig(t)
+  const spool = await open()
+  await keep(spool, chunks(['one']))
+  const control = new FakeControl()
+  const full = new ProxyError('recording.store-full', 'full')
+  control.failures = [full]
+  assert.equal(await uploadOf(spool, control).round(), full)
+  assert.deepEqual([spool.quarantined, spool.due.length], [0, 1])
+  await spool.quarantine(SID, 'for the test')
+  const room = chunks(['one']).reduce((sum, { bytes }) => sum + bytes.length, 0) + 50
+  const other = SID.replace('0b7a', '0b7b')
+  const [first] = chunks(['one'], true, other)
+  const small = await open(room)
+  assert.equal(await small.keep(OWNER, first ?? assert.fail()), 'refused')
 })

@@ -43,22 +43,38 @@ interface SpooledFile {
   owner?: object
   /** Not told yet. */
   told?: { readonly seq: number; readonly hash: string }
+  /** Of `bytes`: control has them, or was last offered them. */
+  offered: number
+  /** It is time to offer what it grew by. */
+  grown: boolean
 }
 
-export interface ClosedRecording {
+/** What control may have of a recording now. */
+export interface DueRecording {
   readonly sid: string
   readonly path: string
+  /** Durable: whole chunks, whatever follows in the file. */
+  readonly bytes: number
+  /** Its end is among them. */
+  readonly closed: boolean
 }
 
 export const QUARANTINE = 'quarantine'
+
+const EMPTY = { state: 'recording', bytes: 0, offered: 0, grown: false } as const
+const LOST = 'what it had in memory, up to the last two seconds, is lost'
+const PROCESS_ENDED = `the process that recorded it ended before its session did; ${LOST}`
+const THREAD_CRASHED = `the thread that recorded it crashed; ${LOST}`
 
 export class RecordingSpool implements RecordingKeeper {
   readonly #options: RecordingSpoolOptions
   readonly #files = new Map<string, SpooledFile>()
   readonly #slots = new Slots(max('recordingWritesMax'))
   #quarantined = 0
+  /** Of all files here, those in quarantine too. */
   #bytes = 0
   #cancelTell: (() => void) | undefined
+  #cancelGrown: (() => void) | undefined
   #waiting: (() => void)[] = []
 
   private constructor(options: RecordingSpoolOptions) {
@@ -69,13 +85,16 @@ export class RecordingSpool implements RecordingKeeper {
     const { folder } = options
     await mkdir(join(folder, QUARANTINE), { recursive: true, mode: 0o700 })
     const spool = new RecordingSpool(options)
-    spool.#quarantined = (await readdir(join(folder, QUARANTINE))).length
+    for (const name of await readdir(join(folder, QUARANTINE))) {
+      spool.#quarantined++
+      spool.#bytes += (await stat(join(folder, QUARANTINE, name))).size
+    }
     for (const name of await readdir(folder)) {
       const sid = sidOfName(name)
       if (sid === undefined) continue
-      const file: SpooledFile = { sid, path: join(folder, name), state: 'recording', bytes: 0 }
+      const file: SpooledFile = { ...EMPTY, sid, path: join(folder, name) }
       spool.#files.set(sid, file)
-      await spool.#complete(file, 'the process that recorded it ended before its session did')
+      await spool.#complete(file, PROCESS_ENDED)
     }
     return spool
   }
@@ -93,15 +112,26 @@ export class RecordingSpool implements RecordingKeeper {
     return this.#quarantined
   }
 
-  /** Oldest first. */
-  get closed(): readonly ClosedRecording[] {
-    return [...this.#files.values()].filter(({ state }) => state === 'closed')
+  /** Oldest first: those with an end, and those that grew enough, or long enough ago. */
+  get due(): readonly DueRecording[] {
+    return [...this.#files.values()]
+      .filter(({ state, grown }) => state === 'closed' || grown)
+      .map(({ sid, path, bytes, state }) => ({ sid, path, bytes, closed: state === 'closed' }))
   }
 
-  /** Resolves when one is closed, or at once when one is. */
+  /** Resolves when one is due, or at once when one is. */
   waiting(): Promise<void> {
-    if (this.closed.length > 0) return Promise.resolve()
+    if (this.due.length > 0) return Promise.resolve()
     return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** So much of it was offered to control: no more is due before it grows again. */
+  offered(sid: string, bytes: number): void {
+    const file = this.#files.get(sid)
+    if (file === undefined) return
+    file.offered = bytes
+    file.grown = false
+    if (file.state === 'recording' && file.bytes > bytes) this.#grew(file)
   }
 
   /** Makes a chunk durable. `owner`: the thread that records. */
@@ -122,7 +152,7 @@ export class RecordingSpool implements RecordingKeeper {
       await this.#slots.run(async () => {
         await file.handle?.close()
         delete file.handle
-        await this.#complete(file, 'the thread that recorded it crashed')
+        await this.#complete(file, THREAD_CRASHED)
       })
     }
   }
@@ -144,15 +174,17 @@ export class RecordingSpool implements RecordingKeeper {
     await rename(file.path, join(folder, QUARANTINE, `${sid}.${clock.now()}.rec`))
     this.#forget(file)
     this.#quarantined++
+    this.#bytes += file.bytes
     log.error('a recording was put into quarantine', { sid, reason })
     audit('session.recording.quarantined', 'SLV002W', { sid, reason, recorded_bytes: file.bytes })
   }
 
   async close(): Promise<void> {
     this.#tell()
+    this.#cancelGrown?.()
     await this.#slots.idle()
     for (const { handle } of this.#files.values()) await handle?.close()
-    for (const wake of this.#waiting.splice(0)) wake()
+    this.#wake()
   }
 
   async #keep(
@@ -173,6 +205,7 @@ export class RecordingSpool implements RecordingKeeper {
     file.told = { seq, hash }
     this.#cancelTell ??= this.#options.timers.after(max('recordingTellMs'), () => this.#tell())
     if (last) await this.#closed(file)
+    else this.#grew(file)
     return 'kept'
   }
 
@@ -196,7 +229,7 @@ export class RecordingSpool implements RecordingKeeper {
 
   async #begin(owner: object, sid: string, path: string): Promise<SpooledFile> {
     const handle = await createRecording(path)
-    const file: SpooledFile = { sid, path, state: 'recording', bytes: 0, handle, owner }
+    const file: SpooledFile = { ...EMPTY, sid, path, handle, owner }
     this.#files.set(sid, file)
     return file
   }
@@ -213,6 +246,23 @@ export class RecordingSpool implements RecordingKeeper {
     delete file.handle
     delete file.owner
     file.state = 'closed'
+    this.#wake()
+  }
+
+  /** Control hears of what is new in a while, or at once when that is much: a host that is lost takes no more than this with it. */
+  #grew(file: SpooledFile): void {
+    if (file.bytes - file.offered >= max('recordingUploadBytes')) {
+      file.grown = true
+      this.#wake()
+    }
+    this.#cancelGrown ??= this.#options.timers.after(max('recordingUploadMs'), () => {
+      this.#cancelGrown = undefined
+      for (const each of this.#files.values()) each.grown ||= each.bytes > each.offered
+      this.#wake()
+    })
+  }
+
+  #wake(): void {
     for (const wake of this.#waiting.splice(0)) wake()
   }
 

@@ -13,11 +13,18 @@ import { unpackEvents } from '../core/recording/events.ts'
 import { temporaryFolder } from '../test/fixtures/files.ts'
 import { RecordingSpool } from './recording-spool.ts'
 import { Recorders } from './recorders.ts'
+import { TerminalRecording } from './terminal-recorder.ts'
 import { systemTimers } from './timers.ts'
 
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
 const TOTAL = 1024 * 1024 * 1024
 const PRINT = 32 * 1024
+const START = { sid: SID, columns: 80, rows: 24, term: 'xterm', fields: {} }
+const TERMINAL = {
+  clock: systemClock,
+  timers: systemTimers,
+  gatherMs: max('recordingPrintMs'),
+}
 /** What the collector has not come to yet is in it; what is held is bounded exactly below. */
 const GROWTH_MAX = 512 * 1024 * 1024
 
@@ -50,6 +57,8 @@ it('a gigabyte is recorded and read back in bounded memory', async (t) => {
   const ends: string[] = []
   const recorder = recorders.open(header, 'strict', (reason) => ends.push(reason))
   assert.ok(recorder)
+  const { share } = recorders
+  const terminal = new TerminalRecording({ ...TERMINAL, recorder, share }, START)
   const lines = Buffer.alloc(
     PRINT * 2,
     'drwxr-xr-x 2 root root 4096 Nov 20 12:00 some-file-name\r\n',
@@ -58,15 +67,15 @@ it('a gigabyte is recorded and read back in bounded memory', async (t) => {
   let most = 0
   for (let at = 0; at < TOTAL; at += PRINT) {
     const from = (at / PRINT) % PRINT
-    const bytes = Buffer.from(lines.subarray(from, from + PRINT))
+    const bytes = lines.subarray(from, from + PRINT)
     bytes.writeUInt32BE(at, 0)
-    recorder.add({ kind: 'print', atMs: systemClock.now(), bytes })
-    assert.ok(recorders.share.bytes <= max('recordingQueueBytesMax') + 2 * PRINT)
-    if (recorder.full) await recorder.ready()
+    terminal.print(bytes)
+    const gathered = 2 * max('recordingPrintBytesMax')
+    assert.ok(recorders.share.bytes <= max('recordingQueueBytesMax') + gathered + 2 * PRINT)
+    if (terminal.full) await terminal.ready()
     most = Math.max(most, process.memoryUsage.rss())
   }
-  recorder.add({ kind: 'end', atMs: systemClock.now(), reason: 'closed' })
-  await recorder.seal()
+  await terminal.seal('closed')
   await spool.close()
   const { printed, ended, rss } = await readBack(join(folder, `${SID}.rec`))
   most = Math.max(most, rss)

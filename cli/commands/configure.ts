@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { loadConfig } from '../../control/config.ts'
 import { CommandError, EXIT } from '../exit.ts'
 
-const ROLES = ['auth', 'proxy', 'db'] as const
+const ROLES = ['auth', 'proxy', 'db', 'node'] as const
 
 export function configure(options: Readonly<Record<string, string>>): void {
   const text = configText(options)
@@ -37,6 +37,7 @@ export function configText(options: Readonly<Record<string, string>>): string {
     ...authLines(options, roles.has('auth')),
     ...proxyLines(options, roles.has('proxy')),
     ...dbLines(roles.has('db')),
+    ...sshLines(roles.has('node')),
     '',
   ].join('\n')
 }
@@ -102,5 +103,17 @@ function dbLines(enabled: boolean): string[] {
     '      uri: localhost:5432',
     '      static_labels:',
     '        env: dev',
+  ]
+}
+
+function sshLines(enabled: boolean): string[] {
+  if (!enabled) return ['ssh_service:', '  enabled: no']
+  return [
+    'ssh_service:',
+    '  enabled: yes',
+    '  labels:',
+    '    env: dev',
+    '  # commands:   # labels whose values are what a command prints',
+    '  #   - {name: kernel, command: [uname, -r], period: 1h}',
   ]
 }

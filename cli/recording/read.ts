@@ -9,7 +9,7 @@ import { errorCode } from '../../core/errors.ts'
 import { type RecordingEvent, unpackEvents } from '../../core/recording/events.ts'
 import type { RecordingHeader } from '../../core/recording/format.ts'
 import { isRecordingSid } from '../../core/recording/name.ts'
-import { type Damage, RecordingVerifier } from '../../core/recording/verify.ts'
+import { type Damage, RecordingVerifier, type VerifiedChunk } from '../../core/recording/verify.ts'
 import { usage } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
 
@@ -20,13 +20,16 @@ export type Bytes = AsyncIterable<Uint8Array>
 
 export class RecordingReader {
   readonly #source: Bytes
+  readonly #seen: ((chunk: VerifiedChunk) => void) | undefined
   readonly #verifier = new RecordingVerifier()
   readonly #unread: Damage[] = []
   chunks = 0
   bytes = 0
 
-  constructor(source: Bytes) {
+  /** `seen` hears of each chunk. */
+  constructor(source: Bytes, seen?: (chunk: VerifiedChunk) => void) {
     this.#source = source
+    this.#seen = seen
   }
 
   /** Known with the first event. */
@@ -43,8 +46,10 @@ export class RecordingReader {
   async *events(): AsyncGenerator<RecordingEvent, undefined> {
     for await (const bytes of this.#source) {
       this.bytes += bytes.length
-      for (const { chunk, offset } of this.#verifier.push(bytes)) {
+      for (const verified of this.#verifier.push(bytes)) {
+        const { chunk, offset } = verified
         this.chunks++
+        this.#seen?.(verified)
         try {
           yield* unpackEvents(chunk)
         } catch (error) {
@@ -55,6 +60,51 @@ export class RecordingReader {
       }
     }
     this.#verifier.end()
+  }
+}
+
+const REMEMBERED_BYTES_MAX = 64 * 1024 * 1024
+
+/**
+ * One source that is read again and again, as a player does that goes back. What was read is remembered while it is not too much;
+ * of more the source is opened anew, which control writes into its log each time.
+ */
+export class Rereadable {
+  readonly #open: () => Bytes
+  readonly #bytesMax: number
+  #source: AsyncIterator<Uint8Array> | undefined
+  #pieces: Uint8Array[] | undefined = []
+  #bytes = 0
+
+  constructor(open: () => Bytes, bytesMax: number = REMEMBERED_BYTES_MAX) {
+    this.#open = open
+    this.#bytesMax = bytesMax
+  }
+
+  /** From the beginning. One at a time: the pass before is over. */
+  async *pass(): Bytes {
+    if (this.#pieces === undefined) this.close()
+    const source = (this.#source ??= this.#open()[Symbol.asyncIterator]())
+    for (const piece of this.#pieces ?? []) yield piece
+    for (;;) {
+      const step: IteratorResult<Uint8Array, unknown> = await source.next()
+      if (step.done === true) return
+      this.#remember(step.value)
+      yield step.value
+    }
+  }
+
+  /** Waits for nothing: the source may stand still, and nobody reads it any more. */
+  close(): void {
+    const source = this.#source
+    this.#source = undefined
+    void source?.return?.().catch(() => undefined)
+  }
+
+  #remember(piece: Uint8Array): void {
+    this.#bytes += piece.length
+    if (this.#bytes > this.#bytesMax) this.#pieces = undefined
+    this.#pieces?.push(piece)
   }
 }
 

@@ -5,8 +5,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import type { JsonObject } from '../../control/api/messages.ts'
 import { packEvents, type RecordingEvent } from '../../core/recording/events.ts'
-import { writeChunk, writeHead } from '../../core/recording/format.ts'
+import { readChunk, writeChunk, writeHead } from '../../core/recording/format.ts'
 import { EXIT } from '../exit.ts'
 import { TCTL } from '../tctl/table.ts'
 import { FakeControl, type FakeTools, fakeTools, loggedIn, runCommand } from '../tools.fixture.ts'
@@ -60,6 +61,21 @@ const TERMINAL = recording('ssh', [
   { kind: 'end', atMs: AT + 10_200, reason: 'closed' },
 ])
 
+/** As a recorder with a clock that steps back, a full disk and half a character at its end leaves it. */
+const CAST = recording('ssh', [
+  { kind: 'start', atMs: AT, fields: { user: 'alice', term: 'xterm' } },
+  { kind: 'resize', atMs: AT, columns: 132, rows: 43 },
+  { kind: 'print', atMs: AT + 100, bytes: Buffer.from('a\u{1b}]52;c;eA==\u{7}\u{1b}[1mb') },
+  { kind: 'print', atMs: AT + 10_100, bytes: Buffer.from('ü').subarray(0, 1) },
+  { kind: 'print', atMs: AT + 10_200, bytes: Buffer.from('ü').subarray(1) },
+  { kind: 'resize', atMs: AT + 9000, columns: 0, rows: 30 },
+  { kind: 'resize', atMs: AT + 9000, columns: 100, rows: 30 },
+  { kind: 'resize', atMs: AT + 9000, columns: 100, rows: 30 },
+  { kind: 'gap', atMs: AT + 9100, lost: 2 },
+  { kind: 'print', atMs: AT + 9200, bytes: Buffer.from('ü').subarray(0, 1) },
+  { kind: 'end', atMs: AT + 9300, reason: 'closed' },
+])
+
 async function played(
   tools: FakeTools,
   chunks: readonly Buffer[],
@@ -104,7 +120,8 @@ test('a database’s recording is a timeline, on which nothing reaches the termi
 })
 
 test('a terminal is replayed at its pace, and filtered', async (t) => {
-  const shown = /session begins.*\na\u{1b}\[1mbü2026-11-20 12:00:10 UTC {2}session ends/u
+  const shown =
+    /session begins.*\na\u{1b}\[1mbü\u{1b}\[0m\r\n2026-11-20 12:00:10 UTC {2}session ends/u
   const paces: readonly [Readonly<Record<string, unknown>>, number][] = [
     [{}, 10_200],
     [{ speed: '2x' }, 5100],
@@ -121,17 +138,27 @@ test('a terminal is replayed at its pace, and filtered', async (t) => {
 
 test('an asciicast has the terminal’s size, its output and its changes', async (t) => {
   const tools = await fakeTools(t)
-  const lines = (await played(tools, TERMINAL, { format: 'cast' })).trimEnd().split('\n')
+  const options = { format: 'cast', skipIdleTime: true }
+  const lines = (await played(tools, CAST, options)).trimEnd().split('\n')
   deepEqual(
     lines.map((line): unknown => JSON.parse(line)),
     [
-      { version: 2, width: 132, height: 43, timestamp: AT / 1000 },
-      [0, 'r', '132x43'],
+      {
+        version: 2,
+        width: 132,
+        height: 43,
+        timestamp: AT / 1000,
+        idle_time_limit: 0.5,
+        env: { TERM: 'xterm' },
+      },
       [0.1, 'o', 'a\u{1b}[1mb'],
-      [10.1, 'o', ''],
       [10.2, 'o', 'ü'],
+      [10.2, 'r', '100x30'],
+      [10.2, 'm', '2 events were lost here: the recorder could not keep them'],
+      [10.2, 'o', '\u{fffd}'],
     ],
   )
+  await rejects(played(tools, DATABASE, { format: 'cast' }), { status: EXIT.usage })
 })
 
 test('each damage is named with its offset, and what is whole is shown all the same', async (t) => {
@@ -161,7 +188,7 @@ test('each damage is named with its offset, and what is whole is shown all the s
   match(tools.printed(), /SELECT 1\/0/)
   await played(tools, DATABASE, {})
   await runCommand(TCTL, tools, 'recordings verify', [join(tools.folder, 'session.rec')])
-  match(tools.printed(), /The recording is whole: 5 chunks, \d+ bytes\.\n$/)
+  match(tools.printed(), /is whole: 5 chunks, \d+ bytes; not compared with the audit log\.\n$/)
   await rejects(runCommand(TSH, tools, 'play', ['nowhere.rec']), { status: EXIT.usage })
   await rejects(played(tools, [Buffer.from('something else')], {}), /it is no recording/)
 })
@@ -170,7 +197,7 @@ test('control’s recordings are listed, played and exported as they are', async
   const data = Buffer.concat(DATABASE).toString('base64')
   const control = new FakeControl({
     'recording-read': () => ({ data }),
-    'recording-list': () => ({
+    'recording-list': ({ after }) => ({
       items: [
         {
           sid: SID,
@@ -185,8 +212,10 @@ test('control’s recordings are listed, played and exported as they are', async
           bytes: 1000,
           chunks: 5,
           hash: 'ab'.repeat(32),
+          sealedAtMs: AT + 4000,
         },
       ],
+      ...(after === undefined ? { next: `recording-index/${'0'.repeat(16)}/${SID}` } : {}),
     }),
   })
   const tools = await fakeTools(t, { control })
@@ -196,10 +225,14 @@ test('control’s recordings are listed, played and exported as they are', async
     tools.printed(),
     new RegExp(`${SID} +db +alice +orders +app +2026-11-20 12:00:00 UTC +3 +closed`),
   )
-  deepEqual(control.request('recording-list'), {
-    limit: 7,
-    fromMs: tools.clock.now() - 8 * 3_600_000,
-  })
+  const fromMs = tools.clock.now() - 8 * 3_600_000
+  deepEqual(
+    control.asked.filter(({ name }) => name === 'recording-list').map(({ request }) => request),
+    [
+      { limit: 7, fromMs },
+      { limit: 6, fromMs, after: `recording-index/${'0'.repeat(16)}/${SID}` },
+    ],
+  )
   await runCommand(TSH, tools, 'play', [SID.toUpperCase()])
   match(tools.printed(), /session ends: closed\n$/)
   deepEqual(control.request('recording-read'), { sid: SID })
@@ -210,3 +243,56 @@ test('control’s recordings are listed, played and exported as they are', async
   await rejects(runCommand(TCTL, tools, 'recordings export', [SID], { ...server, out }), /EEXIST/)
   ok(control.closed)
 })
+
+test('a recording that is whole and not the one the audit log was told of is named where it differs', async (t) => {
+  const hashes = hashesOf(DATABASE)
+  const [first = '', second = '', , , last = ''] = hashes
+  const event = (name: string, fields: Readonly<Record<string, string | number>>): JsonObject => {
+    return { event: name, sid: SID, ...fields }
+  }
+  const upload = { chunks: 5, chunk_hash: last }
+  const cases: readonly [readonly JsonObject[], RegExp | undefined][] = [
+    [[event('session.upload', upload)], undefined],
+    [
+      [
+        event('session.upload', upload),
+        event('session.recording.chunks', { chunk_seq: 2, chunk_hash: second }),
+      ],
+      undefined,
+    ],
+    [
+      [event('session.recording.chunks', { chunk_seq: 2, chunk_hash: first })],
+      new RegExp(`byte ${(DATABASE[0]?.length ?? 0) + (DATABASE[1]?.length ?? 0)}: replaced: `),
+    ],
+    [[event('session.upload', { ...upload, chunks: 7 })], /replaced: chunk 7, .* is not in it/],
+    [[event('session.upload', { chunks: 4, chunk_hash: hashes[3] ?? '' })], /replaced.*goes on/],
+    [[], /replaced.*was never told/],
+  ]
+  for (const [items, named] of cases) {
+    const control = new FakeControl({
+      'recording-read': () => ({ data: Buffer.concat(DATABASE).toString('base64') }),
+      'audit-list': ({ cursor }) =>
+        cursor === undefined ? { items: items.slice(0, 1), next: '1' } : { items: items.slice(1) },
+    })
+    const tools = await fakeTools(t, { control })
+    await loggedIn(tools)
+    const verified = runCommand(TCTL, tools, 'recordings verify', [SID], {
+      authServer: 'proxy.example.com:443',
+    })
+    if (named === undefined) await verified
+    else await rejects(verified, named)
+    equal(
+      tools.printed(),
+      named === undefined
+        ? `The recording is whole: 5 chunks, ${Buffer.concat(DATABASE).length} bytes; as ${items.length} events of the audit log say.\n`
+        : '',
+    )
+  }
+})
+
+function hashesOf(chunks: readonly Buffer[]): readonly string[] {
+  return chunks.slice(1).map((bytes) => {
+    const reading = readChunk(bytes)
+    return reading.verdict === 'chunk' ? reading.chunk.hash : ''
+  })
+}

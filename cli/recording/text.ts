@@ -4,6 +4,7 @@
 import type { RecordingEvent } from '../../core/recording/events.ts'
 import type { RecordingHeader } from '../../core/recording/format.ts'
 import { TerminalFilter } from '../../core/recording/terminal-filter.ts'
+import { usage } from '../command.ts'
 import { printable, timeText } from '../render.ts'
 
 type Statement = Extract<RecordingEvent, { kind: 'statement' }>
@@ -27,6 +28,7 @@ const TELLING = [
 export class TextWriter implements Writer {
   readonly #filter = new TerminalFilter()
   readonly #decoder = new TextDecoder()
+  #terminal = false
 
   event(event: RecordingEvent): string {
     switch (event.kind) {
@@ -40,14 +42,20 @@ export class TextWriter implements Writer {
       case 'statement':
         return statementText(event)
       case 'print':
+        this.#terminal = true
         return this.#decoder.decode(this.#filter.push(event.bytes), { stream: true })
       case 'resize':
         return ''
       case 'gap':
-        return `${clockText(event.atMs)}  ${event.lost} events were lost here: the recorder could not keep them\n`
+        return this.#ours(`${clockText(event.atMs)}  ${lostText(event.lost)}`)
       case 'end':
-        return `${timeText(event.atMs)}  session ends: ${oneLine(event.reason)}\n`
+        return this.#ours(`${timeText(event.atMs)}  session ends: ${oneLine(event.reason)}`)
     }
+  }
+
+  /** A line of ours between what a terminal showed: on a line of its own, in no colour of that. */
+  #ours(line: string): string {
+    return this.#terminal ? `\u{1b}[0m\r\n${line}\r\n` : `${line}\n`
   }
 }
 
@@ -73,36 +81,80 @@ export class YamlWriter implements Writer {
 
 const COLUMNS = 80
 const ROWS = 24
+const SIZE_MAX = 10_000
 
-/** asciicast version 2: a head, then a line for each piece of output. */
+/** asciicast version 2: a head, then a line for each piece of output. Of a terminal only. */
 export class CastWriter implements Writer {
   readonly #filter = new TerminalFilter()
   readonly #decoder = new TextDecoder()
-  #begun = false
+  readonly #idleLimit: number | undefined
+  #term = ''
+  #size: string | undefined
+  /** Players know no way back. */
+  #seconds = 0
+
+  /** `idleLimit`: seconds; what a player makes of longer silences. */
+  constructor(idleLimit?: number) {
+    this.#idleLimit = idleLimit
+  }
 
   event(event: RecordingEvent, header: RecordingHeader): string {
-    const head = this.#head(event, header)
+    if (header.kind !== 'ssh')
+      throw usage('this is no recording of a terminal', 'tsh play --format=json shows it.')
     const seconds = Math.max(0, event.atMs - header.startedAtMs) / 1000
-    if (event.kind === 'print') {
-      const text = this.#decoder.decode(this.#filter.push(event.bytes), { stream: true })
-      return `${head}${JSON.stringify([seconds, 'o', text])}\n`
+    this.#seconds = Math.max(this.#seconds, seconds)
+    switch (event.kind) {
+      case 'start': {
+        const { term } = event.fields
+        this.#term = typeof term === 'string' ? printable(term) : ''
+        return ''
+      }
+      case 'print': {
+        const text = this.#decoder.decode(this.#filter.push(event.bytes), { stream: true })
+        return this.#head(header) + this.#line('o', text)
+      }
+      case 'resize':
+        return this.#resize(event.columns, event.rows, header)
+      case 'gap':
+        return this.#head(header) + this.#line('m', lostText(event.lost))
+      case 'statement':
+        return ''
+      case 'end':
+        return this.#head(header) + this.#line('o', this.#decoder.decode())
     }
-    if (event.kind !== 'resize') return head
-    return `${head}${JSON.stringify([seconds, 'r', `${event.columns}x${event.rows}`])}\n`
   }
 
   /** The size a terminal begins with is that of its first resize. */
-  #head(event: RecordingEvent, { startedAtMs }: RecordingHeader): string {
-    if (this.#begun || (event.kind !== 'print' && event.kind !== 'resize')) return ''
-    this.#begun = true
-    const size = event.kind === 'resize' ? event : { columns: COLUMNS, rows: ROWS }
+  #head({ startedAtMs }: RecordingHeader, columns = COLUMNS, rows = ROWS): string {
+    if (this.#size !== undefined) return ''
+    this.#size = `${columns}x${rows}`
     return `${JSON.stringify({
       version: 2,
-      width: size.columns,
-      height: size.rows,
+      width: columns,
+      height: rows,
       timestamp: Math.floor(startedAtMs / 1000),
+      ...(this.#idleLimit === undefined ? {} : { idle_time_limit: this.#idleLimit }),
+      ...(this.#term === '' ? {} : { env: { TERM: this.#term } }),
     })}\n`
   }
+
+  #resize(columns: number, rows: number, header: RecordingHeader): string {
+    // Terminals without a size, and sizes no player can make.
+    if ([columns, rows].some((each) => each < 1 || each > SIZE_MAX)) return ''
+    const head = this.#head(header, columns, rows)
+    const size = `${columns}x${rows}`
+    if (size === this.#size) return head
+    this.#size = size
+    return head + this.#line('r', size)
+  }
+
+  #line(code: 'o' | 'r' | 'm', data: string): string {
+    return data === '' ? '' : `${JSON.stringify([this.#seconds, code, data])}\n`
+  }
+}
+
+function lostText(lost: number): string {
+  return `${lost} events were lost here: the recorder could not keep them`
 }
 
 function statementText(event: Statement): string {

@@ -17,6 +17,7 @@ const TARGETS: readonly (readonly [option: string, field: string, about: string]
   ['role', 'role', 'everybody with a role'],
   ['server-id', 'server_id', 'an agent or proxy, by its id'],
   ['db', 'db', 'a database'],
+  ['node', 'node', 'a node, by its name or the id of its agent'],
   ['cert', 'certificate_serial', 'one certificate, by its serial number'],
   ['key', 'key_sha256', 'every certificate of a key, by the SHA-256 of its SPKI'],
   ['login', 'login', 'a login of operating systems'],

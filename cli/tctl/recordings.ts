@@ -1,8 +1,10 @@
 // `tctl recordings`: list, carry away and check recordings of sessions. `verify` reads every chunk and names each damage with its place;
-// of a session's id it reads what control has, else a file.
+// of a session's id it reads what control has, and compares that with what the audit log was told of it, else a file.
 
 import { open } from 'node:fs/promises'
 
+import type { ControlClient } from '../../control/api/client.ts'
+import type { Damage } from '../../core/recording/verify.ts'
 import { type CommandSpec, type Input, usage } from '../command.ts'
 import { LIST_OPTIONS, listRecordings } from '../recording/list.ts'
 import {
@@ -12,6 +14,7 @@ import {
   refuseDamaged,
   storedBytes,
 } from '../recording/read.ts'
+import { ToldChunks } from '../recording/told.ts'
 import type { Tools } from '../tools.ts'
 import { withAdministrator } from './administrator.ts'
 
@@ -55,30 +58,44 @@ export const recordingsVerify: CommandSpec = {
   ],
   async run(input, tools) {
     const name = input.arg(0)
-    const reader = isStored(name)
-      ? await withAdministrator(tools, input, (client) =>
-          readWhole(new RecordingReader(storedBytes(client, name))),
-        )
+    const checked = isStored(name)
+      ? await withAdministrator(tools, input, (client) => checkStored(client, name))
       : await readWhole(new RecordingReader(fileBytes(name)))
-    report(reader, input, tools)
+    report(checked, input, tools)
   },
 }
 
-async function readWhole(reader: RecordingReader): Promise<RecordingReader> {
-  for await (const _ of reader.events()) continue
-  return reader
+interface Checked {
+  readonly reader: RecordingReader
+  readonly damages: readonly Damage[]
+  /** Hashes of the audit log that it was compared with; undefined: there is no log to ask. */
+  readonly compared?: number
 }
 
-function report(
-  { damages, chunks, bytes, header }: RecordingReader,
-  input: Input,
-  tools: Tools,
-): void {
+async function checkStored(client: ControlClient, name: string): Promise<Checked> {
+  const told = new ToldChunks()
+  const source = storedBytes(client, name)
+  const reader = new RecordingReader(source, (chunk) => told.saw(chunk))
+  const { damages } = await readWhole(reader)
+  const sid = name.toLowerCase()
+  const { compared, replaced } = await told.compare(client, sid, reader.header?.startedAtMs)
+  return { reader, damages: [...damages, ...replaced], compared }
+}
+
+async function readWhole(reader: RecordingReader): Promise<Checked> {
+  for await (const _ of reader.events()) continue
+  return { reader, damages: reader.damages }
+}
+
+function report({ reader, damages, compared }: Checked, input: Input, tools: Tools): void {
+  const { chunks, bytes, header } = reader
+  const ok = damages.length === 0
+  const log =
+    compared === undefined
+      ? 'not compared with the audit log'
+      : `as ${compared} events of the audit log say`
   if (input.text('format') === 'json')
-    tools.out(
-      `${JSON.stringify({ ok: damages.length === 0, header, chunks, bytes, damages }, undefined, 2)}\n`,
-    )
-  else if (damages.length === 0)
-    tools.out(`The recording is whole: ${chunks} chunks, ${bytes} bytes.\n`)
+    tools.out(`${JSON.stringify({ ok, header, chunks, bytes, compared, damages }, undefined, 2)}\n`)
+  else if (ok) tools.out(`The recording is whole: ${chunks} chunks, ${bytes} bytes; ${log}.\n`)
   refuseDamaged(damages)
 }

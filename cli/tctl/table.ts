@@ -24,6 +24,7 @@ export const TCTL: ProgramSpec = {
     recordings: 'recorded sessions',
     db: 'databases',
     'db credentials': 'passwords of database users without a certificate',
+    nodes: 'machines people reach by SSH',
   },
   rows: [
     {
@@ -67,6 +68,16 @@ export const TCTL: ProgramSpec = {
       load: async () => (await import('./tokens.ts')).tokensRm,
     },
     {
+      words: 'nodes ls',
+      summary: 'list the machines people reach by SSH',
+      load: async () => (await import('./nodes.ts')).nodesLs,
+    },
+    {
+      words: 'nodes add',
+      summary: 'let another machine become a node',
+      load: async () => (await import('./nodes.ts')).nodesAdd,
+    },
+    {
       words: 'get',
       summary: 'print resources',
       load: async () => (await import('./resources.ts')).get,
@@ -88,12 +99,12 @@ export const TCTL: ProgramSpec = {
     },
     {
       words: 'auth export',
-      summary: 'print the certificates of a CA',
+      summary: 'print the keys or certificates of a CA',
       load: async () => (await import('./auth.ts')).authExport,
     },
     {
       words: 'auth sign',
-      summary: 'make a server certificate for a database',
+      summary: 'make a certificate for a database or an sshd',
       load: async () => (await import('./auth.ts')).authSign,
     },
     {

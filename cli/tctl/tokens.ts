@@ -10,7 +10,7 @@ import { listKind, LIST_OPTIONS } from './listing.ts'
 
 export const tokensAdd: CommandSpec = {
   options: [
-    { flags: '--type <types>', about: 'what may join: db, proxy; with commas', many: true },
+    { flags: '--type <types>', about: 'what may join: db, node, proxy; with commas', many: true },
     { flags: '--ttl <duration>', about: 'how long it is valid; 30m when absent' },
     {
       flags: '--value <token>',
@@ -74,7 +74,7 @@ function tokenText(
   tools: Tools,
 ): string {
   const services = roles.join(',')
-  const role = services === 'proxy' ? 'proxy' : 'db'
+  const role = roles.filter((each) => ['db', 'node', 'proxy'].includes(each)).join(',') || 'db'
   return [
     `The join token: ${token}`,
     `It is valid for ${durationText(expiresAtMs - tools.clock.now())} and lets join: ${services}.`,

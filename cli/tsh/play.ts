@@ -2,13 +2,15 @@
 // id of a session is asked of control, which writes into the log that it was read; anything else is a file of `tctl recordings export`.
 
 import { type CommandSpec, type Input, type Option } from '../command.ts'
-import { type Pace, SPEEDS, speedOf, waitMs } from '../recording/pace.ts'
+import { IDLE_MS, SPEEDS } from '../recording/pace.ts'
+import { Player } from '../recording/player.ts'
 import {
   type Bytes,
   fileBytes,
   isStored,
   RecordingReader,
   refuseDamaged,
+  Rereadable,
   storedBytes,
 } from '../recording/read.ts'
 import { CastWriter, JsonWriter, TextWriter, type Writer, YamlWriter } from '../recording/text.ts'
@@ -33,6 +35,7 @@ export const play: CommandSpec = {
   options: OPTIONS,
   about: [
     'pty replays a terminal as it was, and shows a database’s statements at once; text does not wait for anything.',
+    'While a terminal is replayed: space holds it, ← and → go 10 seconds back and on, + and - change the speed, q ends it.',
     'json writes one event per line, cast an asciicast (version 2) of a terminal. Damage is named at the end, with status 1.',
   ].join('\n'),
   examples: [
@@ -42,43 +45,55 @@ export const play: CommandSpec = {
   ],
   async run(input, tools) {
     const name = input.arg(0)
-    if (!isStored(name)) return await replay(fileBytes(name), input, tools)
+    if (!isStored(name)) return await show(() => fileBytes(name), input, tools)
     return await withSession(tools, input, ({ client }) =>
-      replay(storedBytes(client, name), input, tools),
+      show(() => storedBytes(client, name), input, tools),
     )
   },
 }
 
-async function replay(source: Bytes, input: Input, tools: Tools): Promise<void> {
+async function show(open: () => Bytes, input: Input, tools: Tools): Promise<void> {
   const format = input.choice('format', FORMATS, 'pty')
-  const pace: Pace = {
-    speed: speedOf(input.choice('speed', SPEEDS, '1x')),
-    skipIdle: input.flag('skip-idle-time'),
-  }
-  const reader = new RecordingReader(source)
-  const writer = await writerOf(format)
-  let beforeMs: number | undefined
+  if (format === 'pty') return await replay(open, input, tools)
+  const reader = new RecordingReader(open())
+  const writer = await writerOf(format, input)
   for await (const event of reader.events()) {
     const { header } = reader
     if (header === undefined) continue
-    if (format === 'pty' && header.kind === 'ssh')
-      await tools.sleep(waitMs(beforeMs ?? event.atMs, event.atMs, pace))
-    beforeMs = event.atMs
     const text = writer.event(event, header)
     if (text !== '') await tools.outSlowly(text)
   }
-  refuseDamaged(reader.damages)
+  return refuseDamaged(reader.damages)
 }
 
-async function writerOf(format: Format): Promise<Writer> {
+async function replay(open: () => Bytes, input: Input, tools: Tools): Promise<void> {
+  const source = new Rereadable(open)
+  const player = new Player({
+    open: () => new RecordingReader(source.pass()),
+    pace: {
+      speed: input.choice('speed', SPEEDS, '1x'),
+      skipIdle: input.flag('skip-idle-time'),
+    },
+    clock: tools.clock,
+    keys: (pressed) => tools.keys(pressed),
+    sleep: (ms, signal) => tools.sleep(ms, signal),
+    out: (text) => tools.outSlowly(text),
+  })
+  try {
+    refuseDamaged(await player.play())
+  } finally {
+    source.close()
+  }
+}
+
+async function writerOf(format: Exclude<Format, 'pty'>, input: Input): Promise<Writer> {
   switch (format) {
-    case 'pty':
     case 'text':
       return new TextWriter()
     case 'json':
       return new JsonWriter()
     case 'cast':
-      return new CastWriter()
+      return input.flag('skip-idle-time') ? new CastWriter(IDLE_MS / 1000) : new CastWriter()
     case 'yaml': {
       const { stringify } = await import('yaml')
       return new YamlWriter(stringify)

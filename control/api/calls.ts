@@ -1,6 +1,7 @@
 // Every call of control's API by name, with its request and reply. schema.ts holds the route table for exactly these names.
 // Types only: pages may import it.
 
+import type { CaType } from './ca-types.ts'
 import type {
   AuditQuery,
   CaBundle,
@@ -27,7 +28,9 @@ import type {
   LoginReply,
   LoginRequest,
   Me,
+  Node,
   Nothing,
+  OpensshRequest,
   PermitReply,
   PermitRequest,
   Ping,
@@ -37,6 +40,8 @@ import type {
   ResourceReply,
   SignReply,
   SignRequest,
+  SshCertificate,
+  SshHostSignRequest,
   Status,
   TargetStatus,
   TicketKeyItem,
@@ -69,11 +74,17 @@ export interface Calls {
     request: DatabasesRequest
     reply: { readonly items: readonly Database[]; readonly next?: string }
   }
+  nodes: {
+    request: DatabasesRequest
+    reply: { readonly items: readonly Node[]; readonly next?: string }
+  }
   'certificate-db': { request: DbCertificateRequest; reply: DbCertificate }
   decision: { request: { readonly id: string }; reply: Decision }
   renew: { request: RenewRequest; reply: HostCertificate }
   inventory: { request: InventoryRequest; reply: InventoryReply }
   'certificate-db-client': { request: DbClientRequest; reply: DbClientCertificate }
+  'certificate-ssh-host': { request: { readonly publicKey: string }; reply: SshCertificate }
+  'certificate-openssh': { request: OpensshRequest; reply: SshCertificate }
   'proxy-self': { request: ProxySelf; reply: Nothing }
   permit: { request: PermitRequest; reply: PermitReply }
   'ticket-keys': { request: Nothing; reply: { readonly keys: readonly TicketKeyItem[] } }
@@ -124,13 +135,14 @@ export interface Calls {
     }
   }
   'auth-export': {
-    request: { readonly type: 'user' | 'host' | 'target' | 'db' | 'db-client' | 'openssh' }
+    request: { readonly type: CaType }
     reply: { readonly pem: string }
   }
+  'auth-sign-ssh-host': { request: SshHostSignRequest; reply: SshCertificate }
   'auth-sign': { request: SignRequest; reply: SignReply }
   'recording-list': {
     request: RecordingQuery
-    reply: { readonly items: readonly Recording[] }
+    reply: { readonly items: readonly Recording[]; readonly next?: string }
   }
   'recording-read': { request: { readonly sid: string }; reply: RecordingPiece }
   'audit-list': {

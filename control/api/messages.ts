@@ -7,8 +7,16 @@ import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
 
+import type { SshLogin } from './ssh-messages.ts'
 import type { DynamicTarget, HealthReport, Selector, TargetSummary } from './target-messages.ts'
 
+export type {
+  Node,
+  OpensshRequest,
+  SshCertificate,
+  SshHostSignRequest,
+  SshLogin,
+} from './ssh-messages.ts'
 export type {
   DbClientCertificate,
   DbClientRequest,
@@ -68,11 +76,14 @@ export interface LoginRequest {
   readonly otp: string
   /** SPKI, DER, base64. */
   readonly publicKey: string
+  /** An SSH public key, wire bytes, base64: asks for an SSH certificate too. */
+  readonly sshPublicKey?: string
   readonly ttlMs?: number
 }
 
 export interface LoginReply {
   readonly certificate: string
+  readonly ssh?: SshLogin
   readonly cas: CaBundle
   readonly cluster: string
   readonly proxies: readonly string[]
@@ -215,6 +226,8 @@ export interface InventoryRequest {
 export interface InventoryReply {
   /** `check` is absent where an administrator wants none. */
   readonly accepted: readonly {
+    /** Absent: `db`. */
+    readonly kind?: TargetKind
     readonly name: string
     readonly label: string
     readonly check?: HealthCheck
@@ -234,10 +247,11 @@ export interface ShortCertificate {
 }
 
 export interface PermitRequest {
-  /** Of the person who came to the proxy, PEM. */
-  readonly userCertificate: string
+  /** Of the person who came to the proxy, PEM; for nodes the SSH one (wire bytes, base64). */
+  readonly userCertificate?: string
+  readonly userSshCertificate?: string
   readonly target: { readonly kind: TargetKind; readonly name: string }
-  /** Database user; absent: any that the roles offer. */
+  /** Database user, login; absent: any that the roles offer. */
   readonly principal?: string
 }
 
@@ -378,6 +392,8 @@ export interface AuditQuery {
   readonly toMs?: number
   /** Event names, separated by commas. */
   readonly types?: string
+  /** Of one session. */
+  readonly sid?: string
   readonly limit?: number
   readonly cursor?: string
 }

@@ -76,12 +76,15 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
   me: user('GET', '/v1/me', OWN),
   openapi: admin('GET', '/v1/openapi.json', 'own', NONE),
   databases: user('GET', '/v1/databases', OWN),
+  nodes: user('GET', '/v1/nodes', OWN),
   'certificate-db': user('POST', '/v1/certificates/db', 'cert.create'),
   decision: admin('GET', '/v1/decisions/:id', 'own', OWN),
 
   renew: system('system', 'POST', '/v1/renew', 'cert.create'),
   inventory: system('agent', 'PUT', '/v1/inventory', QUIET),
   'certificate-db-client': system('agent', 'POST', '/v1/certificates/db-client', 'cert.create'),
+  'certificate-ssh-host': system('system', 'POST', '/v1/certificates/ssh-host', 'cert.create'),
+  'certificate-openssh': system('proxy', 'POST', '/v1/certificates/openssh', 'cert.create'),
   'proxy-self': system('proxy', 'PUT', '/v1/proxies/self', QUIET),
   permit: system('proxy', 'POST', '/v1/permits', 'permit.create'),
   'ticket-keys': system('proxy', 'GET', '/v1/ticket-keys', QUIET),
@@ -152,6 +155,12 @@ const FACTS: { readonly [N in CallName]: RowFacts } = {
     '/v1/auth/export',
     { kind: 'cert_authority', verb: 'readnosecrets' },
     NONE,
+  ),
+  'auth-sign-ssh-host': admin(
+    'POST',
+    '/v1/auth/sign/ssh-host',
+    { kind: 'host_cert', verb: 'create' },
+    'cert.create',
   ),
   'auth-sign': admin(
     'POST',

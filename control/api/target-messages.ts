@@ -80,6 +80,8 @@ export interface TargetStatus extends TargetSummary {
   readonly owner: string
   readonly agents: readonly string[]
   readonly online: boolean
+  /** `host:port` of a node without an agent. */
+  readonly address?: string
   readonly servers: readonly ServerHealth[]
   readonly refused: readonly {
     readonly agent: string

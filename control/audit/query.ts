@@ -17,6 +17,8 @@ export interface AuditQuery {
   readonly cursor?: string
   readonly decisionId?: string
   readonly user?: string
+  /** Of one session. */
+  readonly sid?: string
 }
 
 export interface AuditPage {
@@ -56,6 +58,7 @@ export async function queryLog(
 /** Text that every line asked for holds, as it is written there. */
 function needleOf(query: AuditQuery): string | undefined {
   if (query.decisionId !== undefined) return `"decision_id":${JSON.stringify(query.decisionId)}`
+  if (query.sid !== undefined) return `"sid":${JSON.stringify(query.sid)}`
   return query.user === undefined ? undefined : `"user":${JSON.stringify(query.user)}`
 }
 
@@ -79,6 +82,7 @@ function matches({ event }: ChainRecord, query: AuditQuery): boolean {
   }
   if (query.decisionId !== undefined && event['decision_id'] !== query.decisionId) return false
   if (query.user !== undefined && event['user'] !== query.user) return false
+  if (query.sid !== undefined && event['sid'] !== query.sid) return false
   if (query.fromMs === undefined && query.toMs === undefined) return true
   const timeMs = Date.parse(event.time)
   return timeMs >= (query.fromMs ?? 0) && timeMs <= (query.toMs ?? Number.POSITIVE_INFINITY)

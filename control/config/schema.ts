@@ -4,6 +4,7 @@
 import * as z from 'zod'
 
 import { max } from '../../core/limits.ts'
+import { durationMs } from './duration.ts'
 import type { ConfigFile } from './types.ts'
 
 const address = z
@@ -80,6 +81,11 @@ const authSchema = z.strictObject({
     })
     .optional(),
   session_recording: z.enum(['node', 'node-sync', 'proxy', 'proxy-sync', 'off']).optional(),
+  recordings_retention: duration.optional(),
+  recordings_size_max: z
+    .string()
+    .regex(/^\d{1,6}(?:MB|GB|TB)$/, 'must be a size such as 500GB')
+    .optional(),
   client_idle_timeout: duration.optional(),
   client_idle_timeout_message: z.string().optional(),
   disconnect_expired_cert: flag.optional(),
@@ -133,10 +139,58 @@ const dbSchema = z.strictObject({
   worker_threads: z.int().min(1).max(256).optional(),
 })
 
+const labelCommand = z.strictObject({
+  name: text.regex(/^[A-Za-z0-9/._:-]{1,128}$/, 'a label has letters, digits and / . _ : - only'),
+  command: z.array(text).min(1).max(max('labelCommandWordsMax')),
+  period: duration
+    .refine(
+      (value) => durationMs(value) >= max('labelCommandPeriodMinMs'),
+      `must be at least ${max('labelCommandPeriodMinMs') / 1000} s`,
+    )
+    .default('1m'),
+})
+
+/** A switch that may only say no until what it switches is built. */
+const notBuilt = (what: string): z.ZodType<boolean> =>
+  flag.refine((on) => !on, `${what} is not built yet; remove it or set it to no`)
+
+const x11 = z
+  .strictObject({
+    enabled: flag.default(false),
+    display_offset: z.int().min(1).max(60_000).default(10),
+    max_display: z.int().min(1).max(60_000).optional(),
+  })
+  .transform(({ max_display: most, ...rest }) => ({
+    ...rest,
+    max_display: most ?? rest.display_offset + 1000,
+  }))
+  .refine((each) => each.max_display >= each.display_offset, {
+    error: 'must not be below display_offset',
+    path: ['max_display'],
+  })
+
+const sshSchema = z.strictObject({
+  enabled: flag.default(false),
+  labels: labels.default({}),
+  commands: z.array(labelCommand).max(max('labelCommandsMax')).default([]),
+  ssh_file_copy: flag.default(true),
+  port_forwarding: flag.default(true),
+  x11: x11.prefault({}),
+  disable_create_host_user: flag.default(true),
+  worker_threads: z.int().min(1).max(256).optional(),
+  permit_user_env: notBuilt('permit_user_env').optional(),
+  // Whatever else it says acts only when it is on.
+  pam: z.looseObject({ enabled: notBuilt('pam').default(false) }).optional(),
+})
+
+/** What is only there to be refused is left out of what others see. */
+const sshSection = sshSchema.transform(({ permit_user_env: _env, pam: _pam, ...ssh }) => ssh)
+
 export const configSchema: z.ZodType<ConfigFile> = z.strictObject({
   version: z.enum(['v1', 'v2', 'v3']).default('v3'),
   sluice: globalSchema.prefault({}),
   auth_service: authSchema.prefault({}),
   proxy_service: proxySchema.prefault({}),
   db_service: dbSchema.prefault({}),
+  ssh_service: sshSection.prefault({}),
 })

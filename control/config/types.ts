@@ -51,6 +51,10 @@ export interface AuthConfig {
       }
     | undefined
   readonly session_recording?: 'node' | 'node-sync' | 'proxy' | 'proxy-sync' | 'off' | undefined
+  /** How long recordings are kept; for ever when absent. */
+  readonly recordings_retention?: string | undefined
+  /** `500GB`: of all recordings that control keeps. */
+  readonly recordings_size_max?: string | undefined
   readonly client_idle_timeout?: string | undefined
   readonly client_idle_timeout_message?: string | undefined
   readonly disconnect_expired_cert?: boolean | undefined
@@ -99,10 +103,35 @@ export interface DbConfig {
   readonly worker_threads?: number | undefined
 }
 
+/** A label whose value is what a command prints, asked again each period. */
+export interface LabelCommand {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly period: string
+}
+
+export interface SshConfig {
+  readonly enabled: boolean
+  readonly labels: Readonly<Record<string, string>>
+  readonly commands: readonly LabelCommand[]
+  /** Off here is off for everybody, whatever their roles say. */
+  readonly ssh_file_copy: boolean
+  readonly port_forwarding: boolean
+  readonly x11: {
+    readonly enabled: boolean
+    readonly display_offset: number
+    readonly max_display: number
+  }
+  /** Accepted: no host user is ever created. */
+  readonly disable_create_host_user: boolean
+  readonly worker_threads?: number | undefined
+}
+
 export interface ConfigFile {
   readonly version: 'v1' | 'v2' | 'v3'
   readonly sluice: GlobalConfig
   readonly auth_service: AuthConfig
   readonly proxy_service: ProxyConfig
   readonly db_service: DbConfig
+  readonly ssh_service: SshConfig
 }

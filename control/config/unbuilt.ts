@@ -3,7 +3,6 @@
 
 /** Whole sections; `enabled: no` is accepted. */
 export const UNBUILT_SERVICES: ReadonlySet<string> = new Set([
-  'ssh_service',
   'kubernetes_service',
   'app_service',
   'windows_desktop_service',
@@ -80,6 +79,8 @@ export const UNBUILT_KEYS: Readonly<Record<string, ReadonlySet<string>>> = {
     'automatic_upgrades_channels',
   ]),
   db_service: new Set(['aws', 'azure']),
+  // Agents dial out only: nobody could come to an address of theirs.
+  ssh_service: new Set(['listen_addr', 'public_addr', 'force_listen', 'enhanced_recording']),
   database: new Set([
     'admin_user',
     'aws',

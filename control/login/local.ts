@@ -4,12 +4,14 @@
 import { ProxyError, errorCode } from '../../core/errors.ts'
 import { lockText, matchLock } from '../../core/policy/locks.ts'
 import { foldName, userNameProblem } from '../../core/policy/names.ts'
+import { readPublicBlob } from '../../core/ssh/key.ts'
 import type { CallContext } from '../api/handler.ts'
 import type { LoginReply, LoginRequest } from '../api/messages.ts'
 import { type Base, readStored, type Stored } from '../base.ts'
 import type { Certificates } from '../certificates.ts'
 import type { Directory } from '../directory.ts'
 import { type Credentials, credentialsKey, credentialsSchema } from '../records.ts'
+import type { SshCertificates } from '../ssh-certificates.ts'
 import type { LoginAttempts } from './attempts.ts'
 import type { Passwords } from './password.ts'
 import { checkTotp } from './totp.ts'
@@ -25,6 +27,7 @@ export interface LoginParts {
   readonly passwords: Passwords
   readonly attempts: LoginAttempts
   readonly certificates: Certificates
+  readonly ssh: SshCertificates
 }
 
 export class LocalLogin {
@@ -35,7 +38,10 @@ export class LocalLogin {
   }
 
   async login(request: LoginRequest, context: CallContext): Promise<LoginReply> {
-    const { base, directory, attempts, certificates } = this.#parts
+    const { base, directory, attempts, certificates, ssh } = this.#parts
+    // Before the code is used up: who sends what is no key may try again at once.
+    if (request.sshPublicKey !== undefined)
+      readPublicBlob(Buffer.from(request.sshPublicKey, 'base64'))
     const account = foldName(request.user)
     const waitMs = attempts.waitMs(account, context.source)
     if (waitMs > 0) throw await this.#refused(request, context, tooMany(waitMs))
@@ -71,8 +77,12 @@ export class LocalLogin {
       },
       context,
     )
+    const { sshPublicKey } = request
     return {
       certificate: issued.chain,
+      ...(sshPublicKey === undefined
+        ? {}
+        : { ssh: await ssh.login(issued, sshPublicKey, context) }),
       cas: directory.bundle,
       cluster: base.cluster,
       proxies: directory.snapshot.proxies.map((proxy) => proxy.address),

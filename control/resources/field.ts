@@ -87,6 +87,7 @@ export function envelope<K extends string, Spec>(
   versions: readonly string[],
   nameRule: NameRule,
   spec: z.ZodType<Spec>,
+  subKinds: readonly string[] = [''],
 ): z.ZodType<Envelope<K, Spec>> {
   const name = z.string().superRefine((value, context) => {
     const problem = nameRule(value)
@@ -108,7 +109,11 @@ export function envelope<K extends string, Spec>(
     .transform(({ id: _id, namespace: _namespace, ...rest }): Metadata => rest)
   return z.strictObject({
     kind: z.literal(kind),
-    sub_kind: z.exactOptional(z.literal('')),
+    sub_kind: z.exactOptional(
+      z.enum(subKinds, {
+        error: `expected one of ${subKinds.map((each) => `"${each}"`).join(', ')}`,
+      }),
+    ),
     version: z.enum(versions, { error: `expected one of ${versions.join(', ')}` }),
     metadata,
     spec,

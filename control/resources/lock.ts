@@ -1,5 +1,5 @@
-// The resource `lock`: who or what is shut out. `db`, `certificate_serial` and `key_sha256` are targets of ours. A target that
-// nothing checks is refused: a lock that does nothing is the worst kind.
+// The resource `lock`: who or what is shut out. `db`, `certificate_serial` and `key_sha256` are targets of ours; `node` is
+// a node's name or its agent's id. A target that nothing checks is refused: a lock that does nothing is the worst kind.
 
 import { z } from 'zod'
 
@@ -13,6 +13,7 @@ export interface LockTargetSpec {
   readonly role?: string
   readonly server_id?: string
   readonly db?: string
+  readonly node?: string
   readonly certificate_serial?: string
   readonly key_sha256?: string
   readonly login?: string
@@ -38,6 +39,7 @@ const target: z.ZodType<LockTargetSpec> = z
     role: z.exactOptional(named),
     server_id: z.exactOptional(named),
     db: z.exactOptional(named),
+    node: z.exactOptional(named),
     certificate_serial: z.exactOptional(
       z.string().regex(/^[0-9A-Fa-f:]{1,64}$/, 'expected hexadecimal digits'),
     ),
@@ -54,7 +56,6 @@ const target: z.ZodType<LockTargetSpec> = z
     access_request: z.exactOptional(NOTHING_CHECKS),
     bot_instance_id: z.exactOptional(NOTHING_CHECKS),
     join_token: z.exactOptional(NOTHING_CHECKS),
-    node: z.exactOptional(unbuilt('use server_id')),
   })
   .refine((fields) => Object.keys(fields).length > 0, 'a lock names at least one target')
 
@@ -96,12 +97,6 @@ export function lockRow({ metadata, spec: lock }: LockResource): readonly string
   const targets = Object.entries(lock.target).map(([field, value]) => `${field}:${String(value)}`)
   const expires = lock.expires ?? metadata.expires ?? 'never'
   return [metadata.name, targets.join(' '), lock.message ?? '', expires]
-}
-
-export function lockWarnings({ spec: lock }: LockResource): readonly string[] {
-  return lock.target.login === undefined
-    ? []
-    : ['spec.target.login means a login of an operating system; no service checks it yet']
 }
 
 function compileTarget(fields: LockTargetSpec): LockTarget {

@@ -3,23 +3,32 @@
 // the audit log: it holds the full reasons of everybody's decisions, which are for auditors.
 
 import type { RoleConditionsSpec, RuleSpec } from './role-conditions.ts'
+import type { RoleOptionsSpec } from './role-options.ts'
 import type { RoleResource } from './role.ts'
 
 /** `access`, `editor`, `auditor`. */
 export function presetRoles(): readonly RoleResource[] {
   return [
-    preset('access', "Reach every resource as the principals of the user's traits", {
-      db_labels: { '*': ['*'] },
-      db_users: ['{{internal.db_users}}'],
-      db_names: ['{{internal.db_names}}'],
-      rules: [rule(['instance', 'cluster_maintenance_config'], ['list', 'read'])],
-    }),
+    preset(
+      'access',
+      "Reach every resource as the principals of the user's traits",
+      {
+        node_labels: { '*': ['*'] },
+        logins: ['{{internal.logins}}'],
+        db_labels: { '*': ['*'] },
+        db_users: ['{{internal.db_users}}'],
+        db_names: ['{{internal.db_names}}'],
+        rules: [rule(['instance', 'cluster_maintenance_config'], ['list', 'read'])],
+      },
+      { forward_agent: true },
+    ),
     preset('editor', 'Change the configuration of the cluster', {
       rules: [
         rule(EDITED, ['list', 'create', 'read', 'update', 'delete']),
         rule(['cert_authority'], ['list', 'read']),
         rule(['database_certificate'], ['create']),
         rule(['cluster_name', 'instance', 'db_service', 'db_server'], ['list', 'read']),
+        rule(['host_cert'], ['create']),
       ],
     }),
     preset('auditor', 'Read the audit log and the recordings', {
@@ -44,12 +53,17 @@ const EDITED = [
   'session_recording_config',
 ] as const
 
-function preset(name: string, description: string, allow: RoleConditionsSpec): RoleResource {
+function preset(
+  name: string,
+  description: string,
+  allow: RoleConditionsSpec,
+  options: RoleOptionsSpec = {},
+): RoleResource {
   return {
     kind: 'role',
     version: 'v7',
     metadata: { name, description },
-    spec: { options: { max_session_ttl: '30h' }, allow, deny: {} },
+    spec: { options: { max_session_ttl: '30h', ...options }, allow, deny: {} },
   }
 }
 

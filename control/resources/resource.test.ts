@@ -55,6 +55,7 @@ const SAMPLES: readonly Resource[] = [
     'orders',
     'v3',
   ),
+  one('node', '{addr: "10.0.0.7:22", hostname: old.example.com}', 'old'),
   one(
     'lock',
     '{target: {user: Alice, db: orders}, message: stop, expires: 2030-01-01T00:00:00Z}',
@@ -274,7 +275,7 @@ describe('the cluster’s configuration', () => {
   })
 
   it('is made of the three resources', () => {
-    const [auth, recording, networking] = SAMPLES.slice(6)
+    const [auth, recording, networking] = SAMPLES.slice(-3)
     assert.ok(auth?.kind === 'cluster_auth_preference')
     assert.ok(recording?.kind === 'session_recording_config')
     assert.ok(networking?.kind === 'cluster_networking_config')

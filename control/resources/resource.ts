@@ -17,6 +17,8 @@ import { healthCheckSchema } from './health-check.ts'
 import type { LockResource } from './lock.ts'
 import { lockSchema } from './lock.ts'
 import { describeIssues } from './problem.ts'
+import type { NodeResource } from './node.ts'
+import { nodeSchema } from './node.ts'
 import type { RoleResource } from './role.ts'
 import { roleSchema } from './role.ts'
 import type { SessionRecordingResource } from './session-recording.ts'
@@ -31,6 +33,7 @@ export type Resource =
   | RoleResource
   | TokenResource
   | DbResource
+  | NodeResource
   | LockResource
   | HealthCheckResource
   | ClusterAuthResource
@@ -44,6 +47,7 @@ export const RESOURCE_KINDS: readonly ResourceKind[] = [
   'role',
   'token',
   'db',
+  'node',
   'lock',
   'health_check_config',
   'cluster_auth_preference',
@@ -56,6 +60,7 @@ const SCHEMAS: Readonly<Record<ResourceKind, z.ZodType<Resource>>> = {
   role: roleSchema,
   token: tokenSchema,
   db: dbSchema,
+  node: nodeSchema,
   lock: lockSchema,
   health_check_config: healthCheckSchema,
   cluster_auth_preference: clusterAuthSchema,
@@ -68,6 +73,7 @@ const ALIASES: Readonly<Record<ResourceKind, readonly string[]>> = {
   role: ['roles'],
   token: ['tokens'],
   db: ['dbs', 'database', 'databases'],
+  node: ['nodes', 'server', 'servers'],
   lock: ['locks'],
   health_check_config: ['hcc', 'health_check_configs'],
   cluster_auth_preference: ['cap', 'auth_preference', 'cluster_authentication_preferences'],

@@ -1,5 +1,5 @@
 // `spec.allow` and `spec.deny` of a role: every field of the reference product. Both sides have the same fields. Patterns and
-// templates of databases are compiled here once, so that one that cannot be read is refused with its line.
+// templates of databases and nodes are compiled here once, so that one that cannot be read is refused with its line.
 
 import { z } from 'zod'
 
@@ -18,6 +18,10 @@ export interface RuleSpec {
 
 /** The fields that something here reads; the others are checked and kept. */
 export interface RoleConditionsSpec {
+  readonly node_labels?: LabelMap
+  readonly node_labels_expression?: string
+  readonly logins?: readonly string[]
+  readonly require_session_join?: readonly unknown[]
   readonly db_labels?: LabelMap
   readonly db_labels_expression?: string
   readonly db_users?: readonly string[]
@@ -32,7 +36,7 @@ export interface RoleConditionsSpec {
   readonly rules?: readonly RuleSpec[]
 }
 
-/** Names or patterns of a database: each must be readable as what it means to be. */
+/** Principals or names: each must be readable as what it means to be. */
 const patterns = texts.superRefine((entries, context) => {
   entries.forEach((entry, i) => {
     const pattern = compilePattern(entry)
@@ -142,8 +146,8 @@ const databases = {
 }
 
 const hosts = {
-  logins: z.exactOptional(texts),
-  node_labels: z.exactOptional(labelMatch),
+  logins: z.exactOptional(patterns),
+  node_labels: z.exactOptional(patternLabels),
   node_labels_expression: z.exactOptional(text),
   host_groups: z.exactOptional(texts),
   host_sudoers: z.exactOptional(texts),

@@ -20,6 +20,17 @@ export interface RoleOptionsSpec {
   /** Ours: no field of the reference product grants replication, and a wildcard in `db_names` must not. */
   readonly db_replication?: boolean
   readonly create_db_user_mode?: string
+  readonly forward_agent?: boolean
+  readonly port_forwarding?: boolean
+  readonly ssh_port_forwarding?: {
+    readonly local?: { readonly enabled?: boolean }
+    readonly remote?: { readonly enabled?: boolean }
+  }
+  readonly permit_x11_forwarding?: boolean
+  readonly ssh_file_copy?: boolean
+  readonly max_sessions?: number
+  readonly create_host_user?: boolean
+  readonly create_host_user_mode?: string
   readonly record_session?: {
     readonly default?: string
     readonly ssh?: string

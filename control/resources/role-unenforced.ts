@@ -18,6 +18,7 @@ interface Row extends Unenforced {
 }
 
 const DATABASES = ['db'] as const
+const NODES = ['node'] as const
 const EVERYTHING = [...TARGET_KINDS, 'rules'] as const
 
 const ROWS: readonly Row[] = [
@@ -66,7 +67,32 @@ const ROWS: readonly Row[] = [
     effect: 'withholds',
     isSet: ({ options }) => !['off', ''].includes(options.create_db_user_mode ?? ''),
   },
+  {
+    field: 'options.create_host_user',
+    kinds: NODES,
+    effect: 'withholds',
+    isSet: ({ options }) => options.create_host_user === true,
+  },
+  {
+    field: 'options.create_host_user_mode',
+    kinds: NODES,
+    effect: 'withholds',
+    isSet: ({ options }) => !['off', ''].includes(options.create_host_user_mode ?? ''),
+  },
+  // It binds all sessions of whoever holds the role, whichever role grants them.
+  {
+    field: 'allow.require_session_join',
+    kinds: NODES,
+    effect: 'refuses',
+    isSet: ({ allow }) => (allow.require_session_join ?? []).length > 0,
+  },
   ...(['allow', 'deny'] as const).flatMap((side): readonly Row[] => [
+    {
+      field: `${side}.node_labels_expression`,
+      kinds: NODES,
+      effect: side === 'deny' ? 'refuses' : 'withholds',
+      isSet: (role) => isText(role[side].node_labels_expression),
+    },
     {
       field: `${side}.db_labels_expression`,
       kinds: DATABASES,

@@ -6,11 +6,16 @@ import { ROLE_VERSIONS } from '../../core/policy/compile.ts'
 import { roleNameProblem } from '../../core/policy/names.ts'
 import type {
   DatabaseRule,
+  NodeRule,
   ResourceRule,
   Role,
   RoleOptions,
+  RoleSide,
+  SshOptions,
   Unenforced,
 } from '../../core/policy/role.ts'
+import { isTemplate } from '../../core/policy/template.ts'
+import { isLogin } from '../../core/ssh/principal.ts'
 import { parseDuration } from './duration.ts'
 import type { Envelope } from './field.ts'
 import { envelope } from './field.ts'
@@ -47,14 +52,14 @@ export function compileRole(resource: RoleResource): Role {
     name: resource.metadata.name,
     version: resource.version,
     options: compileOptions(options),
-    allow: side(allow, withDefaultLabels(resource.version, databaseRule(allow))),
-    deny: side(deny, databaseRule(deny)),
+    allow: withDefaultLabels(resource.version, side(allow)),
+    deny: side(deny),
     unenforced: unenforcedFields({ options, allow, deny }),
   }
 }
 
 export function roleColumns(): readonly string[] {
-  return ['Role', 'Version', 'Databases as', 'Rules', 'Description']
+  return ['Role', 'Version', 'Logins', 'Databases as', 'Rules', 'Description']
 }
 
 export function roleRow(resource: RoleResource): readonly string[] {
@@ -62,6 +67,7 @@ export function roleRow(resource: RoleResource): readonly string[] {
   return [
     resource.metadata.name,
     resource.version,
+    (allow.logins ?? []).join(', '),
     (allow.db_users ?? []).join(', '),
     (allow.rules ?? [])
       .map(({ resources, verbs }) => `${resources.join(',')}: ${verbs.join(',')}`)
@@ -81,6 +87,7 @@ export function roleWarnings(resource: RoleResource): readonly string[] {
         warnings.push(`spec.${name}.${field} has no effect yet: nothing here grants it`)
     warnings.push(...textWarnings(name, conditions))
   }
+  warnings.push(...loginWarnings(allow.logins ?? []))
   return warnings
 }
 
@@ -109,7 +116,8 @@ function ruleWarnings(name: string, rules: readonly RuleSpec[]): readonly string
 
 /** What looks like a pattern around a template is matched as text. */
 function textWarnings(name: string, conditions: RoleConditionsSpec): readonly string[] {
-  const fields = { db_users: conditions.db_users ?? [], db_names: conditions.db_names ?? [] }
+  const { logins = [], db_users = [], db_names = [] } = conditions
+  const fields = { logins, db_users, db_names }
   return Object.entries(fields).flatMap(([field, entries]) =>
     entries
       .filter((entry) => /^\^.*\{\{.*\}\}.*\$$|\*.*\{\{.*\}\}|\{\{.*\}\}.*\*/.test(entry))
@@ -117,6 +125,13 @@ function textWarnings(name: string, conditions: RoleConditionsSpec): readonly st
         (entry) => `spec.${name}.${field}: "${entry}" holds a template, so it is matched as text`,
       ),
   )
+}
+
+/** Certificates name logins one by one, so that what a role means by a pattern nobody can show. */
+function loginWarnings(logins: readonly string[]): readonly string[] {
+  return logins
+    .filter((login) => !isTemplate(login) && !isLogin(login))
+    .map((login) => `spec.allow.logins: "${login}" is no login that a certificate can name`)
 }
 
 function compileOptions(spec: RoleOptionsSpec): RoleOptions {
@@ -131,16 +146,44 @@ function compileOptions(spec: RoleOptionsSpec): RoleOptions {
     ...(spec.db_replication === true ? { dbReplication: true } : {}),
     ...(spec.lock === 'strict' || spec.lock === 'best_effort' ? { lock: spec.lock } : {}),
     ...recordSession(spec.record_session?.default),
+    ...sshOptions(spec),
   }
+}
+
+function sshOptions(spec: RoleOptionsSpec): Pick<RoleOptions, 'ssh'> {
+  const { local, remote } = spec.ssh_port_forwarding ?? {}
+  const sessions = spec.max_sessions ?? 0
+  const ssh: SshOptions = {
+    ...(spec.forward_agent === true ? { forwardAgent: true } : {}),
+    ...(spec.permit_x11_forwarding === true ? { x11: true } : {}),
+    ...(spec.ssh_file_copy === false ? { fileCopy: false } : {}),
+    ...(spec.port_forwarding === undefined ? {} : { portForwarding: spec.port_forwarding }),
+    ...(local?.enabled === undefined ? {} : { localForwarding: local.enabled }),
+    ...(remote?.enabled === undefined ? {} : { remoteForwarding: remote.enabled }),
+    ...(sessions === 0 ? {} : { maxSessions: sessions }),
+    ...recordSession(spec.record_session?.ssh),
+  }
+  return Object.keys(ssh).length === 0 ? {} : { ssh }
 }
 
 function recordSession(mode: string | undefined): Pick<RoleOptions, 'recordSession'> {
   return mode === 'strict' || mode === 'best_effort' ? { recordSession: mode } : {}
 }
 
-function side(conditions: RoleConditionsSpec, db: DatabaseRule | undefined): Role['allow'] {
-  const rules = (conditions.rules ?? []).map(resourceRule)
-  return db === undefined ? { rules } : { db, rules }
+function side(conditions: RoleConditionsSpec): RoleSide {
+  const db = databaseRule(conditions)
+  const node = nodeRule(conditions)
+  return {
+    ...(db === undefined ? {} : { db }),
+    ...(node === undefined ? {} : { node }),
+    rules: (conditions.rules ?? []).map(resourceRule),
+  }
+}
+
+function nodeRule(conditions: RoleConditionsSpec): NodeRule | undefined {
+  const { node_labels: labels = {}, logins = [] } = conditions
+  const empty = Object.keys(labels).length === 0 && logins.length === 0
+  return empty ? undefined : { labels, logins }
 }
 
 function databaseRule(conditions: RoleConditionsSpec): DatabaseRule | undefined {
@@ -150,12 +193,18 @@ function databaseRule(conditions: RoleConditionsSpec): DatabaseRule | undefined 
 }
 
 /** v3 reads missing labels as all labels; v4 and later as none. */
-function withDefaultLabels(
-  version: string,
-  rule: DatabaseRule | undefined,
-): DatabaseRule | undefined {
-  const missing = rule !== undefined && Object.keys(rule.labels).length === 0
-  return version === 'v3' && missing ? { ...rule, labels: { '*': ['*'] } } : rule
+function withDefaultLabels(version: string, allow: RoleSide): RoleSide {
+  if (version !== 'v3') return allow
+  const { db, node, rules } = allow
+  return {
+    ...(db === undefined ? {} : { db: labelled(db) }),
+    ...(node === undefined ? {} : { node: labelled(node) }),
+    rules,
+  }
+}
+
+function labelled<T extends DatabaseRule | NodeRule>(rule: T): T {
+  return Object.keys(rule.labels).length === 0 ? { ...rule, labels: { '*': ['*'] } } : rule
 }
 
 function resourceRule({ resources, verbs, where }: RuleSpec): ResourceRule {

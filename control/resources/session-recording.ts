@@ -1,6 +1,6 @@
 // The resource `session_recording_config`. One of it. Its mode says where sessions end for the client: at the agent (`node`,
 // `node-sync`, `off`), or at a proxy (`proxy`, `proxy-sync`). Sessions and statements are audited there; in the sync modes no answer
-// passes before the disk has what the log says of it. Recordings are not built yet.
+// passes before the disk has what the log says of it.
 
 import { z } from 'zod'
 
@@ -42,12 +42,4 @@ export function sessionRecordingColumns(): readonly string[] {
 
 export function sessionRecordingRow({ spec: config }: SessionRecordingResource): readonly string[] {
   return [config.mode ?? 'node', config.proxy_checks_host_keys === false ? 'no' : 'yes']
-}
-
-export function sessionRecordingWarnings({
-  spec: config,
-}: SessionRecordingResource): readonly string[] {
-  return config.mode === 'off'
-    ? []
-    : ['sessions and their statements are audited; recordings are not built yet']
 }

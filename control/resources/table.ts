@@ -8,14 +8,11 @@ import {
 } from './cluster-networking.ts'
 import { dbColumns, dbRow, dbWarnings } from './db.ts'
 import { healthCheckColumns, healthCheckRow, healthCheckWarnings } from './health-check.ts'
-import { lockColumns, lockRow, lockWarnings } from './lock.ts'
+import { lockColumns, lockRow } from './lock.ts'
+import { nodeColumns, nodeRow, nodeWarnings } from './node.ts'
 import type { Resource, ResourceKind } from './resource.ts'
 import { roleColumns, roleRow, roleWarnings } from './role.ts'
-import {
-  sessionRecordingColumns,
-  sessionRecordingRow,
-  sessionRecordingWarnings,
-} from './session-recording.ts'
+import { sessionRecordingColumns, sessionRecordingRow } from './session-recording.ts'
 import { tokenColumns, tokenRow, tokenWarnings } from './token.ts'
 import { userColumns, userRow, userWarnings } from './user.ts'
 
@@ -30,6 +27,8 @@ export function columns(kind: ResourceKind): readonly string[] {
       return tokenColumns()
     case 'db':
       return dbColumns()
+    case 'node':
+      return nodeColumns()
     case 'lock':
       return lockColumns()
     case 'health_check_config':
@@ -54,6 +53,8 @@ export function row(resource: Resource): readonly string[] {
       return tokenRow(resource)
     case 'db':
       return dbRow(resource)
+    case 'node':
+      return nodeRow(resource)
     case 'lock':
       return lockRow(resource)
     case 'health_check_config':
@@ -78,14 +79,14 @@ export function warnings(resource: Resource): readonly string[] {
       return tokenWarnings(resource)
     case 'db':
       return dbWarnings(resource)
-    case 'lock':
-      return lockWarnings(resource)
+    case 'node':
+      return nodeWarnings(resource)
     case 'health_check_config':
       return healthCheckWarnings(resource)
+    case 'lock':
     case 'cluster_auth_preference':
-      return []
     case 'session_recording_config':
-      return sessionRecordingWarnings(resource)
+      return []
     case 'cluster_networking_config':
       return clusterNetworkingWarnings(resource)
   }

@@ -4,17 +4,21 @@
 
 import type { SnapshotType } from '../../core/cert/signed.ts'
 import type { CertificateFacts, SystemIdentity, UserIdentity } from '../../core/identity.ts'
-import type { CaSets } from '../../core/snapshot.ts'
+import type { CaSets, SshCaSets } from '../../core/snapshot.ts'
 
 export type CaName = keyof CaSets
+
+/** Keys that certify SSH keys, as their files are called. */
+export const SSH_CA_NAMES = ['user_ssh', 'host_ssh', 'openssh'] as const
+export type SshCaName = (typeof SSH_CA_NAMES)[number]
 
 /** Public halves of everything the signer holds. Lists are ordered: the first signs, all are trusted. */
 export interface Authorities {
   readonly cluster: string
   /** CA certificates, DER. */
   readonly cas: CaSets
+  readonly ssh: SshCaSets
   /** SPKI, DER, Ed25519. */
-  readonly openssh: readonly Uint8Array[]
   readonly snapshot: readonly Uint8Array[]
   readonly audit: readonly Uint8Array[]
   /** The key files are in clear: `tctl status` says so. */
@@ -26,6 +30,14 @@ export interface Issued {
   /** DER. */
   readonly certificate: Uint8Array
   readonly ca: CaName
+  readonly facts: CertificateFacts
+}
+
+/** An SSH certificate just signed. */
+export interface SshIssued {
+  /** Wire bytes. */
+  readonly certificate: Uint8Array
+  readonly ca: SshCaName
   readonly facts: CertificateFacts
 }
 
@@ -87,6 +99,46 @@ export interface DbServerRequest {
   readonly ttlMs: number
 }
 
+/** What a user's SSH certificate permits beside a terminal. */
+export interface SshPermits {
+  readonly agentForwarding: boolean
+  readonly portForwarding: boolean
+  readonly x11: boolean
+}
+
+/** Of a person, for all nodes of the cluster. As long as an X.509 one. */
+export interface SshUserRequest {
+  readonly identity: UserIdentity
+  /** Blob. */
+  readonly publicKey: Uint8Array
+  /** None: the certificate gets a principal nobody can have. */
+  readonly logins: readonly string[]
+  readonly permits: SshPermits
+  readonly ttlMs: number
+}
+
+/** Of a host's key: an agent, a proxy, or a stock sshd. */
+export interface SshHostRequest {
+  /** The key id: whose it is. */
+  readonly id: string
+  readonly publicKey: Uint8Array
+  /** DNS names and addresses by which clients call it. */
+  readonly hosts: readonly string[]
+  readonly ttlMs: number
+  /** For an sshd that an administrator looks after: it cannot renew, so it gets longer, and no name of a part of the cluster. */
+  readonly enrolled?: boolean
+}
+
+/** Of a proxy's session with a server that has no agent. At most, and by default, opensshCertTtlMs. */
+export interface SshOpensshRequest {
+  /** The key id: on whose behalf. */
+  readonly user: string
+  readonly publicKey: Uint8Array
+  readonly login: string
+  readonly permits: SshPermits
+  readonly ttlMs?: number
+}
+
 export interface SnapshotRequest {
   readonly type: SnapshotType
   readonly body: Uint8Array
@@ -99,6 +151,9 @@ export interface SignerApi {
   target(request: TargetRequest): Promise<Issued>
   dbClient(request: DbClientRequest): Promise<Issued>
   dbServer(request: DbServerRequest): Promise<Issued>
+  sshUser(request: SshUserRequest): Promise<SshIssued>
+  sshHost(request: SshHostRequest): Promise<SshIssued>
+  sshOpenssh(request: SshOpensshRequest): Promise<SshIssued>
   /** Ed25519 by the snapshot key over `sluice:<type>:v1`, a line feed and the body. */
   signSnapshot(request: SnapshotRequest): Promise<Uint8Array>
   /** Ed25519 by the snapshot key; the body is `permitBody(…)` of core/permit.ts, of at most permitTtlMaxMs, and nothing else. */

@@ -19,7 +19,7 @@ import {
 import { FakeClock } from '../../core/clock.ts'
 import { errorCode } from '../../core/errors.ts'
 import { temporaryFolder } from '../../test/fixtures/files.ts'
-import type { Authorities } from './api.ts'
+import { type Authorities, SSH_CA_NAMES } from './api.ts'
 import { CA_NAMES } from './authority.ts'
 import { openSigner } from './signer.ts'
 
@@ -33,11 +33,11 @@ async function start(folder: string, cluster: string = CLUSTER): Promise<Authori
 
 const unusable = (error: unknown): boolean => errorCode(error) === 'signer.unavailable'
 
-test('the first start makes five CAs and three signing keys', async (t) => {
+test('the first start makes five CAs and five signing keys', async (t) => {
   const folder = await temporaryFolder(t)
   const authorities = await start(folder)
   const crts = CA_NAMES.map((name) => `${name}.crt`)
-  const keys = [...CA_NAMES, 'audit', 'openssh', 'snapshot'].map((name) => `${name}.key`)
+  const keys = [...CA_NAMES, ...SSH_CA_NAMES, 'audit', 'snapshot'].map((name) => `${name}.key`)
   assert.deepEqual(readdirSync(folder).sort(), [...crts, ...keys].sort())
   assert.equal(authorities.cluster, CLUSTER)
   assert.equal(authorities.insecureKeys, true)

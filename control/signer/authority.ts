@@ -1,5 +1,5 @@
 // The authorities of a cluster, made at the first start and opened at every later one: five X.509 CAs (ECDSA P-256, ten years,
-// path length 0), each with its own key and subject, and three Ed25519 keys (OpenSSH, snapshots, audit checkpoints).
+// path length 0), each with its own key and subject, and five Ed25519 keys (three that certify SSH keys, snapshots, audit checkpoints).
 // A CA whose key is gone stops the start: nothing here replaces a key in silence.
 
 import path from 'node:path'
@@ -22,9 +22,10 @@ import {
 } from '../../core/cert/x509.ts'
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
-import type { Authorities, CaName } from './api.ts'
+import { type Authorities, type CaName, SSH_CA_NAMES, type SshCaName } from './api.ts'
 import { readPublic, writeNew } from './files.ts'
 import type { KeyStore } from './keys.ts'
+import { sshBlobOf } from './ssh-key.ts'
 
 export const CA_NAMES: readonly CaName[] = ['user', 'host', 'target', 'db', 'db_client']
 
@@ -42,7 +43,7 @@ export interface Authority {
 export interface AuthoritySet {
   readonly cluster: string
   readonly cas: Readonly<Record<CaName, Authority>>
-  readonly openssh: Signer
+  readonly ssh: Readonly<Record<SshCaName, Signer>>
   readonly snapshot: Signer
   readonly audit: Signer
   readonly insecureKeys: boolean
@@ -69,7 +70,11 @@ export async function openAuthorities(options: AuthorityOptions): Promise<Author
       db: await openCa('db', options),
       db_client: await openCa('db_client', options),
     },
-    openssh: await signingKey(keys, 'openssh'),
+    ssh: {
+      user_ssh: await signingKey(keys, 'user_ssh'),
+      host_ssh: await signingKey(keys, 'host_ssh'),
+      openssh: await signingKey(keys, 'openssh'),
+    },
     snapshot: await signingKey(keys, 'snapshot'),
     audit: await signingKey(keys, 'audit'),
     insecureKeys: keys.insecure,
@@ -78,7 +83,7 @@ export async function openAuthorities(options: AuthorityOptions): Promise<Author
 
 /** The public halves. */
 export function publicAuthorities(set: AuthoritySet): Authorities {
-  const { cluster, cas, openssh, snapshot, audit, insecureKeys } = set
+  const { cluster, cas, ssh, snapshot, audit, insecureKeys } = set
   return {
     cluster,
     cas: {
@@ -88,7 +93,11 @@ export function publicAuthorities(set: AuthoritySet): Authorities {
       db: [cas.db.certificate],
       db_client: [cas.db_client.certificate],
     },
-    openssh: [openssh.spki],
+    ssh: {
+      user: [sshBlobOf(ssh.user_ssh.spki)],
+      host: [sshBlobOf(ssh.host_ssh.spki)],
+      openssh: [sshBlobOf(ssh.openssh.spki)],
+    },
     snapshot: [snapshot.spki],
     audit: [audit.spki],
     insecureKeys,
@@ -97,7 +106,7 @@ export function publicAuthorities(set: AuthoritySet): Authorities {
 
 /** Keys that no certificate of the cluster may carry. */
 export function authoritySpkis(set: AuthoritySet): readonly Uint8Array[] {
-  const signers = [set.openssh, set.snapshot, set.audit]
+  const signers = [...SSH_CA_NAMES.map((name) => set.ssh[name]), set.snapshot, set.audit]
   return [...CA_NAMES.map((name) => set.cas[name].signer), ...signers].map(({ spki }) => spki)
 }
 

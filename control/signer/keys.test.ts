@@ -105,7 +105,7 @@ describe('the disk', () => {
     const clock = new FakeClock()
     await openSigner({ folder, passphraseFile, cluster: 'sluice.test', clock, scryptLog2 })
     const files = readdirSync(folder)
-    assert.equal(files.filter((file) => file.endsWith('.key')).length, 8)
+    assert.equal(files.filter((file) => file.endsWith('.key')).length, 10)
     for (const file of files) {
       const bytes = readFileSync(path.join(folder, file))
       for (const trace of traces)

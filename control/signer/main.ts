@@ -66,7 +66,7 @@ function answerLine(line: string, requests: Requests, log: Logger): string {
   const id = numberOf(line)
   try {
     const answer = requests(decodeRequest(line).request)
-    if (answer.kind === 'issued') {
+    if (answer.kind === 'issued' || answer.kind === 'ssh-issued') {
       const { ca, facts } = answer.issued
       log.info('certificate signed', { ca, serial: facts.serial, notAfterMs: facts.notAfterMs })
     }

@@ -3,25 +3,33 @@
 // a default. No private key has a place in any of these types.
 
 import { checkIdentity } from '../../core/cert/identity.ts'
+import { readSshCertificate } from '../../core/cert/ssh.ts'
+import { sshFactsOf } from '../../core/cert/ssh-identity.ts'
 import { SNAPSHOT_TYPES } from '../../core/cert/signed.ts'
 import { factsOf } from '../../core/cert/verify.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
 import { ERROR_CODES, type ErrorCode, errorCode, ProxyError } from '../../core/errors.ts'
 import type { SystemIdentity, UserIdentity } from '../../core/identity.ts'
-import type {
-  Authorities,
-  DbClientRequest,
-  DbServerRequest,
-  HostRequest,
-  Issued,
-  SignerApi,
-  SnapshotRequest,
-  TargetName,
-  TargetRequest,
-  UserRequest,
+import {
+  type Authorities,
+  type DbClientRequest,
+  type DbServerRequest,
+  type HostRequest,
+  type Issued,
+  type SignerApi,
+  type SnapshotRequest,
+  SSH_CA_NAMES,
+  type SshHostRequest,
+  type SshIssued,
+  type SshOpensshRequest,
+  type SshUserRequest,
+  type TargetName,
+  type TargetRequest,
+  type UserRequest,
 } from './api.ts'
 import { CA_NAMES } from './authority.ts'
 import { type Fields, fieldsOf, Reader } from './fields.ts'
+import { readSshHost, readSshOpenssh, readSshUser } from './ssh-requests.ts'
 
 export type SignerRequest =
   | { readonly kind: 'authorities' }
@@ -30,6 +38,9 @@ export type SignerRequest =
   | ({ readonly kind: 'target' } & TargetRequest)
   | ({ readonly kind: 'db_client' } & DbClientRequest)
   | ({ readonly kind: 'db_server' } & DbServerRequest)
+  | ({ readonly kind: 'ssh_user' } & SshUserRequest)
+  | ({ readonly kind: 'ssh_host' } & SshHostRequest)
+  | ({ readonly kind: 'ssh_openssh' } & SshOpensshRequest)
   | ({ readonly kind: 'sign-snapshot' } & SnapshotRequest)
   | { readonly kind: 'sign-permit'; readonly body: Uint8Array }
   | { readonly kind: 'sign-checkpoint'; readonly body: Uint8Array }
@@ -37,6 +48,7 @@ export type SignerRequest =
 export type SignerAnswer =
   | { readonly kind: 'authorities'; readonly authorities: Authorities }
   | { readonly kind: 'issued'; readonly issued: Issued }
+  | { readonly kind: 'ssh-issued'; readonly issued: SshIssued }
   | { readonly kind: 'signature'; readonly signature: Uint8Array }
 
 /** Carries one request to the signer. */
@@ -50,6 +62,11 @@ export function signerApi(carrier: Carrier): SignerApi {
   const issued = async (request: SignerRequest): Promise<Issued> => {
     const answer = await carrier.ask(request)
     if (answer.kind !== 'issued') throw garbled()
+    return answer.issued
+  }
+  const sshIssued = async (request: SignerRequest): Promise<SshIssued> => {
+    const answer = await carrier.ask(request)
+    if (answer.kind !== 'ssh-issued') throw garbled()
     return answer.issued
   }
   const signature = async (request: SignerRequest): Promise<Uint8Array> => {
@@ -68,6 +85,9 @@ export function signerApi(carrier: Carrier): SignerApi {
     target: (request) => issued({ ...request, kind: 'target' }),
     dbClient: (request) => issued({ ...request, kind: 'db_client' }),
     dbServer: (request) => issued({ ...request, kind: 'db_server' }),
+    sshUser: (request) => sshIssued({ ...request, kind: 'ssh_user' }),
+    sshHost: (request) => sshIssued({ ...request, kind: 'ssh_host' }),
+    sshOpenssh: (request) => sshIssued({ ...request, kind: 'ssh_openssh' }),
     signSnapshot: (request) => signature({ ...request, kind: 'sign-snapshot' }),
     signPermit: (body) => signature({ kind: 'sign-permit', body }),
     signCheckpoint: (body) => signature({ kind: 'sign-checkpoint', body }),
@@ -138,6 +158,12 @@ function readRequest(reader: Reader): SignerRequest {
       const hosts = reader.texts('hosts')
       return { kind, hosts, spki: reader.bytes('spki'), ttlMs: reader.count('ttlMs') }
     }
+    case 'ssh_user':
+      return { kind, identity: user(reader), ...readSshUser(reader) }
+    case 'ssh_host':
+      return { kind, ...readSshHost(reader) }
+    case 'ssh_openssh':
+      return { kind, ...readSshOpenssh(reader) }
     case 'sign-snapshot': {
       const type = SNAPSHOT_TYPES.find((known) => known === reader.text('type'))
       if (type === undefined) throw unread('there is no such type of signed message')
@@ -190,9 +216,9 @@ function readDbClient(reader: Reader): DbClientRequest {
 
 /** Facts are read from the certificate again at the other end: two sources could disagree. */
 function wireAnswer(answer: SignerAnswer): unknown {
-  if (answer.kind !== 'issued') return answer
+  if (answer.kind !== 'issued' && answer.kind !== 'ssh-issued') return answer
   const { ca, certificate } = answer.issued
-  return { kind: 'issued', ca, certificate }
+  return { kind: answer.kind, ca, certificate }
 }
 
 function readAnswer(reader: Reader): SignerAnswer {
@@ -200,14 +226,23 @@ function readAnswer(reader: Reader): SignerAnswer {
   if (kind === 'signature') return { kind, signature: reader.bytes('signature') }
   if (kind === 'authorities')
     return { kind, authorities: readAuthorities(reader.inner('authorities')) }
+  if (kind === 'ssh-issued') return { kind, issued: readSshIssued(reader) }
   const ca = CA_NAMES.find((known) => known === reader.text('ca'))
   if (kind !== 'issued' || ca === undefined) throw garbled()
   const certificate = reader.bytes('certificate')
   return { kind, issued: { certificate, ca, facts: factsOf(readCertificate(certificate)) } }
 }
 
+function readSshIssued(reader: Reader): SshIssued {
+  const ca = SSH_CA_NAMES.find((known) => known === reader.text('ca'))
+  if (ca === undefined) throw garbled()
+  const certificate = reader.bytes('certificate')
+  return { certificate, ca, facts: sshFactsOf(readSshCertificate(certificate)) }
+}
+
 function readAuthorities(reader: Reader): Authorities {
   const cas = reader.inner('cas')
+  const ssh = reader.inner('ssh')
   return {
     cluster: reader.text('cluster'),
     cas: {
@@ -217,7 +252,11 @@ function readAuthorities(reader: Reader): Authorities {
       db: cas.manyBytes('db'),
       db_client: cas.manyBytes('db_client'),
     },
-    openssh: reader.manyBytes('openssh'),
+    ssh: {
+      user: ssh.manyBytes('user'),
+      host: ssh.manyBytes('host'),
+      openssh: ssh.manyBytes('openssh'),
+    },
     snapshot: reader.manyBytes('snapshot'),
     audit: reader.manyBytes('audit'),
     insecureKeys: reader.flag('insecureKeys'),

@@ -15,6 +15,7 @@ import type { SignerApi, SnapshotRequest } from './api.ts'
 import { type AuthoritySet, openAuthorities, publicAuthorities } from './authority.ts'
 import { openKeyFiles } from './keys.ts'
 import { type SignerAnswer, signerApi, type SignerRequest } from './protocol.ts'
+import { issueSshHost, issueSshOpenssh, issueSshUser } from './ssh-templates.ts'
 import {
   issueDbClient,
   issueDbServer,
@@ -67,6 +68,12 @@ function answer(set: AuthoritySet, request: SignerRequest, nowMs: number): Signe
       return { kind: 'issued', issued: issueDbClient(set, request, nowMs) }
     case 'db_server':
       return { kind: 'issued', issued: issueDbServer(set, request, nowMs) }
+    case 'ssh_user':
+      return { kind: 'ssh-issued', issued: issueSshUser(set, request, nowMs) }
+    case 'ssh_host':
+      return { kind: 'ssh-issued', issued: issueSshHost(set, request, nowMs) }
+    case 'ssh_openssh':
+      return { kind: 'ssh-issued', issued: issueSshOpenssh(set, request, nowMs) }
     case 'sign-snapshot':
       return { kind: 'signature', signature: signSnapshot(set.snapshot, request) }
     case 'sign-permit':

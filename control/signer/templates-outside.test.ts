@@ -13,6 +13,7 @@ import { OID } from '../../core/cert/oid.ts'
 import { writePem } from '../../core/cert/pem.ts'
 import { permitBody } from '../../core/permit.ts'
 import { checkpointBody, SNAPSHOT_TYPES, verifySigned } from '../../core/cert/signed.ts'
+import { spkiOfBlob } from '../../core/cert/ssh-identity.ts'
 import { verifyPeer } from '../../core/cert/verify.ts'
 import {
   type Certificate,
@@ -173,7 +174,8 @@ describe('signed messages', () => {
   }
 
   test('a snapshot of each type is signed as that type, by the snapshot key alone', async () => {
-    const { snapshot, audit, openssh } = authorities
+    const { snapshot, audit, ssh } = authorities
+    const openssh = ssh.openssh.map(spkiOfBlob)
     for (const type of SNAPSHOT_TYPES) {
       const signature = await signer.signSnapshot({ type, body })
       assert.ok(verifySigned(type, body, signature, snapshot))

@@ -8,6 +8,7 @@ import { buildCsr } from '../../core/cert/csr.ts'
 import { generateKey } from '../../core/cert/key.ts'
 import { attributeValues } from '../../core/cert/name.ts'
 import { OID } from '../../core/cert/oid.ts'
+import { spkiOfBlob } from '../../core/cert/ssh-identity.ts'
 import { factsOf, verifyPeer } from '../../core/cert/verify.ts'
 import {
   type Certificate,
@@ -110,8 +111,9 @@ describe('user', () => {
     await assert.rejects(asked(new Uint8Array()), refusedSomehow)
     await assert.rejects(asked(csr), refusedSomehow)
     const own = CA_NAMES.map((name) => readCertificate(authorities.cas[name][0] ?? csr).spki)
-    const { openssh, snapshot, audit } = authorities
-    for (const bad of [...own, ...openssh, ...snapshot, ...audit])
+    const { ssh, snapshot, audit } = authorities
+    const ofSsh = [...ssh.user, ...ssh.host, ...ssh.openssh].map(spkiOfBlob)
+    for (const bad of [...own, ...ofSsh, ...snapshot, ...audit])
       await assert.rejects(asked(bad), refused)
   })
 })

@@ -19,7 +19,13 @@ import { publicName } from '../../core/cert/public-name.ts'
 import { factsOf, systemName, usagesOf } from '../../core/cert/verify.ts'
 import { buildCertificate, newSerial, readCertificate } from '../../core/cert/x509.ts'
 import { ProxyError } from '../../core/errors.ts'
-import { type Identity, KIND_LABELS, SYSTEM_ROLES, type SystemRole } from '../../core/identity.ts'
+import {
+  type Identity,
+  KIND_LABELS,
+  SYSTEM_ROLES,
+  type SystemRole,
+  type UserIdentity,
+} from '../../core/identity.ts'
 import { type LimitName, max } from '../../core/limits.ts'
 import type {
   CaName,
@@ -39,10 +45,7 @@ const RESERVED: ReadonlySet<string> = new Set([...KIND_LABEL_SET, ...SYSTEM_ROLE
 
 export function issueUser(set: AuthoritySet, request: UserRequest, nowMs: number): Issued {
   const { identity, spki, ttlMs } = request
-  if (identity.type !== 'user') throw refused('only people and bots get user certificates')
-  if (identity.cluster !== set.cluster) throw refused('the user is of another cluster')
-  if ((identity.mfaAtMs ?? 0) > nowMs + max('clockSkewRefuseMs'))
-    throw refused('the second factor was proved in the future')
+  checkUser(set, identity, nowMs)
   return issue(set, 'user', nowMs, {
     subject: { commonName: identity.name, organization: set.cluster },
     key: readPublicKey(spki),
@@ -50,6 +53,14 @@ export function issueUser(set: AuthoritySet, request: UserRequest, nowMs: number
     usages: usagesOf(identity),
     identity,
   })
+}
+
+/** Who may stand in a user's certificate, of either kind. */
+export function checkUser(set: AuthoritySet, identity: UserIdentity, nowMs: number): void {
+  if (identity.type !== 'user') throw refused('only people and bots get user certificates')
+  if (identity.cluster !== set.cluster) throw refused('the user is of another cluster')
+  if ((identity.mfaAtMs ?? 0) > nowMs + max('clockSkewRefuseMs'))
+    throw refused('the second factor was proved in the future')
 }
 
 export function issueHost(set: AuthoritySet, request: HostRequest, nowMs: number): Issued {
@@ -171,7 +182,7 @@ function lastMoment(authority: Authority, notAfterMs: number): number {
 }
 
 /** Refused, not shortened: who asks for too much has a mistake that should be seen. */
-function within(ttlMs: number, limit: LimitName): number {
+export function within(ttlMs: number, limit: LimitName): number {
   if (!Number.isSafeInteger(ttlMs) || ttlMs < max('certTtlMinMs') || ttlMs > max(limit))
     throw refused(`the lifetime is not within ${max('certTtlMinMs')} and ${max(limit)} ms`)
   return ttlMs

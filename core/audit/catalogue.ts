@@ -24,6 +24,7 @@ const ALL: readonly SystemRole[] = ['agent', 'control', 'proxy']
 const PERSON = ['user', 'user_kind', 'user_roles'] as const
 const CHANGE = [...PERSON, 'name', 'expires', 'updated_by', 'addr.remote'] as const
 const DATABASE = ['db_service', 'db_protocol', 'db_user', 'db_name', 'db_labels'] as const
+const NODE = [...CHANGE, 'server_hostname', 'server_addr', 'server_labels'] as const
 const SESSION = [
   ...PERSON,
   ...DATABASE,
@@ -181,6 +182,9 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
   TDB03I: row(CONTROL, 'db.create', 'A database resource was created.', [...CHANGE, ...DATABASE]),
   TDB04I: row(CONTROL, 'db.update', 'A database resource was changed.', [...CHANGE, ...DATABASE]),
   TDB05I: row(CONTROL, 'db.delete', 'A database resource was deleted.', CHANGE),
+  SLN001I: row(CONTROL, 'node.create', 'A server without an agent was registered.', NODE),
+  SLN002I: row(CONTROL, 'node.update', 'A server without an agent was changed.', NODE),
+  SLN003I: row(CONTROL, 'node.delete', 'A node was removed, or its name freed of its agent.', NODE),
   THCC001I: row(CONTROL, 'health_check_config.create', 'A health check was created.', CHANGED),
   THCC002I: row(CONTROL, 'health_check_config.update', 'A health check was changed.', CHANGED),
   THCC003I: row(CONTROL, 'health_check_config.delete', 'A health check was deleted.', CHANGED),
@@ -208,6 +212,9 @@ export const AUDIT_EVENTS: Readonly<Record<string, AuditRow>> = {
     ...SESSION,
     ...DECISION,
     'reason',
+    'target_kind',
+    'target_name',
+    'login',
   ]),
   SLP002I: row(
     CONTROL,

@@ -28,6 +28,12 @@ export function recordingRows(person: readonly string[]): Readonly<Record<string
       meaning: 'A recording is kept aside: it is damaged, or control does not take it.',
       fields: ['sid', 'server_id', 'reason', 'recorded_bytes'],
     },
+    SLV003I: {
+      by: CONTROL,
+      name: 'session.recording.removed',
+      meaning: 'A recording was older than recordings_retention and is gone.',
+      fields: ['sid', 'session_user', 'target_name', 'server_id', 'session_stop', 'recorded_bytes'],
+    },
     T2005I: {
       by: CONTROL,
       name: 'session.upload',

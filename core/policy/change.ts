@@ -1,7 +1,8 @@
 // The smallest change of roles that would turn a denial into an allow, as data. It is an answer to "what would it take?",
 // not advice: whoever reads it decides whether the change is right. A test applies it and decides again.
 
-import type { CompiledRole } from './compile.ts'
+import type { CompiledRole, ServedKind } from './compile.ts'
+import { isServedKind } from './compile.ts'
 import type { DecisionInput } from './decide.ts'
 import type { AllowField, DenyField, PolicyRequest } from './judge.ts'
 import { judge, matchedDenies, unmatchedAllows } from './judge.ts'
@@ -17,7 +18,7 @@ export type Change =
       readonly key?: string
       readonly value: string
     }
-  /** Take an entry out of a deny list, or the whole `deny.db_labels` when there is no entry. */
+  /** Take an entry out of a deny list, or all labels of a deny when there is no entry. */
   | {
       readonly what: 'remove'
       readonly role: string
@@ -34,7 +35,12 @@ export type Change =
   /** Unset a field that nothing enforces. */
   | { readonly what: 'unset'; readonly role: string; readonly field: string }
   /** Stop asking for a label that the target does not have and that no value can be guessed for. */
-  | { readonly what: 'drop-key'; readonly role: string; readonly key: string }
+  | {
+      readonly what: 'drop-key'
+      readonly role: string
+      readonly field: LabelField
+      readonly key: string
+    }
   /** Give the target a label. */
   | { readonly what: 'label'; readonly key: string; readonly value: string }
   /** Give the person a role that exists and grants it. */
@@ -42,20 +48,24 @@ export type Change =
   /** No role of the cluster is near it. */
   | { readonly what: 'write-role' }
 
+export type LabelField = 'allow.db_labels' | 'allow.node_labels'
+
 /** All of these together. Empty when the request is allowed, or when no role can allow it. */
 export function smallestChange(input: DecisionInput): readonly Change[] {
+  const { kind } = input.target.ref
+  if (!isServedKind(kind)) return []
   const held = [...new Set(input.identity.roles)]
     .sort()
     .flatMap((name) => input.roles.get(name) ?? [])
-  const obstacles = held.flatMap((role) => obstaclesOf(role, input))
-  if (held.some((role) => judge(role, input).outcome === 'allows')) return obstacles
-  return [...obstacles, ...nearest(held, obstacles, input)]
+  const obstacles = held.flatMap((role) => obstaclesOf(role, kind, input))
+  if (held.some((role) => judge(role, kind, input).outcome === 'allows')) return obstacles
+  return [...obstacles, ...nearest(held, obstacles, kind, input)]
 }
 
 /** What stands in the way of any grant: every deny that matches, every field that refuses or demands. */
-function obstaclesOf(role: CompiledRole, request: PolicyRequest): Change[] {
+function obstaclesOf(role: CompiledRole, kind: ServedKind, request: PolicyRequest): Change[] {
   const { name } = role.role
-  const out: Change[] = matchedDenies(role, request).map((deny) => ({
+  const out: Change[] = matchedDenies(role, kind, request).map((deny) => ({
     what: 'remove',
     role: name,
     ...deny,
@@ -63,8 +73,8 @@ function obstaclesOf(role: CompiledRole, request: PolicyRequest): Change[] {
   for (const field of role.role.unenforced) {
     const inForce =
       field.effect === 'refuses' ||
-      (field.effect === 'demands' && unmatchedAllows(role, request).length === 0)
-    if (field.kinds.includes('db') && inForce)
+      (field.effect === 'demands' && unmatchedAllows(role, kind, request).length === 0)
+    if (field.kinds.includes(kind) && inForce)
       out.push({ what: 'unset', role: name, field: field.field })
   }
   return out
@@ -74,69 +84,91 @@ function obstaclesOf(role: CompiledRole, request: PolicyRequest): Change[] {
 function nearest(
   held: readonly CompiledRole[],
   obstacles: readonly Change[],
+  kind: ServedKind,
   input: DecisionInput,
 ): readonly Change[] {
   let best: readonly Change[] | undefined
   for (const role of held) {
     if (!role.knownVersion) continue
-    const changes = lacking(role, input).filter((change) => !isAmong(change, obstacles))
+    const changes = lacking(role, kind, input).filter((change) => !isAmong(change, obstacles))
     if (best === undefined || changes.length < best.length) best = changes
   }
   if (best !== undefined && best.length <= 1) return best
   for (const [name, role] of input.roles)
-    if (judge(role, input).outcome === 'allows') return [{ what: 'assign', role: name }]
+    if (judge(role, kind, input).outcome === 'allows') return [{ what: 'assign', role: name }]
   return best ?? [{ what: 'write-role' }]
 }
 
 /** What one role lacks to grant the request by itself. */
-function lacking(role: CompiledRole, request: PolicyRequest): readonly Change[] {
+function lacking(role: CompiledRole, kind: ServedKind, request: PolicyRequest): readonly Change[] {
   const { name } = role.role
   const out: Change[] = role.role.unenforced
-    .filter((field) => field.kinds.includes('db'))
+    .filter((field) => field.kinds.includes(kind))
     .map((field) => ({ what: 'unset', role: name, field: field.field }))
-  for (const field of unmatchedAllows(role, request)) {
-    if (field === 'allow.db_users')
-      out.push({ what: 'add', role: name, field, value: request.access.principal })
-    else if (field === 'allow.db_names')
-      out.push({ what: 'add', role: name, field, value: request.access.resource })
-    else if (field === 'options.db_replication')
-      out.push({ what: 'set', role: name, field, value: true })
-    else out.push(...lackingLabels(role, request))
-  }
+  for (const field of unmatchedAllows(role, kind, request))
+    out.push(...lackingField(role, field, kind, request))
   return out
 }
 
-function lackingLabels(role: CompiledRole, request: PolicyRequest): readonly Change[] {
+function lackingField(
+  role: CompiledRole,
+  field: AllowField,
+  kind: ServedKind,
+  request: PolicyRequest,
+): readonly Change[] {
+  const { name } = role.role
+  const { principal, resource } = request.access
+  switch (field) {
+    case 'allow.db_users':
+    case 'allow.logins':
+      return [{ what: 'add', role: name, field, value: principal }]
+    case 'allow.db_names':
+      return [{ what: 'add', role: name, field, value: resource }]
+    case 'options.db_replication':
+      return [{ what: 'set', role: name, field, value: true }]
+    case 'allow.db_labels':
+    case 'allow.node_labels':
+      return lackingLabels(role, field, kind, request)
+  }
+}
+
+function lackingLabels(
+  role: CompiledRole,
+  field: LabelField,
+  kind: ServedKind,
+  request: PolicyRequest,
+): readonly Change[] {
   const { name } = role.role
   const { labels } = request.target
-  const field = 'allow.db_labels'
-  const rules = role.allowDb?.labels.rules ?? []
-  const out: Change[] = role.allowDb?.labels.broken ? [dropKey(name, '*')] : []
+  const allowed = role.kinds[kind].allow?.labels
+  const rules = allowed?.rules ?? []
+  const out: Change[] = allowed?.broken ? [dropKey(name, field, '*')] : []
   if (rules.length === 0) {
     const [key = '*'] = Object.keys(labels).sort()
     return [...out, { what: 'add', role: name, field, key, value: labels[key] ?? '*' }]
   }
   for (const rule of rules)
     if (!matchLabelRule(rule, labels, request.identity, 'allow'))
-      out.push(lackingLabel(name, rule, labels))
+      out.push(lackingLabel(name, field, rule, labels))
   // A map without keys matches nothing.
   const dropped = out.filter(({ what }) => what === 'drop-key').length
-  const left = rules.length + (role.allowDb?.labels.broken ? 1 : 0) - dropped
-  if (left === 0 && role.allowDb?.labels.wildcard !== true)
+  const left = rules.length + (allowed?.broken ? 1 : 0) - dropped
+  if (left === 0 && allowed?.wildcard !== true)
     out.push({ what: 'add', role: name, field, key: '*', value: '*' })
   return out
 }
 
 function lackingLabel(
   role: string,
+  field: LabelField,
   rule: LabelRule,
   labels: Readonly<Record<string, string>>,
 ): Change {
   const { key } = rule
   const value = Object.hasOwn(labels, key) ? labels[key] : undefined
-  if (value !== undefined) return { what: 'add', role, field: 'allow.db_labels', key, value }
+  if (value !== undefined) return { what: 'add', role, field, key, value }
   const example = rule.values.map(exampleOf).find((text) => text !== undefined)
-  return example === undefined ? dropKey(role, key) : { what: 'label', key, value: example }
+  return example === undefined ? dropKey(role, field, key) : { what: 'label', key, value: example }
 }
 
 /** A value that a pattern surely matches. */
@@ -145,8 +177,8 @@ function exampleOf(pattern: Pattern): string | undefined {
   return pattern.kind === 'glob' ? pattern.parts.join('') : undefined
 }
 
-function dropKey(role: string, key: string): Change {
-  return { what: 'drop-key', role, key }
+function dropKey(role: string, field: LabelField, key: string): Change {
+  return { what: 'drop-key', role, field, key }
 }
 
 function isAmong(change: Change, others: readonly Change[]): boolean {

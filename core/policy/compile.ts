@@ -4,24 +4,36 @@
 import type { TargetKind } from '../identity.ts'
 import type { CompiledLabels, Pattern } from './match.ts'
 import { compileLabels, compilePattern } from './match.ts'
-import type { DatabaseRule, Role, Unenforced, UnenforcedKind } from './role.ts'
+import type { LabelMatch, Role, RoleSide, Unenforced, UnenforcedKind } from './role.ts'
 
 /** Versions whose meaning we know; a role of another one grants nothing. */
 export const ROLE_VERSIONS = ['v3', 'v4', 'v5', 'v6', 'v7', 'v8', 'v9'] as const
 
+/** The kinds that have a service now; a certificate for another kind is granted nothing. */
+export const SERVED_KINDS: readonly ServedKind[] = ['db', 'node']
+export type ServedKind = Extract<TargetKind, 'db' | 'node'>
+
+/** One side of a role for one kind. */
 export interface CompiledRule {
   readonly labels: CompiledLabels
-  readonly users: readonly Pattern[]
-  readonly names: readonly Pattern[]
+  /** Database users, logins. */
+  readonly principals: readonly Pattern[]
+  /** Database names; of kinds that have no parts nothing is asked. */
+  readonly resources: readonly Pattern[]
+}
+
+/** What a role says of one kind. */
+export interface CompiledKind {
+  readonly allow: CompiledRule | undefined
+  readonly deny: CompiledRule | undefined
+  /** The strictest of what the role sets for the kind and nothing enforces. */
+  readonly unenforced: Unenforced | undefined
 }
 
 export interface CompiledRole {
   readonly role: Role
   readonly knownVersion: boolean
-  readonly allowDb: CompiledRule | undefined
-  readonly denyDb: CompiledRule | undefined
-  /** The strictest of what the role sets for databases and nothing enforces. */
-  readonly unenforcedDb: Unenforced | undefined
+  readonly kinds: Readonly<Record<ServedKind, CompiledKind>>
 }
 
 /** By name. */
@@ -48,9 +60,8 @@ export function unenforcedFor(role: Role, kind: UnenforcedKind): Unenforced | un
   return strictest
 }
 
-/** The kinds that have a service now; a certificate for another kind is granted nothing. */
-export function isServedKind(kind: TargetKind): boolean {
-  return kind === 'db'
+export function isServedKind(kind: TargetKind): kind is ServedKind {
+  return SERVED_KINDS.some((each) => each === kind)
 }
 
 const STRICTNESS: Readonly<Record<Unenforced['effect'], number>> = {
@@ -67,16 +78,35 @@ function compileRole(role: Role): CompiledRole {
   return {
     role,
     knownVersion: versions.includes(role.version),
-    allowDb: role.allow.db === undefined ? undefined : compileRule(role.allow.db),
-    denyDb: role.deny.db === undefined ? undefined : compileRule(role.deny.db),
-    unenforcedDb: unenforcedFor(role, 'db'),
+    kinds: { db: compileKind(role, 'db'), node: compileKind(role, 'node') },
   }
 }
 
-function compileRule(rule: DatabaseRule): CompiledRule {
+function compileKind(role: Role, kind: ServedKind): CompiledKind {
   return {
-    labels: compileLabels(rule.labels),
-    users: rule.users.map(compilePattern),
-    names: rule.names.map(compilePattern),
+    allow: compileSide(role.allow, kind),
+    deny: compileSide(role.deny, kind),
+    unenforced: unenforcedFor(role, kind),
+  }
+}
+
+function compileSide({ db, node }: RoleSide, kind: ServedKind): CompiledRule | undefined {
+  switch (kind) {
+    case 'db':
+      return db === undefined ? undefined : compileRule(db.labels, db.users, db.names)
+    case 'node':
+      return node === undefined ? undefined : compileRule(node.labels, node.logins, [])
+  }
+}
+
+function compileRule(
+  labels: LabelMatch,
+  principals: readonly string[],
+  resources: readonly string[],
+): CompiledRule {
+  return {
+    labels: compileLabels(labels),
+    principals: principals.map(compilePattern),
+    resources: resources.map(compilePattern),
   }
 }

@@ -1,11 +1,11 @@
 // The decision: a pure function of who, what and the roles. Nothing is allowed by default; one matching deny of any role held
-// wins over everything; else at least one role must by itself match labels, user and database name.
+// wins over everything; else at least one role must by itself match labels, principal and, of databases, the name.
 // It reads no clock and no state, so that the same input gives the same answer in control, at the agent and in `tctl explain`.
 
 import type { UserIdentity } from '../identity.ts'
 import { max } from '../limits.ts'
 import type { Grant } from '../protocol.ts'
-import type { CompiledRole, CompiledRoles } from './compile.ts'
+import type { CompiledRole, CompiledRoles, ServedKind } from './compile.ts'
 import { isServedKind } from './compile.ts'
 import type { PolicyRequest, Verdict } from './judge.ts'
 import { judge } from './judge.ts'
@@ -39,43 +39,47 @@ export type Decision =
   | { readonly allow: false; readonly denial: Denial }
 
 export function decide(input: DecisionInput): Decision {
-  const impossible = impossibility(input)
-  if (impossible !== undefined) return denied({ cause: impossible, withheld: [], visible: false })
+  const { kind } = input.target.ref
+  if (!isServedKind(kind)) return denied({ cause: 'kind', withheld: [], visible: false })
+  if (!isNamed(input)) return denied({ cause: 'request', withheld: [], visible: false })
   const granting: CompiledRole[] = []
   let no: No | undefined
   for (const name of new Set(input.identity.roles)) {
     const role = input.roles.get(name)
     if (role === undefined) continue
-    const verdict = judge(role, input)
+    const verdict = judge(role, kind, input)
     if (verdict.outcome === 'allows') granting.push(role)
     else no = worse(no, name, verdict)
   }
   if (no === undefined && granting.length > 0)
-    return { allow: true, ...mergeOptions(granting, lockModeOf(input.identity, input.roles)) }
+    return { allow: true, ...mergeOptions(granting, kind, lockModeOf(input.identity, input.roles)) }
   return denied({
     ...(no ?? { cause: 'no-match' }),
-    withheld: withheldFrom(input.identity, input.roles),
+    withheld: withheldFrom(kind, input.identity, input.roles),
     visible: isVisible(input.identity, input.target, input.roles),
   })
 }
 
 /** Looks at no target, so that naming the field tells nothing of what exists. */
-export function withheldFrom(identity: UserIdentity, roles: CompiledRoles): readonly Withheld[] {
+export function withheldFrom(
+  kind: ServedKind,
+  identity: UserIdentity,
+  roles: CompiledRoles,
+): readonly Withheld[] {
   return [...new Set(identity.roles)].sort().flatMap((role) => {
-    const field = roles.get(role)?.unenforcedDb
+    const field = roles.get(role)?.kinds[kind].unenforced
     return field?.effect === 'withholds' || field?.effect === 'refuses'
       ? [{ role, field: field.field }]
       : []
   })
 }
 
-/** What no role can allow, whatever it says. */
-function impossibility(input: DecisionInput): 'kind' | 'request' | undefined {
-  const { access, target } = input
-  const same = access.target.kind === target.ref.kind && access.target.name === target.ref.name
-  if (!isServedKind(target.ref.kind)) return 'kind'
-  const good = same && isNameable(access.principal) && isNameable(access.resource)
-  return good ? undefined : 'request'
+/** What no role can allow otherwise, whatever it says. A node has no parts: whoever names one means something else. */
+function isNamed({ access, target }: DecisionInput): boolean {
+  const { kind, name } = target.ref
+  const same = access.target.kind === kind && access.target.name === name
+  const part = kind === 'node' ? access.resource === '' : isNameable(access.resource)
+  return same && isNameable(access.principal) && part
 }
 
 function isNameable(name: string): boolean {

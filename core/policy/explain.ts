@@ -4,6 +4,7 @@
 import type { TargetRef } from '../identity.ts'
 import { max } from '../limits.ts'
 import type { Change } from './change.ts'
+import { isServedKind } from './compile.ts'
 import { smallestChange } from './change.ts'
 import type { Decision, DecisionInput } from './decide.ts'
 import { decide } from './decide.ts'
@@ -46,12 +47,13 @@ export interface ExplainInput extends DecisionInput {
 /** `decision` is what `decide` said of the same input, when it was asked already. */
 export function explain(input: ExplainInput, decision: Decision = decide(input)): Explanation {
   const { allow } = decision
+  const { kind } = input.target.ref
   const roles: RoleFinding[] = []
   for (const name of input.identity.roles.slice(0, max('explanationRolesMax'))) {
     const role = input.roles.get(name)
-    roles.push(
-      role === undefined ? { role: name, outcome: 'missing' } : finding(name, judge(role, input)),
-    )
+    if (role === undefined) roles.push({ role: name, outcome: 'missing' })
+    else if (isServedKind(kind)) roles.push(finding(name, judge(role, kind, input)))
+    else roles.push({ role: name, outcome: 'no-match' })
   }
   return {
     ...subject(input),

@@ -1,10 +1,10 @@
-// What one role by itself says about one request for a database. decide.ts adds the roles up; explain.ts tells of each.
-// The order is fixed: what refuses everything, what the role denies, what withholds, then labels, user and name it allows,
-// then replication.
+// What one role by itself says about one request for a target. decide.ts adds the roles up; explain.ts tells of each.
+// The order is fixed: what refuses everything, what the role denies, what withholds, then labels, principal and, of databases,
+// name and replication that it allows.
 
 import type { TargetRef, UserIdentity } from '../identity.ts'
 import type { Access } from '../protocol.ts'
-import type { CompiledRole } from './compile.ts'
+import type { CompiledRole, ServedKind } from './compile.ts'
 import type { Labels } from './match.ts'
 import { findPattern, matchLabels, matchPattern } from './match.ts'
 import type { Unenforced } from './role.ts'
@@ -25,7 +25,30 @@ export type AllowField =
   | 'allow.db_users'
   | 'allow.db_names'
   | 'options.db_replication'
-export type DenyField = 'deny.db_labels' | 'deny.db_users' | 'deny.db_names'
+  | 'allow.node_labels'
+  | 'allow.logins'
+export type DenyField =
+  | 'deny.db_labels'
+  | 'deny.db_users'
+  | 'deny.db_names'
+  | 'deny.node_labels'
+  | 'deny.logins'
+
+/** How the fields of a kind are called. A kind without `resources` has no parts that one could name. */
+interface FieldNames<T> {
+  readonly labels: T
+  readonly principals: T
+  readonly resources: T | undefined
+}
+
+const ALLOW_FIELDS: Readonly<Record<ServedKind, FieldNames<AllowField>>> = {
+  db: { labels: 'allow.db_labels', principals: 'allow.db_users', resources: 'allow.db_names' },
+  node: { labels: 'allow.node_labels', principals: 'allow.logins', resources: undefined },
+}
+const DENY_FIELDS: Readonly<Record<ServedKind, FieldNames<DenyField>>> = {
+  db: { labels: 'deny.db_labels', principals: 'deny.db_users', resources: 'deny.db_names' },
+  node: { labels: 'deny.node_labels', principals: 'deny.logins', resources: undefined },
+}
 
 /** A deny rule that matched. `entry` is as the role has it; absent for labels. */
 export interface MatchedDeny {
@@ -44,58 +67,60 @@ export type Verdict =
 
 const ALLOWS: Verdict = { outcome: 'allows' }
 const UNKNOWN_VERSION: Verdict = { outcome: 'unknown-version' }
-const NO_LABELS: Verdict = { outcome: 'no-match', field: 'allow.db_labels' }
-const NO_USER: Verdict = { outcome: 'no-match', field: 'allow.db_users' }
-const NO_NAME: Verdict = { outcome: 'no-match', field: 'allow.db_names' }
-const NO_REPLICATION: Verdict = { outcome: 'no-match', field: 'options.db_replication' }
 
-/** Shared constants where possible: with 50 roles this runs 50 times per decision. */
-export function judge(compiled: CompiledRole, request: PolicyRequest): Verdict {
-  const unenforced = compiled.unenforcedDb
+/** With 50 roles this runs 50 times per decision. */
+export function judge(compiled: CompiledRole, kind: ServedKind, request: PolicyRequest): Verdict {
+  const { unenforced } = compiled.kinds[kind]
   if (unenforced?.effect === 'refuses') return { outcome: 'refuses', field: unenforced.field }
-  const deny = firstDeny(compiled, request)
+  const deny = firstDeny(compiled, kind, request)
   if (deny !== undefined) return { outcome: 'denies', deny }
   if (!compiled.knownVersion) return UNKNOWN_VERSION
   if (unenforced?.effect === 'withholds') return { outcome: 'withholds', field: unenforced.field }
-  const verdict = judgeAllow(compiled, request)
-  return verdict === ALLOWS && unenforced !== undefined
-    ? { outcome: 'demands', field: unenforced.field }
-    : verdict
+  const missing = firstUnmatched(compiled, kind, request)
+  if (missing !== undefined) return { outcome: 'no-match', field: missing }
+  return unenforced === undefined ? ALLOWS : { outcome: 'demands', field: unenforced.field }
 }
 
-/** Every deny rule of the role that matches, each by itself: users and names are denied wherever they are asked for. */
-export function matchedDenies(compiled: CompiledRole, request: PolicyRequest): MatchedDeny[] {
-  const rule = compiled.denyDb
+/** Every deny rule of the role that matches, each by itself: principals and names are denied wherever they are asked for. */
+export function matchedDenies(
+  compiled: CompiledRole,
+  kind: ServedKind,
+  request: PolicyRequest,
+): MatchedDeny[] {
+  const rule = compiled.kinds[kind].deny
   if (rule === undefined) return []
   const { identity, target, access } = request
+  const names = DENY_FIELDS[kind]
   const found: MatchedDeny[] = []
-  if (matchLabels(rule.labels, target.labels, identity, 'deny'))
-    found.push({ field: 'deny.db_labels' })
-  for (const user of rule.users)
-    if (matchPattern(user, access.principal, identity, 'deny'))
-      found.push({ field: 'deny.db_users', entry: user.source })
-  for (const name of rule.names)
+  if (matchLabels(rule.labels, target.labels, identity, 'deny')) found.push({ field: names.labels })
+  for (const principal of rule.principals)
+    if (matchPattern(principal, access.principal, identity, 'deny'))
+      found.push({ field: names.principals, entry: principal.source })
+  if (names.resources === undefined) return found
+  for (const name of rule.resources)
     if (matchPattern(name, access.resource, identity, 'deny'))
-      found.push({ field: 'deny.db_names', entry: name.source })
+      found.push({ field: names.resources, entry: name.source })
   return found
 }
 
 /** Every allow rule of the role that does not match. */
-export function unmatchedAllows(compiled: CompiledRole, request: PolicyRequest): AllowField[] {
-  const rule = compiled.allowDb
+export function unmatchedAllows(
+  compiled: CompiledRole,
+  kind: ServedKind,
+  request: PolicyRequest,
+): AllowField[] {
+  const rule = compiled.kinds[kind].allow
   const { identity, target, access } = request
-  const replication: readonly AllowField[] = replicates(compiled, access)
-    ? []
-    : ['options.db_replication']
-  if (rule === undefined)
-    return ['allow.db_labels', 'allow.db_users', 'allow.db_names', ...replication]
+  const names = ALLOW_FIELDS[kind]
   const missing: AllowField[] = []
-  if (!matchLabels(rule.labels, target.labels, identity, 'allow')) missing.push('allow.db_labels')
-  if (findPattern(rule.users, access.principal, identity, 'allow') === undefined)
-    missing.push('allow.db_users')
-  if (findPattern(rule.names, access.resource, identity, 'allow') === undefined)
-    missing.push('allow.db_names')
-  return [...missing, ...replication]
+  if (rule === undefined || !matchLabels(rule.labels, target.labels, identity, 'allow'))
+    missing.push(names.labels)
+  if (findPattern(rule?.principals ?? [], access.principal, identity, 'allow') === undefined)
+    missing.push(names.principals)
+  if (names.resources !== undefined)
+    if (findPattern(rule?.resources ?? [], access.resource, identity, 'allow') === undefined)
+      missing.push(names.resources)
+  return replicates(compiled, access) ? missing : [...missing, 'options.db_replication']
 }
 
 /** A stream of all changes is more than any statement gives: no wildcard of users and names covers it. */
@@ -104,24 +129,37 @@ function replicates({ role }: CompiledRole, access: Access): boolean {
 }
 
 /** The same rules in the same order, stopping at the first: this runs for every role of every decision. */
-function firstDeny(compiled: CompiledRole, request: PolicyRequest): MatchedDeny | undefined {
-  const rule = compiled.denyDb
+function firstDeny(
+  compiled: CompiledRole,
+  kind: ServedKind,
+  request: PolicyRequest,
+): MatchedDeny | undefined {
+  const rule = compiled.kinds[kind].deny
   if (rule === undefined) return undefined
   const { identity, target, access } = request
-  if (matchLabels(rule.labels, target.labels, identity, 'deny')) return { field: 'deny.db_labels' }
-  const user = findPattern(rule.users, access.principal, identity, 'deny')
-  if (user !== undefined) return { field: 'deny.db_users', entry: user.source }
-  const name = findPattern(rule.names, access.resource, identity, 'deny')
-  return name === undefined ? undefined : { field: 'deny.db_names', entry: name.source }
+  const names = DENY_FIELDS[kind]
+  if (matchLabels(rule.labels, target.labels, identity, 'deny')) return { field: names.labels }
+  const principal = findPattern(rule.principals, access.principal, identity, 'deny')
+  if (principal !== undefined) return { field: names.principals, entry: principal.source }
+  if (names.resources === undefined) return undefined
+  const name = findPattern(rule.resources, access.resource, identity, 'deny')
+  return name === undefined ? undefined : { field: names.resources, entry: name.source }
 }
 
-function judgeAllow(compiled: CompiledRole, request: PolicyRequest): Verdict {
-  const rule = compiled.allowDb
-  if (rule === undefined) return NO_LABELS
+function firstUnmatched(
+  compiled: CompiledRole,
+  kind: ServedKind,
+  request: PolicyRequest,
+): AllowField | undefined {
+  const rule = compiled.kinds[kind].allow
   const { identity, target, access } = request
-  if (!matchLabels(rule.labels, target.labels, identity, 'allow')) return NO_LABELS
-  if (findPattern(rule.users, access.principal, identity, 'allow') === undefined) return NO_USER
-  if (findPattern(rule.names, access.resource, identity, 'allow') === undefined) return NO_NAME
-  if (!replicates(compiled, access)) return NO_REPLICATION
-  return ALLOWS
+  const names = ALLOW_FIELDS[kind]
+  if (rule === undefined) return names.labels
+  if (!matchLabels(rule.labels, target.labels, identity, 'allow')) return names.labels
+  if (findPattern(rule.principals, access.principal, identity, 'allow') === undefined)
+    return names.principals
+  if (names.resources !== undefined)
+    if (findPattern(rule.resources, access.resource, identity, 'allow') === undefined)
+      return names.resources
+  return replicates(compiled, access) ? undefined : 'options.db_replication'
 }

@@ -13,6 +13,8 @@ export interface LockSubject {
   /** Ids of hosts that take part: the peer itself, the agent, the proxy. */
   readonly serverIds?: readonly string[]
   readonly db?: string
+  /** Name of a node, and ids of hosts that serve it. */
+  readonly node?: readonly string[]
   /** Lower-case hexadecimal. */
   readonly certificateSerial?: string
   readonly keySha256?: string
@@ -74,7 +76,8 @@ export function sessionSubject(
   const common = { user: name, roles, serverIds, certificateSerial, keySha256 }
   // `login` means a login of an operating system: a database user of the same name is somebody else.
   if (kind === 'db') return { ...common, db: target }
-  return kind === 'node' ? { ...common, login: principal } : common
+  if (kind !== 'node') return common
+  return { ...common, node: [target, ...serverIds], login: principal }
 }
 
 type LockField = keyof LockTarget
@@ -84,6 +87,7 @@ const TITLES: Readonly<Record<LockField, string>> = {
   role: 'Role',
   server_id: 'ServerID',
   db: 'Database',
+  node: 'Node',
   certificate_serial: 'CertificateSerial',
   key_sha256: 'Key',
   login: 'Login',
@@ -95,6 +99,7 @@ const LOCK_FIELDS = [
   'role',
   'server_id',
   'db',
+  'node',
   'certificate_serial',
   'key_sha256',
   'login',
@@ -148,6 +153,8 @@ function rawValues(subject: LockSubject, field: LockField): readonly string[] {
       return subject.serverIds ?? []
     case 'db':
       return one(subject.db)
+    case 'node':
+      return subject.node ?? []
     case 'certificate_serial':
       return one(subject.certificateSerial)
     case 'key_sha256':

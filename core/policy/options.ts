@@ -2,9 +2,10 @@
 // which has nothing to do with it cannot spoil it; the lifetime of a login and the lock mode are those of all roles held.
 
 import type { UserIdentity } from '../identity.ts'
-import type { Grant } from '../protocol.ts'
+import type { Grant, SshGrant } from '../protocol.ts'
 import type { ClusterConfig } from '../snapshot.ts'
-import type { CompiledRole, CompiledRoles } from './compile.ts'
+import type { CompiledRole, CompiledRoles, ServedKind } from './compile.ts'
+import type { RoleOptions, SshOptions } from './role.ts'
 
 export interface MergedOptions {
   readonly grant: Grant
@@ -14,6 +15,7 @@ export interface MergedOptions {
 /** Shortest idle time, fewest connections, any wish to end with the certificate or with the log; `strict` of any role held. */
 export function mergeOptions(
   granting: readonly CompiledRole[],
+  kind: ServedKind,
   lockMode: Grant['lockMode'],
 ): MergedOptions {
   let idleMsMax = 0
@@ -23,12 +25,43 @@ export function mergeOptions(
   for (const { role } of granting) {
     idleMsMax = lower(idleMsMax, role.options.clientIdleTimeoutMs)
     connectionsMax = lower(connectionsMax, role.options.maxConnections)
-    if (role.options.recordSession === 'strict') recordingMode = 'strict'
+    if (recordingOf(role.options, kind) === 'strict') recordingMode = 'strict'
     disconnectExpiredCert ||= role.options.disconnectExpiredCert === true
   }
   const roles = granting.map(({ role }) => role.name).sort()
   const grant = { roles, idleMsMax, connectionsMax, lockMode, recordingMode }
-  return { grant, disconnectExpiredCert }
+  const ssh = kind === 'node' ? { ssh: sshGrant(granting) } : {}
+  return { grant: { ...grant, ...ssh }, disconnectExpiredCert }
+}
+
+/**
+ * Agent and X11 forwarding when one of the roles allows it; a port either way unless one says no by name, and the old option counts
+ * only where its role does not use the new one; files unless one says no; the fewest channels.
+ */
+function sshGrant(granting: readonly CompiledRole[]): SshGrant {
+  const all = granting.map(({ role }) => role.options.ssh ?? {})
+  let sessionsMax = 0
+  for (const { maxSessions } of all) sessionsMax = lower(sessionsMax, maxSessions)
+  return {
+    forwardAgent: all.some(({ forwardAgent }) => forwardAgent === true),
+    localForwarding: forwards(all, 'localForwarding'),
+    remoteForwarding: forwards(all, 'remoteForwarding'),
+    x11: all.some(({ x11 }) => x11 === true),
+    fileCopy: all.every(({ fileCopy }) => fileCopy !== false),
+    sessionsMax,
+  }
+}
+
+function forwards(
+  all: readonly SshOptions[],
+  direction: 'localForwarding' | 'remoteForwarding',
+): boolean {
+  if (all.some((each) => each[direction] === false)) return false
+  return all.some((each) => each[direction] ?? each.portForwarding ?? true)
+}
+
+function recordingOf(options: RoleOptions, kind: ServedKind): RoleOptions['recordSession'] {
+  return (kind === 'node' ? options.ssh?.recordSession : undefined) ?? options.recordSession
 }
 
 /** The same, with what the cluster sets for everybody: the shorter and the stricter hold. */
@@ -44,6 +77,22 @@ export function withCluster(merged: MergedOptions, config: ClusterConfig): Merge
       lockMode: config.lockingMode === 'strict' ? 'strict' : grant.lockMode,
     },
     disconnectExpiredCert: merged.disconnectExpiredCert || config.disconnectExpiredCert,
+  }
+}
+
+/** What one of the roles held would permit somewhere: the bound that a certificate sets. Each session is decided by itself. */
+export function sshMost(identity: UserIdentity, roles: CompiledRoles): SshGrant {
+  const each = identity.roles.flatMap((name) => {
+    const role = roles.get(name)
+    return role?.kinds.node.allow === undefined ? [] : [sshGrant([role])]
+  })
+  return {
+    forwardAgent: each.some(({ forwardAgent }) => forwardAgent),
+    localForwarding: each.some(({ localForwarding }) => localForwarding),
+    remoteForwarding: each.some(({ remoteForwarding }) => remoteForwarding),
+    x11: each.some(({ x11 }) => x11),
+    fileCopy: each.some(({ fileCopy }) => fileCopy),
+    sessionsMax: 0,
   }
 }
 

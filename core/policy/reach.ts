@@ -1,84 +1,126 @@
-// What a person may see of a database: whether it is shown at all, and which users and names to offer (`tsh db ls`).
-// A hint for lists, never an admission: only decide() admits, since one role must match user and name together.
+// What a person may see of a target: whether it is shown at all, and which principals and names to offer (`tsh db ls`, `tsh ls`).
+// A hint for lists, never an admission: only decide() admits, since one role must match labels, principal and name together.
 
 import type { UserIdentity } from '../identity.ts'
-import type { CompiledRole, CompiledRoles } from './compile.ts'
+import { isLogin } from '../ssh/principal.ts'
+import type { CompiledRole, CompiledRoles, ServedKind } from './compile.ts'
 import { isServedKind } from './compile.ts'
 import type { PolicyTarget } from './judge.ts'
 import type { Pattern } from './match.ts'
 import { findPattern, matchLabels } from './match.ts'
 import { expandTemplate, isAdminWildcard } from './template.ts'
 
-export interface DatabaseReach {
+export interface Reach {
   readonly visible: boolean
   /** Literals and patterns as roles have them, `*` for any; sorted; without what is denied by name. */
-  readonly dbUsers: readonly string[]
-  readonly dbNames: readonly string[]
+  readonly principals: readonly string[]
+  readonly resources: readonly string[]
 }
 
-/** Whether the person may know that the database exists. */
+/** Whether the person may know that the target exists. */
 export function isVisible(
   identity: UserIdentity,
   target: PolicyTarget,
   roles: CompiledRoles,
 ): boolean {
-  if (!isServedKind(target.ref.kind)) return false
+  const { kind } = target.ref
+  if (!isServedKind(kind)) return false
   let shown = false
   for (const name of identity.roles) {
     const role = roles.get(name)
     if (role === undefined) continue
-    if (hides(role, target, identity)) return false
-    shown ||= shows(role, target, identity)
+    if (hides(role, kind, target, identity)) return false
+    shown ||= shows(role, kind, target, identity)
   }
   return shown
 }
 
-const NOTHING: DatabaseReach = { visible: false, dbUsers: [], dbNames: [] }
+const NOTHING: Reach = { visible: false, principals: [], resources: [] }
 
-export function databaseReach(
+export function reachOf(identity: UserIdentity, target: PolicyTarget, roles: CompiledRoles): Reach {
+  const { kind } = target.ref
+  if (!isServedKind(kind) || !isVisible(identity, target, roles)) return NOTHING
+  const held = identity.roles.flatMap((name) => roles.get(name) ?? [])
+  const showing = held.filter((role) => shows(role, kind, target, identity))
+  const allowed = showing.flatMap((role) => role.kinds[kind].allow ?? [])
+  const denied = held.flatMap((role) => role.kinds[kind].deny ?? [])
+  const of = (list: 'principals' | 'resources'): readonly string[] =>
+    offered(
+      allowed.flatMap((rule) => rule[list]),
+      denied.flatMap((rule) => rule[list]),
+      identity,
+    )
+  return { visible: true, principals: of('principals'), resources: of('resources') }
+}
+
+/** The logins that roles which show a node offer there, by name: what a certificate can say. */
+export function loginsOn(
   identity: UserIdentity,
   target: PolicyTarget,
   roles: CompiledRoles,
-): DatabaseReach {
-  if (!isVisible(identity, target, roles)) return NOTHING
+): readonly string[] {
+  if (!isVisible(identity, target, roles)) return []
   const held = identity.roles.flatMap((name) => roles.get(name) ?? [])
-  const showing = held.filter((role) => shows(role, target, identity))
-  const denied = held.flatMap((role) => role.denyDb ?? [])
-  return {
-    visible: true,
-    dbUsers: offered(
-      showing.flatMap((role) => role.allowDb?.users ?? []),
-      denied.flatMap((rule) => rule.users),
-      identity,
-    ),
-    dbNames: offered(
-      showing.flatMap((role) => role.allowDb?.names ?? []),
-      denied.flatMap((rule) => rule.names),
-      identity,
-    ),
-  }
+  const showing = held.filter((role) => shows(role, 'node', target, identity))
+  return namedLogins(showing, held, identity)
 }
 
-function hides(role: CompiledRole, target: PolicyTarget, identity: UserIdentity): boolean {
-  if (role.unenforcedDb?.effect === 'refuses') return true
-  const labels = role.denyDb?.labels
-  return labels !== undefined && matchLabels(labels, target.labels, identity, 'deny')
+/**
+ * The logins that a person's SSH certificate names: all that their roles allow on any node, without those that one denies. Patterns
+ * name nobody. The node decides for itself; this is what a stolen certificate is worth at most.
+ */
+export function loginsOf(identity: UserIdentity, roles: CompiledRoles): readonly string[] {
+  const held = identity.roles.flatMap((name) => roles.get(name) ?? [])
+  if (held.some((role) => role.kinds.node.unenforced?.effect === 'refuses')) return []
+  const granting = held.filter((role) => grants(role, 'node'))
+  return namedLogins(granting, held, identity)
 }
 
-function shows(role: CompiledRole, target: PolicyTarget, identity: UserIdentity): boolean {
-  if (!role.knownVersion || role.unenforcedDb?.effect === 'withholds') return false
-  const labels = role.allowDb?.labels
-  return labels !== undefined && matchLabels(labels, target.labels, identity, 'allow')
+function namedLogins(
+  granting: readonly CompiledRole[],
+  held: readonly CompiledRole[],
+  identity: UserIdentity,
+): readonly string[] {
+  const allowed = granting.flatMap((role) => role.kinds.node.allow?.principals ?? [])
+  const denied = held.flatMap((role) => role.kinds.node.deny?.principals ?? [])
+  return offered(allowed, denied, identity, literalsOf).filter(isLogin)
+}
+
+function hides(
+  role: CompiledRole,
+  kind: ServedKind,
+  target: PolicyTarget,
+  identity: UserIdentity,
+): boolean {
+  const { deny, unenforced } = role.kinds[kind]
+  if (unenforced?.effect === 'refuses') return true
+  return deny !== undefined && matchLabels(deny.labels, target.labels, identity, 'deny')
+}
+
+function shows(
+  role: CompiledRole,
+  kind: ServedKind,
+  target: PolicyTarget,
+  identity: UserIdentity,
+): boolean {
+  const { allow } = role.kinds[kind]
+  if (allow === undefined || !grants(role, kind)) return false
+  return matchLabels(allow.labels, target.labels, identity, 'allow')
+}
+
+function grants({ knownVersion, kinds }: CompiledRole, kind: ServedKind): boolean {
+  return knownVersion && kinds[kind].unenforced?.effect !== 'withholds'
 }
 
 function offered(
   allowed: readonly Pattern[],
   denied: readonly Pattern[],
   identity: UserIdentity,
+  texts: typeof textsOf = textsOf,
 ): readonly string[] {
   const out = new Set<string>()
   for (const pattern of allowed)
-    for (const text of textsOf(pattern, identity))
+    for (const text of texts(pattern, identity))
       if (findPattern(denied, text, identity, 'deny') === undefined) out.add(text)
   return [...out].sort()
 }
@@ -88,4 +130,10 @@ function textsOf(pattern: Pattern, identity: UserIdentity): readonly string[] {
   if (pattern.kind !== 'template') return [pattern.source]
   if (isAdminWildcard(pattern.template, identity)) return ['*']
   return expandTemplate(pattern.template, identity)
+}
+
+/** A star among the traits stands for every login and names none; those beside it are named all the same. */
+function literalsOf(pattern: Pattern, identity: UserIdentity): readonly string[] {
+  if (pattern.kind === 'template') return expandTemplate(pattern.template, identity)
+  return pattern.kind === 'literal' ? [pattern.source] : []
 }

@@ -4,6 +4,7 @@
 import type { TargetKind, UserIdentity } from '../identity.ts'
 import type { Access, Refusal } from '../protocol.ts'
 import type { CompiledRoles } from './compile.ts'
+import { isServedKind } from './compile.ts'
 import type { Denial, Withheld } from './decide.ts'
 import { withheldFrom } from './decide.ts'
 import { shown } from './explain.ts'
@@ -21,7 +22,8 @@ export function unknownTargetRefusal(
   identity: UserIdentity,
   roles: CompiledRoles,
 ): Refusal {
-  return refusal(decisionId, hiddenReason(kind), withheldFrom(identity, roles))
+  const withheld = isServedKind(kind) ? withheldFrom(kind, identity, roles) : []
+  return refusal(decisionId, hiddenReason(kind), withheld)
 }
 
 const KIND_WORDS: Readonly<Record<TargetKind, string>> = {
@@ -38,7 +40,7 @@ function hiddenReason(kind: TargetKind): string {
 
 function visibleReason(denial: Denial, access: Access): string {
   const { role = '', field = '' } = denial
-  const asked = `database user "${shown(access.principal)}" with database name "${shown(access.resource)}"`
+  const asked = askedFor(access)
   switch (denial.cause) {
     case 'denies':
       return `your role "${shown(role)}" denies ${asked} (${field})`
@@ -51,8 +53,15 @@ function visibleReason(denial: Denial, access: Access): string {
         : `no role of yours allows ${asked}`
     case 'kind':
     case 'request':
-      return 'the user or database name asked for is empty or too long'
+      return access.target.kind === 'node'
+        ? 'the login asked for is empty or too long'
+        : 'the user or database name asked for is empty or too long'
   }
+}
+
+function askedFor({ target, principal, resource }: Access): string {
+  if (target.kind === 'node') return `the login "${shown(principal)}"`
+  return `database user "${shown(principal)}" with database name "${shown(resource)}"`
 }
 
 function refusal(decisionId: string, reason: string, withheld: readonly Withheld[]): Refusal {

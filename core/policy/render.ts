@@ -23,7 +23,9 @@ export function renderExplanation(explanation: Explanation): string {
 function headline(explanation: Explanation): string {
   const { target, user, issuer } = explanation
   const who = issuer === 'local' ? user : `${user} (${issuer})`
-  const what = `${target.kind} ${shown(target.name)} as "${explanation.principal}", database "${explanation.resource}"${explanation.replication === true ? ', for replication' : ''}`
+  const part = target.kind === 'node' ? '' : `, database "${explanation.resource}"`
+  const replication = explanation.replication === true ? ', for replication' : ''
+  const what = `${target.kind} ${shown(target.name)} as "${explanation.principal}"${part}${replication}`
   return `${explanation.allowed ? 'Allowed' : 'Denied'}: ${shown(who)} to ${what}, at ${new Date(explanation.atMs).toISOString()}`
 }
 
@@ -41,11 +43,11 @@ function renderFinding(finding: RoleFinding, explanation: Explanation): string {
         ? `${role}: does not allow it`
         : `${role}: ${unmatched(field, explanation)}`
     case 'withholds':
-      return `${role}: grants no databases, as nothing enforces its ${field} yet`
+      return `${role}: grants no ${plural(explanation)}, as nothing enforces its ${field} yet`
     case 'demands':
       return `${role}: matches, but demands ${field}, which nothing enforces yet`
     case 'refuses':
-      return `${role}: refuses every database, as nothing enforces its ${field} yet`
+      return `${role}: refuses all ${plural(explanation)}, as nothing enforces its ${field} yet`
     case 'unknown-version':
       return `${role}: grants nothing, its version is unknown here`
     case 'missing':
@@ -53,8 +55,13 @@ function renderFinding(finding: RoleFinding, explanation: Explanation): string {
   }
 }
 
+function plural({ target }: Explanation): string {
+  return target.kind === 'node' ? 'nodes' : 'databases'
+}
+
 function unmatched(field: string, explanation: Explanation): string {
   if (field === 'allow.db_users') return `${field} does not match user "${explanation.principal}"`
+  if (field === 'allow.logins') return `${field} does not match login "${explanation.principal}"`
   if (field === 'options.db_replication') return `does not set ${field}`
   if (field === 'allow.db_names')
     return `${field} does not match database "${explanation.resource}"`
@@ -76,12 +83,12 @@ function renderChange(change: Change): string {
     case 'unset':
       return `role ${change.role}: unset spec.${change.field}`
     case 'drop-key':
-      return `role ${change.role}: remove key "${shown(change.key)}" from spec.allow.db_labels`
+      return `role ${change.role}: remove key "${shown(change.key)}" from spec.${change.field}`
     case 'label':
       return `target: set label "${shown(change.key)}" to "${shown(change.value)}"`
     case 'assign':
       return `assign role ${change.role} to the user`
     case 'write-role':
-      return 'no role is near: write one that allows the labels, the user and the database'
+      return 'no role is near: write one that allows the labels and the principal'
   }
 }

@@ -7,7 +7,7 @@ import type { UserIdentity } from '../identity.ts'
 import { compileRoles } from './compile.ts'
 import { explain, redactExplanation, shown } from './explain.ts'
 import { sessionTtlMs } from './options.ts'
-import { databaseReach } from './reach.ts'
+import { reachOf } from './reach.ts'
 import { renderExplanation } from './render.ts'
 import type { ResourceVerb } from './rights.ts'
 import { mayResource } from './rights.ts'
@@ -115,20 +115,20 @@ describe('what a person sees of a database', () => {
   const shop = role('shop', {
     allowDb: { labels: { env: ['prod'] }, users: ['{{internal.db_users}}', 'ro'], names: ['*'] },
   })
-  const seen = (roles: readonly Role[], traits = {}): ReturnType<typeof databaseReach> =>
-    databaseReach(holder(roles, { traits }), TARGET, compileRoles(roles))
+  const seen = (roles: readonly Role[], traits = {}): ReturnType<typeof reachOf> =>
+    reachOf(holder(roles, { traits }), TARGET, compileRoles(roles))
 
   it('is what the roles with its labels allow, less what is denied by name', () => {
     const no = role('no', { denyDb: { labels: {}, users: ['root'], names: [] } })
     assert.deepEqual(seen([shop, no], { db_users: ['root', 'app'] }), {
       visible: true,
-      dbUsers: ['app', 'ro'],
-      dbNames: ['*'],
+      principals: ['app', 'ro'],
+      resources: ['*'],
     })
   })
 
   it('is nothing without a role for its labels, with a deny of them, or with a field nothing enforces', () => {
-    const nothing = { visible: false, dbUsers: [], dbNames: [] }
+    const nothing = { visible: false, principals: [], resources: [] }
     assert.deepEqual(
       seen([role('r', { allowDb: { labels: { env: ['dev'] }, users: ['*'], names: ['*'] } })]),
       nothing,

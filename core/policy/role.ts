@@ -13,6 +13,12 @@ export interface DatabaseRule {
   readonly names: readonly string[]
 }
 
+/** What one side says about nodes. */
+export interface NodeRule {
+  readonly labels: LabelMatch
+  readonly logins: readonly string[]
+}
+
 /** Administrative rights: verbs on resource kinds, used by control's API. */
 export interface ResourceRule {
   readonly resources: readonly string[]
@@ -31,6 +37,22 @@ export interface RoleOptions {
   readonly recordSession?: 'strict' | 'best_effort'
   /** Databases' streams of changes, for the users and names the role allows. */
   readonly dbReplication?: boolean
+  readonly ssh?: SshOptions
+}
+
+/** Options for nodes; what is absent has the default that options.ts knows. */
+export interface SshOptions {
+  readonly forwardAgent?: boolean
+  /** The old option for both directions. */
+  readonly portForwarding?: boolean
+  /** `ssh_port_forwarding.local.enabled` and `.remote.enabled`. */
+  readonly localForwarding?: boolean
+  readonly remoteForwarding?: boolean
+  readonly x11?: boolean
+  readonly fileCopy?: boolean
+  readonly maxSessions?: number
+  /** `record_session.ssh`: in place of `default`. */
+  readonly recordSession?: 'strict' | 'best_effort'
 }
 
 /**
@@ -53,9 +75,15 @@ export interface Role {
   readonly name: string
   readonly version: string
   readonly options: RoleOptions
-  readonly allow: { readonly db?: DatabaseRule; readonly rules: readonly ResourceRule[] }
-  readonly deny: { readonly db?: DatabaseRule; readonly rules: readonly ResourceRule[] }
+  readonly allow: RoleSide
+  readonly deny: RoleSide
   readonly unenforced: readonly Unenforced[]
+}
+
+export interface RoleSide {
+  readonly db?: DatabaseRule
+  readonly node?: NodeRule
+  readonly rules: readonly ResourceRule[]
 }
 
 /** A lock's target: all fields named must match. */
@@ -65,6 +93,8 @@ export interface LockTarget {
   /** Reference name of a host's id. Matches agents and proxies. */
   readonly server_id?: string
   readonly db?: string
+  /** A node by its name, or by the id of its agent. */
+  readonly node?: string
   /** Certificate serial, hexadecimal; the key's SHA-256 (SPKI), hexadecimal. */
   readonly certificate_serial?: string
   readonly key_sha256?: string

@@ -2,7 +2,7 @@
 // a start and an end, with a gap where something was lost. Each is a short list that begins with its tag and the milliseconds since the
 // event before it (the first: since the chunk's own start). Reading judges every value: a recording comes from somebody's disk.
 
-import { type Chunk, damaged, readEvents } from './format.ts'
+import { type Chunk, damaged, isTime, readEvents } from './format.ts'
 import type { TimelineEntry } from './timeline.ts'
 
 export type TerminalEvent =
@@ -72,8 +72,7 @@ export function unpackEvents(chunk: Chunk): readonly RecordingEvent[] {
   return readEvents(chunk).map((value) => {
     if (!isList(value)) throw damaged('an event is no list')
     const [tag, deltaMs, ...rest] = value
-    if (!isWhole(deltaMs) || !Number.isSafeInteger(atMs + deltaMs))
-      throw damaged('an event has no time')
+    if (!isWhole(deltaMs) || !isTime(atMs + deltaMs)) throw damaged('an event has no time')
     atMs += deltaMs
     const event = unpackEvent(tag, atMs, rest)
     if (event === undefined) throw damaged('an event is none that this version knows')

@@ -25,6 +25,38 @@ const INTERMEDIATES = new Set(Buffer.from('()*+#'))
 /** Begin a string that ends with ST: DCS, SOS, OSC, PM, APC. */
 const STRINGS = new Set(Buffer.from('PX]^_'))
 
+/** What passed: never more than came in now, and was held before. */
+class Output {
+  #bytes: Buffer
+  #length = 0
+
+  constructor(room: number) {
+    this.#bytes = Buffer.allocUnsafe(room + 2 * SEQUENCE_BYTES_MAX)
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  push(...bytes: readonly number[]): void {
+    for (const byte of bytes) this.#bytes[this.#length++] = byte
+  }
+
+  copy(bytes: Uint8Array, from: number, to: number): void {
+    this.#bytes.set(bytes.subarray(from, to), this.#length)
+    this.#length += to - from
+  }
+}
+
+/** Where text that passes whatever came before it ends: most of what a terminal shows, and not to be looked at byte by byte. */
+function plainEnd(bytes: Uint8Array, from: number): number {
+  for (let at = from; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte < 0x20 ? byte !== 0x0a && byte !== 0x0d && byte !== 0x09 : byte >= 0x7f) return at
+  }
+  return bytes.length
+}
+
 type State = 'text' | 'escape' | 'csi' | 'string' | 'string-escape' | 'intermediate'
 
 export class TerminalFilter {
@@ -36,12 +68,18 @@ export class TerminalFilter {
   #lead = 0
 
   push(bytes: Uint8Array): Uint8Array {
-    const out: number[] = []
-    for (const byte of bytes) this.#take(byte, out)
-    return Uint8Array.from(out)
+    const out = new Output(bytes.length)
+    for (let at = 0; at < bytes.length; ) {
+      const end = this.#state === 'text' && this.#continues === 0 ? plainEnd(bytes, at) : at
+      if (end > at) out.copy(bytes, at, end)
+      const byte = bytes[end]
+      if (byte !== undefined) this.#take(byte, out)
+      at = end + 1
+    }
+    return out.bytes
   }
 
-  #take(byte: number, out: number[]): void {
+  #take(byte: number, out: Output): void {
     switch (this.#state) {
       case 'text':
         return this.#text(byte, out)
@@ -64,7 +102,7 @@ export class TerminalFilter {
     }
   }
 
-  #text(byte: number, out: number[]): void {
+  #text(byte: number, out: Output): void {
     if (this.#continues > 0 && byte >= 0x80 && byte <= 0xbf) {
       this.#continues--
       const lead = this.#lead
@@ -84,7 +122,7 @@ export class TerminalFilter {
   }
 
   /** The first byte of a character, or none. */
-  #begins(byte: number, out: number[]): void {
+  #begins(byte: number, out: Output): void {
     if (byte === 0xc2) {
       this.#continues = 1
       this.#lead = byte
@@ -101,7 +139,7 @@ export class TerminalFilter {
     else if (STRINGS.has(byte - 0x40)) this.#begin('string')
   }
 
-  #escape(byte: number, out: number[]): void {
+  #escape(byte: number, out: Output): void {
     if (byte === ESC) return undefined
     if (byte === 0x5b) return this.#begin('csi')
     if (STRINGS.has(byte)) return this.#begin('string')
@@ -114,7 +152,7 @@ export class TerminalFilter {
     return this.#begin('text')
   }
 
-  #csi(byte: number, out: number[]): void {
+  #csi(byte: number, out: Output): void {
     if (byte === ESC) return this.#begin('escape')
     if (byte === 0x18 || byte === 0x1a) return this.#begin('text')
     // Controls inside a sequence act at once.

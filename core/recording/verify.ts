@@ -1,6 +1,6 @@
 // Whether a recording is what was written, and where it is not: bytes come in as a file is read, damages go out with their offsets.
 // A changed chunk, one that is missing, one that stands elsewhere, one of another recording, an end that is missing: each is named.
-// After a damage it goes on with the next chunk, so that one flipped bit is one damage.
+// (`replaced` is said by whoever compares it with what was told of it elsewhere.) After a damage it goes on with the next chunk, so that one flipped bit is one damage.
 
 import {
   CHUNK_MAGIC,
@@ -18,6 +18,7 @@ export const DAMAGES = [
   'spliced',
   'malformed',
   'truncated',
+  'replaced',
 ] as const
 
 export interface Damage {

@@ -31,6 +31,7 @@ const ANYONE: readonly CallName[] = [
 const BOTH: readonly CallName[] = [
   ...ANYONE,
   'renew',
+  'certificate-ssh-host',
   'watch',
   'audit-upload',
   'recording-state',
@@ -39,7 +40,7 @@ const BOTH: readonly CallName[] = [
   'lease-keep',
   'lease-release',
 ]
-const PROXY: readonly CallName[] = [...BOTH, 'permit', 'proxy-self', 'ticket-keys']
+const PROXY: readonly CallName[] = [...BOTH, 'certificate-openssh', 'permit', 'proxy-self', 'ticket-keys']
 const AGENT: readonly CallName[] = [...BOTH, 'inventory', 'certificate-db-client']
 
 describe('A hostile proxy or agent at control', () => {

@@ -4,6 +4,7 @@
 import * as z from 'zod'
 
 import { max } from '../../../core/limits.ts'
+import { CA_TYPES } from '../ca-types.ts'
 import {
   KB,
   base64,
@@ -112,6 +113,7 @@ export type OperationCalls =
   | 'lock-receivers'
   | 'auth-export'
   | 'auth-sign'
+  | 'auth-sign-ssh-host'
   | 'audit-list'
   | 'audit-export'
   | 'audit-verify'
@@ -153,6 +155,7 @@ export const operations: Pick<Checks, OperationCalls> = {
           owner: text(KB),
           agents: names,
           online: z.boolean(),
+          address: text(300).exactOptional(),
           status: targetStatus,
           reason: text(4 * KB),
           servers: list(z.strictObject({ agent: name, online: z.boolean(), ...health })),
@@ -184,9 +187,17 @@ export const operations: Pick<Checks, OperationCalls> = {
   },
   'auth-export': {
     request: z.strictObject({
-      type: z.enum(['user', 'host', 'target', 'db', 'db-client', 'openssh']),
+      type: z.enum(CA_TYPES),
     }),
     reply: z.strictObject({ pem }),
+  },
+  'auth-sign-ssh-host': {
+    request: z.strictObject({
+      hosts: list(text(253).min(1), 64).refine((hosts) => hosts.length > 0, 'at least one host'),
+      publicKey: base64,
+      ttlMs: z.int().positive(),
+    }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
   },
   'auth-sign': {
     request: z.strictObject({
@@ -209,6 +220,7 @@ export const operations: Pick<Checks, OperationCalls> = {
       fromMs: queryCount.exactOptional(),
       toMs: queryCount.exactOptional(),
       types: text(4 * KB).exactOptional(),
+      sid: text(100).exactOptional(),
       limit: queryCount.max(max('apiPageMax')).exactOptional(),
       cursor: text(KB).exactOptional(),
     }),

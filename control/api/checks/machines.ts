@@ -60,6 +60,8 @@ export type MachineCalls =
   | 'renew'
   | 'inventory'
   | 'certificate-db-client'
+  | 'certificate-ssh-host'
+  | 'certificate-openssh'
   | 'proxy-self'
   | 'permit'
   | 'ticket-keys'
@@ -97,7 +99,12 @@ export const machines: Pick<Checks, MachineCalls> = {
     }),
     reply: z.strictObject({
       accepted: list(
-        z.strictObject({ name: text(512), label: text(63), check: healthCheck.exactOptional() }),
+        z.strictObject({
+          kind: targetKind.exactOptional(),
+          name: text(512),
+          label: text(63),
+          check: healthCheck.exactOptional(),
+        }),
       ),
       refused: list(z.strictObject({ name: text(512), reason: text(4 * KB) })),
       dynamic: list(dynamicTarget),
@@ -121,6 +128,19 @@ export const machines: Pick<Checks, MachineCalls> = {
         .exactOptional(),
     }),
   },
+  'certificate-ssh-host': {
+    request: z.strictObject({ publicKey: base64 }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
+  },
+  'certificate-openssh': {
+    request: z.strictObject({
+      userCertificate: base64,
+      target: text(512).min(1),
+      principal: name,
+      publicKey: base64,
+    }),
+    reply: z.strictObject({ certificate: base64, expiresAtMs: time }),
+  },
   'proxy-self': {
     request: z.strictObject({
       address,
@@ -134,7 +154,8 @@ export const machines: Pick<Checks, MachineCalls> = {
   },
   permit: {
     request: z.strictObject({
-      userCertificate: pem,
+      userCertificate: pem.exactOptional(),
+      userSshCertificate: base64.exactOptional(),
       target: z.strictObject({ kind: targetKind, name: text(512).min(1) }),
       principal: text(KB).exactOptional(),
     }),

@@ -49,10 +49,14 @@ export const anonymous: Pick<
       password: text(KB),
       otp: text(100),
       publicKey: base64,
+      sshPublicKey: base64.exactOptional(),
       ttlMs,
     }),
     reply: z.strictObject({
       certificate: pem,
+      ssh: z
+        .strictObject({ certificate: base64, hostCas: list(base64), logins: names })
+        .exactOptional(),
       cas: caBundle,
       cluster: text(KB),
       proxies: list(text(300)),
@@ -88,75 +92,96 @@ export const anonymous: Pick<
 
 const sessionMode = z.enum(['relay', 'terminate'])
 
-export const people: Pick<Checks, 'me' | 'openapi' | 'databases' | 'certificate-db' | 'decision'> =
-  {
-    me: {
-      request: nothing,
-      reply: z.strictObject({
-        user: text(KB),
-        roles: names,
-        traits,
-        expiresAtMs: time,
-        cluster: text(KB),
-        proxies: list(text(300)),
-        mode: sessionMode,
-      }),
-    },
-    openapi: { request: nothing, reply: jsonObject },
-    databases: {
-      request: z.strictObject({
-        search: text(KB).exactOptional(),
-        labels: text(KB).exactOptional(),
-        cursor: text(KB).exactOptional(),
-        limit: queryCount.max(max('apiPageMax')).exactOptional(),
-      }),
-      reply: z.strictObject({
-        items: list(
-          z.strictObject({
-            name: text(512),
-            protocol: name,
-            labels,
-            description: text(4 * KB),
-            online: z.boolean(),
-            status: targetStatus,
-            reason: text(4 * KB),
-            dbUsers: list(text(KB)),
-            dbNames: list(text(KB)),
-          }),
-        ),
-        next: text(KB).exactOptional(),
-      }),
-    },
-    'certificate-db': {
-      request: z.strictObject({
-        service: text(512).min(1),
-        dbUser: text(KB).exactOptional(),
-        dbName: text(KB).exactOptional(),
-        publicKey: base64,
-        ttlMs,
-      }),
-      reply: z.strictObject({
-        certificate: pem,
-        mode: sessionMode,
-        serverName: text(253),
-        target: z.strictObject({ name: text(512), protocol: name }),
-        proxies: list(text(300)),
-        serverCas: list(pem),
-        expiresAtMs: time,
-      }),
-    },
-    decision: {
-      request: z.strictObject({ id: z.string().regex(/^[0-9A-HJKMNP-TV-Z]{26}$/) }),
-      reply: z.strictObject({
-        id: name,
-        timeMs: time,
-        allowed: z.boolean(),
-        user: text(KB),
-        target: text(KB),
-        reason: text(4 * KB),
-        next: text(4 * KB).exactOptional(),
-        explanation: json.exactOptional(),
-        text: text(max('auditEventBytesMax')).exactOptional(),
-      }),
-    },
-  }
+const page = {
+  search: text(KB).exactOptional(),
+  labels: text(KB).exactOptional(),
+  cursor: text(KB).exactOptional(),
+  limit: queryCount.max(max('apiPageMax')).exactOptional(),
+}
+
+export const people: Pick<
+  Checks,
+  'me' | 'openapi' | 'databases' | 'nodes' | 'certificate-db' | 'decision'
+> = {
+  me: {
+    request: nothing,
+    reply: z.strictObject({
+      user: text(KB),
+      roles: names,
+      traits,
+      expiresAtMs: time,
+      cluster: text(KB),
+      proxies: list(text(300)),
+      mode: sessionMode,
+    }),
+  },
+  openapi: { request: nothing, reply: jsonObject },
+  databases: {
+    request: z.strictObject(page),
+    reply: z.strictObject({
+      items: list(
+        z.strictObject({
+          name: text(512),
+          protocol: name,
+          labels,
+          description: text(4 * KB),
+          online: z.boolean(),
+          status: targetStatus,
+          reason: text(4 * KB),
+          dbUsers: list(text(KB)),
+          dbNames: list(text(KB)),
+        }),
+      ),
+      next: text(KB).exactOptional(),
+    }),
+  },
+  nodes: {
+    request: z.strictObject(page),
+    reply: z.strictObject({
+      items: list(
+        z.strictObject({
+          id: text(512),
+          name: text(512),
+          address: text(512),
+          labels,
+          logins: names,
+          online: z.boolean(),
+          subKind: z.enum(['', 'openssh']),
+        }),
+      ),
+      next: text(KB).exactOptional(),
+    }),
+  },
+  'certificate-db': {
+    request: z.strictObject({
+      service: text(512).min(1),
+      dbUser: text(KB).exactOptional(),
+      dbName: text(KB).exactOptional(),
+      publicKey: base64,
+      ttlMs,
+    }),
+    reply: z.strictObject({
+      certificate: pem,
+      mode: sessionMode,
+      serverName: text(253),
+      target: z.strictObject({ name: text(512), protocol: name }),
+      proxies: list(text(300)),
+      serverCas: list(pem),
+      expiresAtMs: time,
+    }),
+  },
+  decision: {
+    request: z.strictObject({ id: z.string().regex(/^[0-9A-HJKMNP-TV-Z]{26}$/) }),
+    reply: z.strictObject({
+      id: name,
+      timeMs: time,
+      allowed: z.boolean(),
+      user: text(KB),
+      target: text(KB),
+      reason: text(4 * KB),
+      next: text(4 * KB).exactOptional(),
+      explanation: json.exactOptional(),
+      text: text(max('auditEventBytesMax')).exactOptional(),
+    }),
+  },
+}

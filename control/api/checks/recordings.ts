@@ -4,6 +4,7 @@ import * as z from 'zod'
 
 import { max } from '../../../core/limits.ts'
 import { isRecordingSid } from '../../../core/recording/name.ts'
+import type { Recording } from '../recording-messages.ts'
 import { KB, count, hex, list, name, queryCount, text, time } from './fields.ts'
 import type { Checks } from './fields.ts'
 
@@ -17,6 +18,23 @@ const sid = text(64).refine(isRecordingSid, 'it is no session id')
 const state = z.strictObject({ bytes: count, hash: text(64), sealed: z.boolean() })
 const piece = z.base64().max(Math.ceil(max('recordingPieceBytesMax') / 3) * 4)
 
+/** In answers, and in the store. */
+export const recordingSchema: z.ZodType<Recording> = z.strictObject({
+  sid,
+  kind: z.enum(['ssh', 'db']),
+  serverId: name,
+  user: text(KB),
+  target: text(KB),
+  principal: text(KB),
+  startedAtMs: time,
+  endedAtMs: time,
+  reason: text(KB),
+  bytes: count,
+  chunks: count,
+  hash: hex(64),
+  sealedAtMs: time,
+})
+
 export const recordings: Pick<Checks, RecordingCalls> = {
   'recording-state': { request: z.strictObject({ sid }), reply: state },
   'recording-put': {
@@ -28,24 +46,13 @@ export const recordings: Pick<Checks, RecordingCalls> = {
       fromMs: queryCount.exactOptional(),
       toMs: queryCount.exactOptional(),
       limit: queryCount.max(max('apiPageMax')).exactOptional(),
+      after: text(200)
+        .regex(/^recording-index\/\d{16}\/[0-9a-f-]{36}$/)
+        .exactOptional(),
     }),
     reply: z.strictObject({
-      items: list(
-        z.strictObject({
-          sid,
-          kind: z.enum(['ssh', 'db']),
-          serverId: name,
-          user: text(KB),
-          target: text(KB),
-          principal: text(KB),
-          startedAtMs: time,
-          endedAtMs: time,
-          reason: text(KB),
-          bytes: count,
-          chunks: count,
-          hash: hex(64),
-        }),
-      ),
+      items: list(recordingSchema),
+      next: text(200).exactOptional(),
     }),
   },
   'recording-read': { request: z.strictObject({ sid }), reply: z.strictObject({ data: piece }) },

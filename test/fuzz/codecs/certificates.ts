@@ -8,10 +8,13 @@ import { DerReader, readWhole } from '../../../core/cert/der.ts'
 import { decodeIdentity, encodeIdentity } from '../../../core/cert/identity.ts'
 import { generateKey, sameBytes } from '../../../core/cert/key.ts'
 import { readPem, writePem } from '../../../core/cert/pem.ts'
+import { buildSshCertificate, readSshCertificate } from '../../../core/cert/ssh.ts'
+import { IDENTITY_EXTENSION, identityText, readSshPeer } from '../../../core/cert/ssh-identity.ts'
 import { verifyPeer } from '../../../core/cert/verify.ts'
 import { isCanonical, readCertificate, readIssuer } from '../../../core/cert/x509.ts'
 import { max } from '../../../core/limits.ts'
 import { permitBody, readPermit, readPermitBody, writePermit } from '../../../core/permit.ts'
+import { sshBlobOf, sshCaOf } from '../../../control/signer/ssh-key.ts'
 import {
   CLUSTER,
   systemIdentity,
@@ -162,4 +165,38 @@ const permit: Codec = {
   },
 }
 
-export const certificateCodecs: readonly Codec[] = [der, x509, csr, identity, pem, permit]
+const SSH_CA = generateKey('ed25519').signer
+const SSH_CERTIFICATE = buildSshCertificate(
+  sshCaOf(SSH_CA),
+  {
+    key: sshBlobOf(KEY.spki),
+    serial: 7n,
+    kind: 'user',
+    keyId: userIdentity().name,
+    principals: ['root', 'deploy'],
+    validAfter: BigInt(NOW_MS / 1000 - 60),
+    validBefore: BigInt(NOW_MS / 1000 + 60),
+    critical: {},
+    extensions: { 'permit-pty': '', [IDENTITY_EXTENSION]: identityText(userIdentity()) },
+  },
+  new Uint8Array(32),
+)
+
+const ssh: Codec = {
+  name: 'ssh-certificate',
+  seeds: () => [SSH_CERTIFICATE],
+  check(bytes) {
+    const wanted = { cas: [sshBlobOf(SSH_CA.spki)], cluster: CLUSTER, nowMs: NOW_MS }
+    const reading = readSshPeer(bytes, wanted)
+    const genuine = sameBytes(bytes, SSH_CERTIFICATE)
+    if (reading.ok) assert.ok(genuine, 'a changed certificate is believed')
+    try {
+      readSshCertificate(bytes)
+    } catch (error) {
+      return declared(error, 'cert.malformed')
+    }
+    return reading.ok ? 'believed' : reading.reason
+  },
+}
+
+export const certificateCodecs: readonly Codec[] = [der, x509, csr, identity, pem, permit, ssh]

@@ -17,6 +17,7 @@ import {
   encodeLocks,
   encodeSnapshot,
 } from '../../../core/snapshot-codec.ts'
+import type { Role } from '../../../core/policy/role.ts'
 import type { LightSnapshot, Target } from '../../../core/snapshot.ts'
 import { LinkReader, SignedCollector, writeLinkFrame } from '../../../core/tunnel/link.ts'
 import type { LinkFrame } from '../../../core/tunnel/link-frame.ts'
@@ -245,6 +246,16 @@ function signedCodec<T>(
   }
 }
 
+const SSH_CAS = { user: [Buffer.from('a')], host: [Buffer.from('b')], openssh: [] }
+const NODE_ROLE: Role = {
+  name: 'nodes',
+  version: 'v7',
+  options: { ssh: { forwardAgent: true, maxSessions: 2 } },
+  allow: { rules: [], node: { labels: { '*': ['*'] }, logins: ['root'] } },
+  deny: { rules: [], node: { labels: {}, logins: ['admin'] } },
+  unenforced: [],
+}
+
 /** A role with a part nobody knows is marked as one that refuses, each time it is read: here the marks are taken off. */
 function withoutMarks(snapshot: LightSnapshot): LightSnapshot {
   const roles = snapshot.roles.map((role) => ({ ...role, unenforced: [] }))
@@ -253,7 +264,10 @@ function withoutMarks(snapshot: LightSnapshot): LightSnapshot {
 
 const snapshots = signedCodec(
   'snapshot',
-  () => [encodeSnapshot({ ...SNAPSHOT, proxies: [{ id: 'p', address: 'p.test:443' }] })],
+  () => [
+    encodeSnapshot({ ...SNAPSHOT, proxies: [{ id: 'p', address: 'p.test:443' }] }),
+    encodeSnapshot({ ...SNAPSHOT, ssh: SSH_CAS, roles: [NODE_ROLE] }),
+  ],
   (bytes) => withoutMarks(decodeSnapshot(bytes)),
   encodeSnapshot,
 )
