@@ -3,6 +3,7 @@
 
 import { accept } from './accept.bench.ts'
 import { audit } from './audit.bench.ts'
+import { between } from './between.bench.ts'
 import { firstQuery } from './first-query.bench.ts'
 import { handshake } from './handshake.bench.ts'
 import { idle } from './idle.bench.ts'
@@ -26,6 +27,7 @@ const SCENARIOS: readonly Scenario[] = [
   policy,
   snapshot,
   audit,
+  between,
 ]
 
 const names = process.argv.slice(2)

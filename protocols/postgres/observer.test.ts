@@ -84,7 +84,7 @@ function hear(said: readonly Said[], pieceBytes = Number.POSITIVE_INFINITY): Hea
       const chunk = Buffer.concat([
         Buffer.from('xx'),
         bytes.subarray(5 + at, 5 + to),
-        Buffer.from('y\0'),
+        Buffer.from('yy'),
       ])
       all &&= observer.note(code, chunk, 2, 2 + to - at, length - to, atMs)
       chunk.fill(0xaa)
@@ -512,26 +512,6 @@ test('bodies in pieces of any size are heard as whole ones', () => {
   for (let pieceBytes = 1; pieceBytes < 12; pieceBytes++)
     assert.deepEqual(hear(said, pieceBytes).events, whole)
 })
-
-test('names and texts of any length end where their zero byte is, or their body does', () => {
-  for (let length = 0; length <= 40; length++) {
-    const name = 'n'.repeat(length)
-    const text = 't'.repeat(length)
-    const events = told([P(text, name), B([], name), E(), S, parsed, bound, C('SELECT 1'), Z()])
-    const { statement_name: shown = '', db_query: query } = {
-      ...(events.at(-1) as Record<string, unknown>),
-    }
-    assert.deepEqual([shown, query], [name, text])
-    // Without a zero byte: what stands behind the body in its chunk is not of it.
-    const [cut] = told([c('Q', text), C('SELECT 1'), Z()])
-    assert.deepEqual(plainQuery(cut), [text, true])
-  }
-})
-
-function plainQuery(event: object | undefined): unknown[] {
-  const { db_query, db_query_cut }: Record<string, unknown> = { ...event }
-  return [db_query, db_query_cut]
-}
 
 test('long text and many parameters are cut and marked, whole or in pieces', () => {
   const long = 'é'.repeat(max('pgStatementBytesMax'))
