@@ -10,14 +10,7 @@ import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { authorize, type Authorized } from '../core/login.ts'
-import type {
-  AgentResume,
-  FromProxyWorker,
-  ProxyAnswer,
-  ProxyQuestion,
-  Source,
-  SpareGrant,
-} from '../core/messages.ts'
+import type { AgentResume, ProxyAnswer, SpareGrant } from '../core/messages.ts'
 import { readPermit } from '../core/permit.ts'
 import type { Access, AuditFields, Peer, Refusal, StreamingProtocol } from '../core/protocol.ts'
 import type { Snapshot } from '../core/snapshot.ts'
