@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
+import { channelStream } from '../../protocols/ssh/channel-stream.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
 import type { Audited } from '../fixtures/members.ts'
 import { until } from '../fixtures/sockets.ts'
@@ -44,6 +45,29 @@ describe('a node behind an agent, in node mode', () => {
     }
     const { answer } = await world.wayTo('web-2')
     assert.match(answer, /^no role of yours grants a node of this name/)
+  })
+
+  it('is reached through a jump, which leads nowhere else and runs nothing', async () => {
+    const outer = await world.jump()
+    const from = { host: '127.0.0.1', port: 1 }
+    const kind = { kind: 'direct-tcpip', to: { host: 'web-1', port: 22 }, from } as const
+    const channel = await outer.connection.open(kind)
+    const inner = await world.over(channelStream(channel), world.login, 'web-1')
+    assert.equal(await run(inner, 'id -un'), `${world.login}\n`)
+    await assert.rejects(outer.connection.open(kind), /refused/)
+    inner.connection.end()
+    outer.connection.end()
+    const second = await world.jump()
+    await assert.rejects(
+      second.connection.open({ ...kind, to: { host: '127.0.0.1', port: 22 } }),
+      (error) => /no role of yours grants a node/.test(String(Object(error).detail)),
+    )
+    const shell = await second.connection.open({ kind: 'session' })
+    assert.ok(await shell.request({ kind: 'shell' }))
+    const said = await shell.read()
+    assert.match(Buffer.from(said?.bytes ?? []).toString(), /ssh -J/)
+    second.connection.end()
+    await until(() => world.agent.agent.sessions === 0, 'the agent has no session')
   })
 
   it('lets nobody in as a login that is not theirs', async () => {
