@@ -15,13 +15,25 @@ const TESTS = {
   mount: ['/usr/bin/mount', '/usr/bin/umount'],
   'openssh-client': ['/usr/bin/ssh', '/usr/bin/ssh-keygen'],
   'openssh-server': ['/usr/sbin/sshd'],
+  'openssh-sftp-server': ['/usr/lib/openssh/sftp-server'],
+  rsync: ['/usr/bin/rsync'],
+  git: ['/usr/bin/git'],
+  bsdutils: ['/usr/bin/script'],
+  passwd: ['/usr/sbin/useradd', '/usr/sbin/userdel'],
 }
 
-/** What `npm run test:full` runs besides: PostgreSQL's Java driver, and pip, which fetches PostgreSQL 18's client programs. */
+/**
+ * What `npm run test:full` runs besides: PostgreSQL's Java driver, and pip, which fetches PostgreSQL 18's client programs; what people
+ * run over SSH, and patchelf, which makes OpenSSH of other releases run here.
+ */
 const FULL = {
   'openjdk-17-jdk-headless': ['/usr/bin/javac', '/usr/bin/java'],
   'libpostgresql-jdbc-java': ['/usr/share/java/postgresql.jar'],
   'python3-pip': ['/usr/bin/python3', '/usr/bin/pip3'],
+  'ansible-core': ['/usr/bin/ansible'],
+  sshfs: ['/usr/bin/sshfs', '/usr/bin/fusermount3'],
+  vim: ['/usr/bin/vim'],
+  patchelf: ['/usr/bin/patchelf'],
 }
 
 /** What `npm run bench` compares with, besides. */

@@ -7,6 +7,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { HYGIENE, root } from './node.mjs'
 import { cellTables } from './cells.mjs'
+import { provideOpenssh } from './openssh-clients.mjs'
 import { provideClients } from './postgres-clients.mjs'
 import { advice, provide } from './prerequisites.mjs'
 
@@ -27,7 +28,7 @@ const lacking = provide({ full: long })
 // Somebody who names files may well not need the programs; whoever asks for everything does.
 if (lacking.length > 0 && named.length === 0) fail(advice(lacking))
 if (lacking.length > 0) console.error(advice(lacking))
-if (long && !provideClients()) fail('pip could not fetch what scripts/postgres-clients.txt names')
+for (const reason of long ? unfetched() : []) fail(reason)
 
 const totals = { tests: 0, passed: 0, bad: 0 }
 const slow = []
@@ -49,6 +50,16 @@ process.exitCode = totals.bad === 0 ? 0 : 1
 /** The tests of the whole start servers and measure deadlines: they do not share two cores with others. */
 function isWhole(file) {
   return file.startsWith('test/e2e/')
+}
+
+/** What the long tests among the files need from elsewhere and could not have, as sentences. */
+function unfetched() {
+  const whole = files.filter((file) => isWhole(file) && file.endsWith('.full.test.ts'))
+  const ssh = whole.some((file) => file.includes('/ssh-'))
+  const others = whole.some((file) => !file.includes('/ssh-'))
+  const wheel = 'pip could not fetch what scripts/postgres-clients.txt names'
+  const reasons = [others && !provideClients() && wheel, ssh && provideOpenssh()]
+  return reasons.filter((reason) => typeof reason === 'string')
 }
 
 function all() {
