@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
+import { ProxyError } from '../../core/errors.ts'
 import { channelStream } from '../../protocols/ssh/channel-stream.ts'
 import { suiteCleanup } from '../fixtures/files.ts'
 import type { Audited } from '../fixtures/members.ts'
@@ -60,7 +61,8 @@ describe('a node behind an agent, in node mode', () => {
     const second = await world.jump()
     await assert.rejects(
       second.connection.open({ ...kind, to: { host: '127.0.0.1', port: 22 } }),
-      (error) => /no role of yours grants a node/.test(String(Object(error).detail)),
+      (error) =>
+        error instanceof ProxyError && /no role of yours grants a node/.test(error.detail ?? ''),
     )
     const shell = await second.connection.open({ kind: 'session' })
     assert.ok(await shell.request({ kind: 'shell' }))
