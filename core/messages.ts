@@ -106,6 +106,8 @@ export type ToProxyWorker =
   /** A client with a login certificate and a node to reach: TLS ends here, SSH does not. What it wants is its first line. */
   | {
       readonly kind: 'way-in'
+      /** `ssh`: the outer SSH of a jump, in which the node is asked for. */
+      readonly begins: 'tls' | 'ssh'
       readonly session: number
       readonly sessionId: string
       readonly client: SocketHandle

@@ -5,6 +5,9 @@ import type { Protocol, Recognition } from '../core/protocol.ts'
 import { postgres } from './postgres/index.ts'
 import { ssh } from './ssh/index.ts'
 
+/** The outer SSH of a jump: no protocol of a target, and served by proxies alone. */
+export { serveJump } from './ssh/jump.ts'
+
 export const protocols: readonly Protocol[] = [postgres, ssh]
 
 /** What the first bytes of a connection are. `protocol` is absent while nobody is sure. */

@@ -229,7 +229,7 @@ export class Proxy {
         this.#links.park(arrival.socket, arrival.preface)
         return
       case 'protocol':
-        // No protocol that begins in clear is served yet.
+        if (arrival.protocol === 'ssh') return this.#terminations.enter(arrival, 'ssh')
         return discard(arrival.handle)
       case 'signal':
         return this.#signals.heard(arrival.key, arrival.source)
@@ -247,7 +247,7 @@ export class Proxy {
       )
     const ours = serverName === undefined || serverName === this.#publicHost
     if (stage === '' && alpn.includes(SSH_ALPN) && ours)
-      return this.#terminations.enter({ handle, first, source })
+      return this.#terminations.enter(arrival, 'tls')
     if (arrival.protocol !== undefined) {
       const caller = { handle, first, source, stage, protocol: arrival.protocol }
       // The name chooses the mode: ours, or none (an address is no name), ends here; a target's ends at its agent.

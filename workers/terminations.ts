@@ -101,8 +101,12 @@ export class Terminations {
   }
 
   /** Somebody on their way to a node. The same holds for the handle. */
-  enter({ handle, first, source }: Pick<Caller, 'handle' | 'first' | 'source'>): void {
-    this.#begin(handle, false, (ids) => ({ kind: 'way-in', ...ids, client: handle, first, source }))
+  enter(
+    { handle, first, source }: Pick<Caller, 'handle' | 'first' | 'source'>,
+    begins: 'tls' | 'ssh',
+  ): void {
+    const common = { kind: 'way-in', begins, client: handle, first, source } as const
+    this.#begin(handle, false, (ids) => ({ ...common, ...ids }))
   }
 
   #begin(

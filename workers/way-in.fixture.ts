@@ -112,6 +112,7 @@ export async function start(context: TestContext, options: Options = {}): Promis
     const session = ++number
     ways.open({
       kind: 'way-in',
+      begins: 'tls',
       session,
       sessionId: `sid-${session}`,
       client: handleOf(inner),

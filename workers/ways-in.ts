@@ -12,6 +12,7 @@ import type {
 } from '../core/messages.ts'
 import { SSH_ALPN } from '../core/ssh/way-in.ts'
 import { discard } from './handover.ts'
+import { Jump } from './jump.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
 import type { ProxiedParts } from './proxied-stream.ts'
@@ -30,14 +31,16 @@ export interface WaysInOptions {
   send(message: FromProxyWorker): void
 }
 
+type Way = WayIn | Jump
+
 const NOTHING = { fromClientBytes: 0, fromTargetBytes: 0 }
 
 export class WaysIn {
   readonly #options: WaysInOptions
-  readonly #ways = new Map<number, WayIn>()
-  readonly #live: LiveSessions<WayIn>
+  readonly #ways = new Map<number, Way>()
+  readonly #live: LiveSessions<Way>
   /** In the order they came. */
-  readonly #unproven = new Set<WayIn>()
+  readonly #unproven = new Set<Way>()
   #tls: TlsServer | undefined
 
   constructor(options: WaysInOptions) {
@@ -60,12 +63,11 @@ export class WaysIn {
       discard(message.client)
       return this.#ended(session, 'this proxy cannot serve it yet', NOTHING)
     }
-    const way: WayIn = new WayIn({
-      ...this.#options,
-      tls: this.#tls,
-      message,
-      proven: () => this.#unproven.delete(way),
-    })
+    const proven = (): void => void this.#unproven.delete(way)
+    const way: Way =
+      message.begins === 'ssh'
+        ? new Jump({ ...this.#options, message, proven })
+        : new WayIn({ ...this.#options, tls: this.#tls, message, proven })
     this.#makeRoom()
     this.#ways.set(session, way)
     this.#unproven.add(way)

@@ -42,6 +42,7 @@ const ON_NODE = ['target_name', 'login', 'server_labels'] as const
 const CONNECTION = [
   ...PERSON,
   ...ON_NODE,
+  'server_addr',
   'sid',
   'server_id',
   'server_hostname',

@@ -170,6 +170,8 @@ function proxyHalf(code: string, event: Fields): Read | undefined {
     const target = text(event['target_name'])
     return { mode: 'relay', lacking: text(event['agent_id']), target, other: 'must' }
   }
+  // A server without an agent tells nothing: its proxy alone does.
+  if (event['server_addr'] !== undefined) return undefined
   const other = reached(code, event)
   if (other === undefined) return undefined
   return { mode: 'terminate', lacking: '', target: targetOf(event), other }

@@ -79,6 +79,16 @@ export interface SshServices {
   record(right: Authorized, start: TerminalStart): TerminalRecorder | Refusal | undefined
 }
 
+/** What the outer SSH of a jump asks of its thread. */
+export interface JumpServices {
+  readonly timers: SshSessionTimers
+  readonly hostKeys: readonly SshKeyPair[]
+  /** Whether the person of this certificate, whose key was proved, may ask for nodes: a sentence when not. */
+  admit(certificate: Uint8Array): Promise<string | undefined>
+  /** A connection to the node's own SSH. Rejects with a sentence for the person. */
+  open(node: string): Promise<ByteStream>
+}
+
 export interface TerminalStart {
   /** Id of this terminal's recording: the audit log's `sid` of it. */
   readonly sid: string

@@ -1,0 +1,168 @@
+// One client with the outer SSH of a jump (`ssh -J user@proxy login@node`) at a proxy's worker: it proves a login's SSH certificate to
+// this proxy, asks for one node, and its inner SSH runs to the agent unread, exactly as behind the line of the other way in.
+
+import type net from 'node:net'
+
+import type { Clock } from '../core/clock.ts'
+import { ProxyError } from '../core/errors.ts'
+import { max } from '../core/limits.ts'
+import type { Logger } from '../core/log.ts'
+import { modeFor } from '../core/login.ts'
+import type {
+  FromProxyWorker,
+  ProxyAnswer,
+  ProxyQuestion,
+  RelayCounters,
+  SpareGrant,
+} from '../core/messages.ts'
+import type { Peer, Refusal } from '../core/protocol.ts'
+import type { Target } from '../core/snapshot.ts'
+import type { ByteStream } from '../core/stream.ts'
+import { serveJump } from '../protocols/registry.ts'
+import { adopt } from './handover.ts'
+import { identifySsh } from './identify-ssh.ts'
+import type { LiveSession } from './live-sessions.ts'
+import { NodePassage, sentenceOf, type Visitor } from './node-passage.ts'
+import { socketStream } from './socket-stream.ts'
+import { Deadlines, systemTimers } from './timers.ts'
+import type { Trust } from './trust.ts'
+import type { WayInMessage } from './way-in.ts'
+
+export interface JumpOptions {
+  readonly cluster: string
+  readonly proxyId: string
+  readonly trust: Trust
+  readonly clock: Clock
+  readonly log: Logger
+  readonly message: WayInMessage
+  ask(question: ProxyQuestion): Promise<ProxyAnswer>
+  send(message: FromProxyWorker): void
+  /** The client has shown a good certificate. */
+  proven(): void
+}
+
+const ONE_NODE = 'one connection of this kind leads to one node: connect again for another'
+const ENDS_AT_PROXY =
+  'sessions with it end at the proxy, which a jump cannot do: use tsh ssh, or the settings of "tsh config"'
+
+export class Jump implements LiveSession {
+  readonly right: undefined
+  keySha256 = ''
+  readonly #options: JumpOptions
+  readonly #passage: NodePassage
+  readonly #deadlines: Deadlines<'farewell'>
+  readonly #giveUp = new AbortController()
+  readonly #ending = new AbortController()
+  #client: net.Socket | undefined
+  #node: net.Socket | undefined
+  #visitor: Visitor | undefined
+  #target: Target | undefined
+  #asked = false
+
+  constructor(options: JumpOptions) {
+    this.#options = options
+    const { session, sessionId, source } = options.message
+    this.#passage = new NodePassage({ ...options, session, sessionId, source })
+    this.#deadlines = new Deadlines(options.clock, systemTimers)
+  }
+
+  get peer(): Peer | undefined {
+    return this.#visitor?.peer
+  }
+
+  get target(): Target['ref'] {
+    return this.#target?.ref ?? { kind: 'node', name: '' }
+  }
+
+  get serverIds(): readonly string[] {
+    return this.#passage.serverIds
+  }
+
+  /** Resolves with the reason when it is over, and never rejects. */
+  async run(): Promise<{ readonly reason: string; readonly counters: RelayCounters }> {
+    const { message, trust, log } = this.#options
+    const client = adopt(message.client, message.first)
+    this.#client = client
+    const stream = socketStream(client)
+    const services = {
+      timers: systemTimers,
+      hostKeys: trust.sshHost,
+      admit: (certificate: Uint8Array) => Promise.resolve(this.#admit(certificate)),
+      open: (node: string) => this.#open(node),
+    }
+    if (trust.sshHost.length > 0)
+      await serveJump(stream, services, this.#ending.signal).catch((error: unknown) =>
+        log.debug('a jump failed', { error: String(error) }),
+      )
+    this.#giveUp.abort()
+    this.#deadlines.clear()
+    this.#node?.destroy()
+    client.destroy()
+    const counters = {
+      fromClientBytes: this.#node?.bytesWritten ?? 0,
+      fromTargetBytes: this.#node?.bytesRead ?? 0,
+    }
+    this.#passage.ended('closed', counters)
+    return { reason: 'closed', counters }
+  }
+
+  /** The agent says why inside; the outer line is ended a moment later. */
+  evict(refusal: Refusal): void {
+    this.#giveUp.abort()
+    const end = (): void => this.#ending.abort(sentenceOf(refusal))
+    if (refusal.kind !== 'lock' || this.#node === undefined) end()
+    else this.#deadlines.after('farewell', max('lockFarewellMs'), end)
+  }
+
+  abandon(): void {
+    this.#client?.destroy()
+  }
+
+  use(grant: SpareGrant): boolean {
+    return this.#passage.use(grant)
+  }
+
+  noSpare(): void {
+    this.#passage.noSpare()
+  }
+
+  #admit(certificate: Uint8Array): string | undefined {
+    const { trust, cluster, clock, message } = this.#options
+    const { decisionId } = this.#passage
+    const context = { cluster, nowMs: clock.now(), decisionId, client: message.source }
+    const identified = identifySsh(certificate, trust.snapshot, context)
+    if ('refusal' in identified) {
+      this.#passage.stranger(identified.audited)
+      return sentenceOf(identified.refusal)
+    }
+    const { peer, keySha256 } = identified
+    const visitor = { peer, keySha256 }
+    const no = this.#passage.refuses(visitor)
+    if (no !== undefined) return sentenceOf(no)
+    this.#visitor = visitor
+    this.keySha256 = keySha256
+    this.#options.proven()
+    return undefined
+  }
+
+  async #open(node: string): Promise<ByteStream> {
+    const visitor = this.#visitor
+    if (visitor === undefined) throw new ProxyError('protocol.violation', 'nobody is known')
+    if (this.#asked) throw new ProxyError('limit.exceeded', ONE_NODE)
+    this.#asked = true
+    const target = await this.#passage.find(visitor, node.slice(0, max('nameLengthMax')))
+    if ('reason' in target) throw new ProxyError('policy.denied', sentenceOf(target))
+    const { snapshot } = this.#options.trust
+    if (snapshot === undefined || modeFor(target, snapshot.config) !== 'relay')
+      throw new ProxyError('policy.denied', ENDS_AT_PROXY)
+    this.#target = target
+    const within = AbortSignal.any([
+      this.#giveUp.signal,
+      AbortSignal.timeout(max('handshakeDeadlineMs')),
+    ])
+    const { socket, rest } = await this.#passage.open(visitor, target, within)
+    this.#node = socket
+    if (rest.length > 0) socket.unshift(rest)
+    return socketStream(socket)
+  }
+}
