@@ -1345,6 +1345,16 @@ export const LIMITS = {
     'ms',
     'Silence after which a session ends whose program ended while others still hold its output.',
   ) as Limit,
+  launchSignalRetryMs: limit(
+    100,
+    'ms',
+    'Pause before a signal is sent again that a program could not be sent, since it was root for another moment.',
+  ) as Limit,
+  launchSignalTriesMax: limit(
+    50,
+    'count',
+    'Then it has become somebody whom its login may not signal, such as root by sudo.',
+  ) as Limit,
   launchModesBytesMax: limit(
     1 * KB,
     'bytes',

@@ -25,7 +25,12 @@ test('the packed release runs from under node_modules', { timeout: 120_000 }, as
 
   const manifest: unknown = JSON.parse(await readFile(join(home, 'package.json'), 'utf8'))
   ok(typeof manifest === 'object' && manifest !== null && 'dependencies' in manifest)
-  equal('optionalDependencies' in manifest, false)
+  // Builds of the one addon, and none of the checkout's tools.
+  ok('optionalDependencies' in manifest && typeof manifest.optionalDependencies === 'object')
+  deepEqual(Object.keys(manifest.optionalDependencies ?? {}), [
+    '@lydell/node-pty-linux-arm64',
+    '@lydell/node-pty-linux-x64',
+  ])
   const { dependencies } = manifest
   ok(typeof dependencies === 'object' && dependencies !== null)
   for (const name of Object.keys(dependencies)) {

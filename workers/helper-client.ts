@@ -1,4 +1,4 @@
-// What a session asks of its login's helper (cli/launcher/helper.ts): a connection from the machine, or a listener whose connections
+// What a session asks of its login's helper (cli/launcher/login-helper.ts): a connection from the machine, or a listener whose connections
 // come to us one by one, each on a connection of its own.
 
 import { ProxyError } from '../core/errors.ts'

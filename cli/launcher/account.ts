@@ -29,25 +29,30 @@ const LOGIN = /^[A-Za-z_][A-Za-z0-9_.@+-]*\$?$/
 /** Throws a sentence for the person when the login cannot be used. */
 export async function findAccount(login: string, nowMs: number): Promise<Account> {
   if (!LOGIN.test(login)) throw refusal('The name of the login is none this machine could have.')
-  const account = readPasswd(login, await getent('passwd', login))
+  const root = process.getuid?.() === 0
+  // Asked together: each is a process of its own, and only root may read the second.
+  const [passwd, shadow] = await Promise.all([
+    getent('passwd', login),
+    root ? getent('shadow', login) : '',
+  ])
+  const account = readPasswd(login, passwd)
   if (account === undefined) throw refusal(`This machine has no account "${login}".`)
   if (account.uid === 0 && login !== 'root')
     throw refusal(`The login "${login}" is another name of root, whom a certificate must name.`)
-  const own = process.getuid?.()
-  if (own !== 0) return ownAlone(account, own)
-  await checkUsable(account, nowMs)
+  if (!root) return ownAlone(account)
+  if (hasExpired(shadow, nowMs))
+    throw refusal(`The account "${login}" of this machine has expired.`)
+  await checkUsable(account)
   return account
 }
 
 /** Only root can become somebody else. */
-function ownAlone(account: Account, own: number | undefined): Account {
-  if (account.uid === own) return account
+function ownAlone(account: Account): Account {
+  if (account.uid === process.getuid?.()) return account
   throw refusal('The SSH service of this machine runs without root: it serves its own login alone.')
 }
 
-async function checkUsable(account: Account, nowMs: number): Promise<void> {
-  if (hasExpired(await getent('shadow', account.name), nowMs))
-    throw refusal(`The account "${account.name}" of this machine has expired.`)
+async function checkUsable(account: Account): Promise<void> {
   await access(account.shell, constants.X_OK).catch(() => {
     throw refusal(`The shell of "${account.name}" on this machine cannot be run.`)
   })

@@ -63,7 +63,7 @@ function ofConnection({ ask: { client, server } }: ProgramLaunch): Record<string
   if (client.host === '') return {}
   return {
     SSH_CLIENT: `${client.host} ${client.port} ${server.port}`,
-    SSH_CONNECTION: `${client.host} ${client.port} ${server.host} ${server.port}`,
+    SSH_CONNECTION: `${client.host} ${client.port} ${server.host || 'UNKNOWN'} ${server.port}`,
   }
 }
 
@@ -75,7 +75,7 @@ function ofIdentity({ launch: { ask }, identity }: SessionSetting): Record<strin
     CLUSTER_NAME: identity.cluster,
     HOST_UUID: ask.node.agentId,
   }
-  const named = Object.entries(facts).flatMap(([name, value]) => [
+  const named = Object.entries(facts).flatMap(([name, value]): [string, string][] => [
     [`SSH_SLUICE_${name}`, value],
     [`SSH_TELEPORT_${name}`, value],
   ])

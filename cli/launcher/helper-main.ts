@@ -4,7 +4,7 @@
 import process from 'node:process'
 
 import { serveLocal } from '../../workers/local-socket.ts'
-import { Helper } from './helper.ts'
+import { Helper } from './login-helper.ts'
 import { endWithParent } from './parent.ts'
 
 const [, , path = ''] = process.argv
@@ -18,4 +18,4 @@ await serveLocal({
   // A connection that breaks takes what it opened with it; there is nobody to tell.
   failed: () => {},
 })
-endWithParent()
+endWithParent(() => helper.end())

@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
+import { chown } from 'node:fs/promises'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import { signedMessage, type SnapshotType } from '../../core/cert/signed.ts'
 import { buildSshCertificate, type SshCertificateFields } from '../../core/cert/ssh.ts'
@@ -74,9 +75,14 @@ export class FakeControl {
     return [this.#spki().toString('base64')]
   }
 
+  /** The role everybody has, changed. */
+  role(over: Partial<Role>): Role {
+    return { ...ROLE, ...over }
+  }
+
   snapshot(roles: readonly Role[] = [ROLE]): SignedMessage {
     this.#revision += 1
-    const { lockSet, beaconAtMs, ...light } = testSnapshot({ nowMs: Date.now() })
+    const light = testSnapshot({ nowMs: Date.now() })
     const ssh = { user: [this.ca.blob], host: [], openssh: [] }
     const signers = [this.#spki()]
     return this.sign(
@@ -145,11 +151,11 @@ export interface World {
   terminalsPid(): Promise<number>
 }
 
-/** A launcher that believes its control. */
-export async function startWorld(cleanup: Cleanup): Promise<World> {
+/** A launcher that believes its control. `as`: a login that runs it, with its agent, in place of root. */
+export async function startWorld(cleanup: Cleanup, as?: string): Promise<World> {
   const root = await openFolder(cleanup)
   const control = new FakeControl()
-  const process_ = startLauncher(cleanup, root)
+  const process_ = await startLauncher(cleanup, root, as)
   await process_.line(/^ready/)
   const folder = path.join(root, 'run')
   const feed = new LauncherFeed({
@@ -161,6 +167,15 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
   feed.offer(control.snapshot())
   feed.start()
   atEnd(cleanup, () => feed.stop())
+  const world = worldOf(cleanup, { control, feed, folder, process: process_ })
+  await heard(world, as ?? 'root')
+  return world
+}
+
+type Parts = Pick<World, 'control' | 'feed' | 'folder' | 'process'>
+
+function worldOf(cleanup: Cleanup, parts: Parts): World {
+  const { control, folder, process: process_ } = parts
   const client = new LauncherClient(folder)
   const ask = (login: string, over: Partial<LaunchAsk> = {}): LaunchAsk => ({
     certificate: control.certificate(login),
@@ -173,12 +188,9 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
     ...over,
   })
   let asked = 0
-  const world: World = {
-    control,
-    feed,
+  return {
+    ...parts,
     client,
-    folder,
-    process: process_,
     ask,
     machine(login, over) {
       const machine = client.machine(ask(login, over))
@@ -204,23 +216,26 @@ export async function startWorld(cleanup: Cleanup): Promise<World> {
       return JSON.parse(line.slice(line.indexOf('{'))) as Counts
     },
   }
-  await heard(world)
-  return world
 }
 
-export function startLauncher(cleanup: Cleanup, root: string): Process {
-  const runtime = readableRuntime([AGENT_UID])
+async function startLauncher(cleanup: Cleanup, root: string, as?: string): Promise<Process> {
+  const uid = as === undefined ? AGENT_UID : Number((await run('/usr/bin/id', ['-u', as])).stdout)
+  const runtime = readableRuntime([uid])
   atEnd(cleanup, () => runtime.dispose())
   const main = fileURLToPath(new URL('./launcher.child.ts', import.meta.url))
   const ours = path.join(runtime.root, 'cli/launcher', path.basename(main))
-  const given = JSON.stringify({ folder: root, agentUid: AGENT_UID })
-  return start(cleanup, runtime.node, [...HYGIENE_FLAGS, ours, given])
+  const given = JSON.stringify({ folder: root, agentUid: uid })
+  const node = [runtime.node, ...HYGIENE_FLAGS, ours, given]
+  if (as === undefined) return start(cleanup, runtime.node, node.slice(1))
+  await chown(root, uid, uid)
+  const ids = [`--reuid=${uid}`, `--regid=${uid}`, '--init-groups']
+  return start(cleanup, '/usr/bin/setpriv', [...ids, ...node])
 }
 
 /** Waits until a request is not refused for want of a snapshot. */
-async function heard(world: World): Promise<void> {
+async function heard(world: World, login: string): Promise<void> {
   for (;;) {
-    const machine = world.client.machine(world.ask('root'))
+    const machine = world.client.machine(world.ask(login))
     try {
       const program = await machine.start(exec('exit 0'))
       await program.exit

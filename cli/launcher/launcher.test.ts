@@ -48,11 +48,12 @@ describe('a program of a login', () => {
       machine,
       exec('env', { LD_PRELOAD: '/x', PATH: '/x', LC_TIME: 'C.UTF-8' }),
     )
+    const byName = (a = '', b = ''): number => (a < b ? -1 : 1)
     const names = env.out
       .split('\n')
       .filter(Boolean)
       .map((line) => line.split('=')[0])
-    assert.deepEqual(names.sort(), [...ENVIRONMENT, 'LC_TIME'].sort())
+    assert.deepEqual(names.sort(byName), [...ENVIRONMENT, 'LC_TIME'].sort(byName))
     assert.match(env.out, /^PATH=\/usr\/local\/bin:/m)
     assert.match(env.out, /^SSH_CONNECTION=192\.0\.2\.7 50022 192\.0\.2\.1 3022$/m)
     assert.match(env.out, /^SSH_SLUICE_USER=alice$/m)
@@ -173,6 +174,17 @@ describe('a program of a login', () => {
     program.end()
   })
 
+  it('outlives a launcher that is killed: it has its own connections', async (context) => {
+    const world = await startWorld(context)
+    const program = await world.machine('root').start(exec('read line; echo "still $line"; cat'))
+    await world.process.kill('SIGKILL')
+    await program.io.write(Buffer.from('here\n'))
+    await program.io.end()
+    assert.equal(await readText(program.io), 'still here\n')
+    // Nobody is left who would know better.
+    assert.deepEqual(await program.exit, { kind: 'status', code: 255 })
+  })
+
   it('leaves nothing behind: no descriptor, no child, no entry', async (context) => {
     const world = await startWorld(context)
     await quiet(world)
@@ -209,6 +221,22 @@ describe('a program of a login', () => {
     assert.equal(await errors, '')
     assert.ok(existsSync(`/proc/${pid}`))
     process.kill(pid, 'SIGKILL')
+  })
+})
+
+describe('a launcher without root', () => {
+  it('serves its own login, terminals and forwarding too, and no other', async (context) => {
+    const own = await throwawayLogin(context)
+    const world = await startWorld(context, own)
+    const machine = world.machine(own)
+    assert.equal((await say(machine, exec('id -un'))).out, `${own}\n`)
+    const size = { columns: 80, rows: 24, width: 0, height: 0 }
+    const pty = { term: 'xterm', size, modes: Buffer.of(0) }
+    assert.match((await say(machine, { ...exec('tty'), pty })).out, /^\/dev\/pts\//)
+    const at = { kind: 'tcp', host: '127.0.0.1', port: 0 } as const
+    assert.ok((await machine.listen(at, () => {})).port > 0)
+    for (const other of ['root', 'daemon'])
+      await assert.rejects(world.machine(other).start(exec('true')), /runs without root/)
   })
 })
 

@@ -25,7 +25,7 @@ import { type LocalServer, sentenceOf, serveLocal } from '../../workers/local-so
 import { decodeSigned } from '../../workers/signed-frame.ts'
 import { type Account, findAccount } from './account.ts'
 import { pathOf } from './environment.ts'
-import { Helpers } from './helpers.ts'
+import { Helpers } from './login-helpers.ts'
 import { judgeAsk, type Judged } from './judge.ts'
 import { launchProgram } from './launch.ts'
 import { checkPrograms } from './program-line.ts'

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 
 import { ProxyError } from '../../core/errors.ts'
+import { max } from '../../core/limits.ts'
 import type { Exit } from '../../core/ssh/machine.ts'
 import type { Account } from './account.ts'
 import { becoming, type ProgramLine } from './program-line.ts'
@@ -74,13 +75,32 @@ export class Program {
   /** To the foreground of its terminal, or to all of its session's first group. A name that is unknown does nothing. */
   signal(name: string): void {
     if (this.#ended || !SIGNALS.includes(name)) return
-    send(this.#account, name, this.#terminal ? foreground(this.pid) : this.pid)
+    this.#send(name, 1)
   }
 
   /** Of a terminal the kernel sends it, once that is closed. */
   hangUp(): void {
     if (this.#ended || this.#terminal) return
-    send(this.#account, 'HUP', this.pid)
+    this.#send('HUP', 1)
+  }
+
+  /**
+   * Sent by the login itself: whatever it may not signal, such as what sudo started, is not signalled for it by root. A program that
+   * was just started is still root on its way to become the login, and cannot be signalled by it yet.
+   */
+  #send(name: string, attempt: number): void {
+    if (this.#ended) return
+    const group = this.#terminal ? foreground(this.pid) : this.pid
+    const sh = ['/bin/sh', '-c', 'kill -s "$0" -- "-$1"', name, String(group)]
+    const [file, ...args] = [...becoming(this.#account), ...sh]
+    if (file === undefined) return
+    const sender = spawn(file, args, { cwd: '/', env: {}, stdio: 'ignore' })
+    // A machine that can start nothing more has nobody to tell.
+    sender.on('error', () => {})
+    sender.once('exit', (code) => {
+      if (code === 0 || attempt >= max('launchSignalTriesMax')) return
+      setTimeout(() => this.#send(name, attempt + 1), max('launchSignalRetryMs')).unref()
+    })
   }
 }
 
@@ -102,21 +122,6 @@ function started(child: ChildProcess): Promise<number> {
       resolve(child.pid ?? 0)
     })
   })
-}
-
-/** Sent by the login itself: whatever it may not signal, such as what sudo started, is not signalled for it by root. */
-function send(account: Account, name: string, group: number): void {
-  const [file = '/bin/sh', ...args] = [
-    ...becoming(account),
-    '/bin/sh',
-    '-c',
-    'kill -s "$0" -- "-$1"',
-    name,
-    String(group),
-  ]
-  const sender = spawn(file, args, { cwd: '/', env: {}, stdio: 'ignore' })
-  // There is nothing to signal then, and nobody to tell.
-  sender.on('error', () => {})
 }
 
 /** The group in the foreground of the terminal a process leads: the eighth field of proc(5) stat, counted behind the name. */

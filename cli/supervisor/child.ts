@@ -60,7 +60,11 @@ export class Child {
     const child = fork(path.join(runtime.root, `cli/roles/${role}.ts`), [], {
       cwd: '/',
       env: childEnvironment(),
-      ...launch(runtime.node, [...HYGIENE_FLAGS, ...(this.#options.flags ?? [])]),
+      ...launch(
+        runtime.node,
+        [...HYGIENE_FLAGS, ...(this.#options.flags ?? [])],
+        role === 'launcher',
+      ),
       serialization: 'advanced',
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       ...(uid === undefined ? {} : { uid }),

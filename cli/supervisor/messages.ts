@@ -1,8 +1,11 @@
 // What the supervisor and its children say to each other over the IPC channel of `fork`. The supervisor starts, watches
 // and stops; it never reads a byte from the network, so nothing here carries one.
 
+/** Roles that run under a uid of their own where the supervisor is root. */
 export const ROLES = ['signer', 'control', 'proxy', 'agent'] as const
-export type Role = (typeof ROLES)[number]
+export type ConfinedRole = (typeof ROLES)[number]
+/** The launcher stays root, or it could start nobody's programs. */
+export type Role = ConfinedRole | 'launcher'
 
 /** Supervisor → child. Listening sockets follow one by one as `listener` messages with a handle. */
 export type ToChild =

@@ -48,6 +48,18 @@ describe('the plan of roles', () => {
     )
   })
 
+  it('starts a launcher before the agent of a node, without a uid: it starts the programs of every login', () => {
+    const node = AGENT_ONLY.replace('enabled: yes\n  databases', 'enabled: no\n  databases')
+    const plans = plan(`${node}ssh_service: { enabled: yes }\n`, true)
+    assert.deepEqual(
+      plans.map(({ role, uid }) => [role, uid]),
+      [
+        ['launcher', undefined],
+        ['agent', DEFAULT_UIDS.agent],
+      ],
+    )
+  })
+
   it('runs an agent alone without a local token', () => {
     assert.deepEqual(plan(AGENT_ONLY), [{ role: 'agent', listeners: {}, joinsLocally: false }])
   })

@@ -2,11 +2,11 @@
 
 import type { ConfigFile } from '../../control/config.ts'
 import { splitAddress } from './listeners.ts'
-import type { Role } from './messages.ts'
+import type { ConfinedRole, Role } from './messages.ts'
 import type { RolePlan } from './supervisor.ts'
 
 /** Uids of the roles when the supervisor is root and the configuration names none: above those distributions hand out. */
-export const DEFAULT_UIDS: Readonly<Record<Role, number>> = {
+export const DEFAULT_UIDS: Readonly<Record<ConfinedRole, number>> = {
   signer: 61_101,
   control: 61_102,
   proxy: 61_103,
@@ -25,17 +25,27 @@ export function planRoles(config: ConfigFile, root: boolean): readonly RolePlan[
   const roles: Role[] = []
   if (auth.enabled) roles.push('signer', 'control')
   if (proxy.enabled) roles.push('proxy')
+  if (ssh.enabled) roles.push('launcher')
   if (db.enabled || ssh.enabled) roles.push('agent')
   const hasToken = sluice.auth_token !== undefined || sluice.join_params !== undefined
   return roles.map((role) => {
-    const uid = sluice.run_as?.[role] ?? DEFAULT_UIDS[role]
     return {
       role,
       listeners: { ...ownListeners(config, role), ...diagnostics(config, roles, role) },
       joinsLocally: auth.enabled && !hasToken && (role === 'proxy' || role === 'agent'),
-      ...(root ? { uid, gid: uid } : {}),
+      ...(root && role !== 'launcher' ? idsOf(config, role) : {}),
     }
   })
+}
+
+function idsOf(config: ConfigFile, role: ConfinedRole): { uid: number; gid: number } {
+  const uid = uidOf(config, role)
+  return { uid, gid: uid }
+}
+
+/** Its uid, and its group of the same number, where the supervisor is root. */
+export function uidOf({ sluice }: ConfigFile, role: ConfinedRole): number {
+  return sluice.run_as?.[role] ?? DEFAULT_UIDS[role]
 }
 
 function ownListeners(config: ConfigFile, role: Role): Readonly<Record<string, string>> {
@@ -51,7 +61,9 @@ function diagnostics(
   role: Role,
 ): Readonly<Record<string, string>> {
   const { diag_addr: address } = config.sluice
-  const diagnosed: readonly Role[] = roles.filter((each) => each !== 'signer')
+  const diagnosed: readonly Role[] = roles.filter(
+    (each) => each !== 'signer' && each !== 'launcher',
+  )
   const at = diagnosed.indexOf(role)
   if (address === undefined || at < 0) return {}
   const { port } = splitAddress(address)

@@ -120,10 +120,20 @@ describe('what a role is started with', () => {
     assert.equal(chain.includes('--core=0:0'), existsSync('/usr/bin/prlimit'))
   })
 
+  it('leaves the launcher what its logins may need: privileges through sudo, core files when they ask for them', () => {
+    const { execPath, execArgv } = launch('/opt/node', [], true)
+    const chain = [execPath, ...execArgv]
+    assert.ok(!chain.includes('--no-new-privs'))
+    assert.equal(chain.includes('--core=0:'), existsSync('/usr/bin/prlimit'))
+  })
+
   it('are the packages that ours need, those packages need, and no tool', () => {
     const packages = productionPackages(ROOT)
     assert.ok(packages.includes('zod'))
     assert.ok(!packages.includes('typescript'))
+    // Terminals: of the optional packages alone what the program loads.
+    assert.ok(packages.includes(`@lydell/node-pty-linux-${process.arch}`))
+    assert.ok(!packages.some((name) => name.startsWith('node-linux')))
     assert.deepEqual(packages, [...new Set(packages)].sort())
   })
 })

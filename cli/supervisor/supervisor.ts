@@ -86,7 +86,7 @@ export class Supervisor {
 
   /** Drains the proxy first, control and signer last: sessions end before what they depend on. */
   async stop(): Promise<void> {
-    const order: readonly Role[] = ['proxy', 'agent', 'control', 'signer']
+    const order: readonly Role[] = ['proxy', 'agent', 'launcher', 'control', 'signer']
     const deadlineMs = this.#options.drainMs + STOP_GRACE_MS
     for (const role of order) await this.#children.get(role)?.stop(deadlineMs)
     this.#runtime?.dispose()

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 
-import { type Role, ROLES } from '../../cli/supervisor/messages.ts'
+import { type ConfinedRole, ROLES } from '../../cli/supervisor/messages.ts'
 import { pause } from '../../workers/pause.ts'
 import { Aftermath, type Gaps } from '../faults/aftermath.ts'
 import { eventually, within } from '../faults/eventually.ts'
@@ -166,7 +166,7 @@ export class PostgresFaults {
   }
 
   /** A role that has to start while its disk is full: it may fail to, again and again, and is there once there is room. */
-  async restartOnFullDisk(role: Role): Promise<void> {
+  async restartOnFullDisk(role: ConfinedRole): Promise<void> {
     const disk = this.#struck.disks[role]
     disk.fill()
     try {
@@ -234,7 +234,7 @@ export class PostgresFaults {
   }
 
   /** The disk is full indeed, which its owner says, and a lock is obeyed all the same by whoever need not write to obey. */
-  async #fullDisk(part: Role): Promise<void> {
+  async #fullDisk(part: ConfinedRole): Promise<void> {
     assert.equal(this.#struck.disks[part].freeBytes, 0)
     await shortSessions(this.#through, this.#access, PRESSURE)
     if (part !== 'control') return await this.#locks.obeyed()

@@ -31,6 +31,8 @@ interface Accepted {
 
 export class Helper {
   readonly #takings = new Takings<Accepted>('helperWaitingMax', 'helperTakeMs')
+  /** What listens, each with its removal once that began. */
+  readonly #listening = new Map<Opened, Promise<void> | undefined>()
   #open = 0
 
   /** Sockets of all kinds. */
@@ -49,6 +51,11 @@ export class Helper {
     } finally {
       this.#open -= 1
     }
+  }
+
+  /** Nothing listens any more, and nothing is left in the file system. */
+  async end(): Promise<void> {
+    await Promise.all([...this.#listening.keys()].map((opened) => this.#remove(opened)))
   }
 
   async #do(stream: ByteStream, request: HelperRequest): Promise<void> {
@@ -93,6 +100,7 @@ export class Helper {
     } catch (error) {
       return await answer(stream, failed(sentenceOf(error, 'This machine does not listen there.')))
     }
+    this.#listening.set(opened, undefined)
     const waiting = new Set<net.Socket>()
     opened.server.on('connection', (socket) => this.#offer(stream, socket, waiting))
     try {
@@ -102,8 +110,14 @@ export class Helper {
       await stream.read().catch(() => undefined)
     } finally {
       for (const socket of waiting) socket.destroy()
-      await opened.remove()
+      await this.#remove(opened)
     }
+  }
+
+  async #remove(opened: Opened): Promise<void> {
+    const removal = this.#listening.get(opened) ?? opened.remove()
+    this.#listening.set(opened, removal)
+    await removal.finally(() => this.#listening.delete(opened))
   }
 
   /** Told to the agent, which comes for it on a connection of its own, or it is closed. */

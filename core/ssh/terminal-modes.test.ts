@@ -1,0 +1,58 @@
+// Terminal modes as clients encode them, and as stty is told.
+
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { errorCode } from '../errors.ts'
+import { sttyArguments } from './terminal-modes.ts'
+
+/** Pairs of an opcode and a number, RFC 4254 section 8. */
+function modes(...pairs: readonly (readonly [opcode: number, value: number])[]): Uint8Array {
+  const one = ([opcode, value]: readonly [number, number]): number[] => [
+    opcode,
+    ...[24, 16, 8, 0].map((shift) => (value >>> shift) & 0xff),
+  ]
+  return Uint8Array.from(pairs.flatMap(one))
+}
+
+const END = Uint8Array.of(0)
+
+describe('terminal modes', () => {
+  it('are characters, written so that a digit stays a number, and flags', () => {
+    const bytes = modes([1, 3], [3, 0x7f], [5, 255], [53, 0], [36, 1], [51, 7])
+    assert.deepEqual(sttyArguments(Buffer.concat([bytes, END])), [
+      'intr',
+      '0x3',
+      'erase',
+      '0x7f',
+      'eof',
+      'undef',
+      '-echo',
+      'icrnl',
+      'icanon',
+    ])
+  })
+
+  it('are rates and sizes of characters that exist', () => {
+    const bytes = modes([128, 38_400], [129, 12_345], [91, 1], [90, 0])
+    assert.deepEqual(sttyArguments(bytes), ['ispeed', '38400', 'cs8'])
+  })
+
+  it('end at the end, and at the first opcode that nobody has defined; others in between mean nothing here', () => {
+    const echo = modes([53, 1])
+    assert.deepEqual(sttyArguments(Buffer.concat([echo, END, echo])), ['echo'])
+    assert.deepEqual(sttyArguments(Buffer.concat([echo, Uint8Array.of(160, 1)])), ['echo'])
+    assert.deepEqual(sttyArguments(Buffer.concat([modes([11, 1], [120, 9]), echo])), ['echo'])
+    assert.deepEqual(sttyArguments(new Uint8Array(0)), [])
+  })
+
+  it('that are cut off, and characters of more than a byte, are refused', () => {
+    const whole = modes([1, 3])
+    for (let length = 1; length < whole.length; length++)
+      assert.throws(() => sttyArguments(whole.subarray(0, length)), /before its last field/)
+    assert.throws(
+      () => sttyArguments(modes([1, 256])),
+      (error) => errorCode(error) === 'protocol.violation',
+    )
+  })
+})
