@@ -218,7 +218,7 @@ function worldOf(cleanup: Cleanup, parts: Parts): World {
   }
 }
 
-async function startLauncher(cleanup: Cleanup, root: string, as?: string): Promise<Process> {
+export async function startLauncher(cleanup: Cleanup, root: string, as?: string): Promise<Process> {
   const uid = as === undefined ? AGENT_UID : Number((await run('/usr/bin/id', ['-u', as])).stdout)
   const runtime = readableRuntime([uid])
   atEnd(cleanup, () => runtime.dispose())
