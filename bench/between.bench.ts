@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import type { SessionMode } from '../core/login.ts'
+import type * as paths from './path.ts'
 import type { Path } from './path.ts'
 import { cpuSeconds, type Figure, median, round, type Scenario } from './scenario.ts'
 
@@ -14,7 +15,7 @@ const ARGS = ['-S', '-M', 'prepared', '-j', '2']
 const CLIENTS = ['8', '32']
 const ROLES = ['proxy', 'agent', 'control'] as const
 
-type Paths = typeof import('./path.ts')
+type Paths = typeof paths
 type Work = (ends: readonly End[]) => Promise<readonly Figure[]>
 
 interface End {

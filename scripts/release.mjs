@@ -80,8 +80,6 @@ function manifest() {
     each.startsWith('@lydell/node-pty-'),
   )
   const optionalDependencies = Object.fromEntries(builds)
-  return {
-    ...{ name, version, description, license, type, engines, bin, dependencies },
-    optionalDependencies,
-  }
+  const kept = { name, version, description, license, type, engines, bin, dependencies }
+  return { ...kept, optionalDependencies }
 }

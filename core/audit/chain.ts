@@ -68,7 +68,7 @@ export function readWrittenLine(
   if (chain === undefined) return undefined
   const body = `{${line.slice(headOf(chain).length, -TAIL_LENGTH)}}`
   try {
-    const event: Record<string, unknown> = JSON.parse(body)
+    const event = JSON.parse(body) as Record<string, unknown>
     const mixed = CHAIN_FIELDS.some((field) => Object.hasOwn(event, field))
     if (mixed || !isEvent(event) || !isCanonicalJson(event, body)) return undefined
     return { record: { ...chain, event }, body }
