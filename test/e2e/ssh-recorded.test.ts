@@ -8,9 +8,10 @@ import { join } from 'node:path'
 import { before, describe, it, type TestContext } from 'node:test'
 
 import { readChunk, readHead } from '../../core/recording/format.ts'
+import { NODE_NAME } from '../fixtures/cluster-file.ts'
 import { suiteCleanup, temporaryFolder } from '../fixtures/files.ts'
 import { NODE_FLAGS, type Output, run } from '../fixtures/processes.ts'
-import { NODE, type SshNode, sshNode } from '../fixtures/ssh-node.ts'
+import { type SshNode, sshNode } from '../fixtures/ssh-node.ts'
 import { driveVim, type VimSession } from '../matrix-ssh/vim.ts'
 
 const MAIN = join(import.meta.dirname, '../../cli/main.ts')
@@ -123,7 +124,7 @@ for (const mode of ['node', 'proxy'] as const)
       const row = table.split('\n').find((line) => line.startsWith(sid)) ?? ''
       assert.match(
         row,
-        new RegExp(`^${sid}\\s+ssh\\s+alice\\s+${NODE}\\s+${node.account.login}\\s`),
+        new RegExp(`^${sid}\\s+ssh\\s+alice\\s+${NODE_NAME}\\s+${node.account.login}\\s`),
       )
       const { code, stdout, stderr } = await tctl(node, ['verify', sid])
       assert.equal(code, 0, stderr)
