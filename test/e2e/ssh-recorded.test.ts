@@ -11,7 +11,7 @@ import { readChunk, readHead } from '../../core/recording/format.ts'
 import { NODE_NAME } from '../fixtures/cluster-file.ts'
 import { suiteCleanup, temporaryFolder } from '../fixtures/files.ts'
 import { NODE_FLAGS, type Output, run } from '../fixtures/processes.ts'
-import { type SshNode, sshNode } from '../fixtures/ssh-node.ts'
+import { type Person, type SshNode, sshNode } from '../fixtures/ssh-node.ts'
 import { driveVim, type VimSession } from '../matrix-ssh/vim.ts'
 
 const MAIN = join(import.meta.dirname, '../../cli/main.ts')
@@ -30,6 +30,7 @@ for (const mode of ['node', 'proxy'] as const)
   describe(`a vim session that is recorded in the mode ${mode}`, () => {
     const cleanup = suiteCleanup()
     let node: SshNode
+    let person: Person
     let vim: VimSession
     let sid: string
     let lines: readonly Line[]
@@ -38,13 +39,14 @@ for (const mode of ['node', 'proxy'] as const)
 
     before(async () => {
       node = await sshNode(cleanup, mode)
-      vim = await driveVim(node.seat, cleanup, 'vim.txt')
+      person = await node.sit('alice', ['access', 'auditor'])
+      vim = await driveVim(person.seat, cleanup, 'vim.txt')
       assert.equal(vim.code, 7)
       const upload = await node.cluster.event('session.upload', ({ recorded_kind: kind }) => {
         return kind === 'ssh'
       })
       sid = String(upload['sid'])
-      lines = await jsonOf(node, sid)
+      lines = await jsonOf(person, sid)
       got = screenOf(vim)
     })
 
@@ -104,7 +106,7 @@ for (const mode of ['node', 'proxy'] as const)
     })
 
     it('shows the same as an asciicast and as a flat file, without what a terminal would answer', async () => {
-      const cast = await told(node, ['play', '--format=cast', sid])
+      const cast = await told(person, ['play', '--format=cast', sid])
       const [head = '', ...rows] = cast.trim().split('\n')
       const { width, height, version } = JSON.parse(head) as Record<string, unknown>
       assert.deepEqual([version, width, height], [2, vim.size.columns, vim.size.rows])
@@ -120,7 +122,7 @@ for (const mode of ['node', 'proxy'] as const)
     })
 
     it('is listed with user, login and node, and is whole by the audit log', async () => {
-      const table = await told(node, ['recordings', 'ls'])
+      const table = await told(person, ['recordings', 'ls'])
       const row = table.split('\n').find((line) => line.startsWith(sid)) ?? ''
       assert.match(
         row,
@@ -134,7 +136,7 @@ for (const mode of ['node', 'proxy'] as const)
     if (mode === 'node')
       it('of something longer is named damaged wherever somebody touched it', async (context) => {
         const command = 'head -c 900000 /dev/urandom | base64 -w 70'
-        assert.equal((await node.seat.exec(command, {}, ['-tt'])).code, 0)
+        assert.equal((await person.seat.exec(command, {}, ['-tt'])).code, 0)
         const upload = await node.cluster.event('session.upload', (event) => event['sid'] !== sid)
         await tampered(context, node, String(upload['sid']))
       })
@@ -246,15 +248,15 @@ function bytesOf(line: Line): Buffer {
   return Buffer.from(String(line['data']), 'base64')
 }
 
-async function jsonOf(node: SshNode, sid: string): Promise<readonly Line[]> {
-  const text = await told(node, ['play', '--format=json', sid])
+async function jsonOf(person: Person, sid: string): Promise<readonly Line[]> {
+  const text = await told(person, ['play', '--format=json', sid])
   return text
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line) as Line)
 }
 
-async function told({ tsh }: SshNode, args: readonly string[]): Promise<string> {
+async function told({ tsh }: Person, args: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await tsh.run(args)
   assert.equal(code, 0, stderr)
   return stdout
