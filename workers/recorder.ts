@@ -66,7 +66,11 @@ interface Held {
 /** Less is compressed at once: it takes less than the turn of the loop that it would save. */
 const ASIDE_BYTES = 16 * 1024
 
-const NOT_KEPT = 'its recording could not be kept, and record_session.default is strict'
+/** By the option that says so: a role may have one for SSH alone. */
+const NOT_KEPT = {
+  ssh: 'its recording could not be kept, and record_session is strict for SSH',
+  db: 'its recording could not be kept, and record_session.default is strict',
+} as const
 const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
 const UNWANTED = 'there is a recording of a session with this id, which nobody writes twice'
 const TOO_LONG = 'its recording is longer than recordingBytesMax'
@@ -193,7 +197,8 @@ export class SessionRecorder implements Recorder {
       return this.#deadlines.after('retry', max('recordingRetryMs'), () => this.#post(flight))
     this.#land(flight)
     this.#lost += flight.events
-    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    if (this.#options.rule === 'strict')
+      this.#options.end(NOT_KEPT[this.#options.header.kind], ASK_OPERATOR)
     this.#soon(max('recordingRetryMs'))
     return this.#wake()
   }
@@ -266,7 +271,8 @@ export class SessionRecorder implements Recorder {
 
   #stall(): void {
     this.#stalled = true
-    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    if (this.#options.rule === 'strict')
+      this.#options.end(NOT_KEPT[this.#options.header.kind], ASK_OPERATOR)
     if (this.#sealing) this.#tellSealed()
     this.#wake()
   }

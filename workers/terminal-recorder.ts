@@ -5,7 +5,8 @@
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Authorized } from '../core/login.ts'
-import type { Refusal } from '../core/protocol.ts'
+import type { AuditFields, Refusal } from '../core/protocol.ts'
+import type { TerminalEvent } from '../core/recording/events.ts'
 import type { Snapshot } from '../core/snapshot.ts'
 import type { TerminalRecorder, TerminalStart } from '../core/ssh/services.ts'
 import type { SessionRecorder } from './recorder.ts'
@@ -49,7 +50,18 @@ export function recordTerminal(
   const { share } = recorders
   // A sync mode shows nothing that the disk does not have: gathering would only make it wait longer.
   const gatherMs = rule === 'sync' ? 0 : max('recordingPrintMs')
-  return new TerminalRecording({ recorder, share, clock, timers, gatherMs }, start)
+  const fields = { ...whoAndWhere(right), ...start.fields }
+  return new TerminalRecording({ recorder, share, clock, timers, gatherMs }, { ...start, fields })
+}
+
+/** What a list of recordings shows of a session; the session itself tells the rest. */
+function whoAndWhere({ identity, access, decisionId }: Authorized): AuditFields {
+  return {
+    user: identity.name,
+    login: access.principal,
+    server_hostname: access.target.name,
+    decision_id: decisionId,
+  }
 }
 
 export interface TerminalRecordingParts {
@@ -62,6 +74,8 @@ export interface TerminalRecordingParts {
 
 const BUFFER_BYTES_MIN = 4 * 1024
 
+type Resize = Extract<TerminalEvent, { kind: 'resize' }>
+
 /** What was shown and is no event yet. */
 interface Gathered {
   readonly atMs: number
@@ -72,7 +86,7 @@ interface Gathered {
 export class TerminalRecording implements TerminalRecorder {
   readonly #parts: TerminalRecordingParts
   #gathered: Gathered | undefined
-  #size: { readonly columns: number; readonly rows: number } | undefined
+  #size: Omit<Resize, 'kind'> | undefined
   #cancel: (() => void) | undefined
   /** Of the next buffer: large where much is shown. */
   #room = BUFFER_BYTES_MIN
@@ -109,7 +123,7 @@ export class TerminalRecording implements TerminalRecorder {
 
   resize(columns: number, rows: number): void {
     if (this.#gathered !== undefined) this.#tellGathered(this.#gathered)
-    this.#size = { columns, rows }
+    this.#size = { atMs: this.#parts.clock.now(), columns, rows }
     this.#soon()
   }
 
@@ -155,6 +169,6 @@ export class TerminalRecording implements TerminalRecorder {
     const size = this.#size
     if (size === undefined) return
     this.#size = undefined
-    this.#parts.recorder.add({ kind: 'resize', atMs: this.#parts.clock.now(), ...size })
+    this.#parts.recorder.add({ kind: 'resize', ...size })
   }
 }
