@@ -12,6 +12,7 @@ import { Exchanges } from './exchange.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
+import { violation } from './violation.ts'
 
 /** Time as an argument, as `Timers` of workers has it. */
 export interface SshTimers {
@@ -372,13 +373,6 @@ function extensions(): Uint8Array {
     string('server-sig-algs'),
     value,
   ])
-}
-
-/** The peer broke a rule or a limit. */
-export function violation(what: string, cause?: unknown): ProxyError {
-  const details = cause === undefined ? {} : { cause }
-  const message = `The SSH connection ends: ${what}.`
-  return new ProxyError('protocol.violation', message, { side: 'client', ...details })
 }
 
 function gone(): ProxyError {
