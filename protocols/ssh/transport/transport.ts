@@ -59,7 +59,9 @@ export class SshTransport {
   readonly #server: boolean
   readonly #deadlines = new Map<Deadline, () => void>()
   #out: Buffer[] = []
+  /** What the network has not taken; of it, what lies in `#out`. */
   #unsent = 0
+  #queued = 0
   #flushing = false
   #reading: Promise<void> | undefined
   #waiting: (() => void)[] = []
@@ -301,6 +303,7 @@ export class SshTransport {
   #queue(bytes: Buffer): void {
     this.#out.push(bytes)
     this.#unsent += bytes.length
+    this.#queued += bytes.length
     if (this.#flushing) return
     this.#flushing = true
     // One write for all packets of this turn: ssh2 makes three pieces of each.
@@ -310,10 +313,12 @@ export class SshTransport {
   async #flush(): Promise<void> {
     try {
       while (this.#out.length > 0) {
-        const bytes = Buffer.concat(this.#out)
+        const pieces = this.#out
+        const bytes = this.#queued
         this.#out = []
-        await this.#stream.write(bytes)
-        this.#unsent -= bytes.length
+        this.#queued = 0
+        await this.#write(pieces)
+        this.#unsent -= bytes
         this.wake()
       }
     } catch (error) {
@@ -323,6 +328,12 @@ export class SshTransport {
       this.#flushing = false
       this.wake()
     }
+  }
+
+  #write(pieces: readonly Buffer[]): Promise<void> {
+    const [first] = pieces
+    if (first !== undefined && pieces.length === 1) return this.#stream.write(first)
+    return this.#stream.writeAll?.(pieces) ?? this.#stream.write(Buffer.concat(pieces))
   }
 
   #deadline(name: Deadline, ms: number, what: string): void {
