@@ -6,6 +6,8 @@ export interface ByteStream {
   read(): Promise<Uint8Array | undefined>
   /** Resolves when the bytes were taken by the kernel or the buffer is below its bound. Rejects after abort. */
   write(bytes: Uint8Array): Promise<void>
+  /** The same for several pieces, in one go to the kernel and without putting them together. Absent: this stream has no way to. */
+  writeAll?(pieces: readonly Uint8Array[]): Promise<void>
   /** Put bytes back in front of what `read` returns next. */
   unread(bytes: Uint8Array): void
   /** No more writes from us; reading goes on (half-close). */

@@ -49,10 +49,17 @@ class SocketStream implements ByteStream {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    if (this.#duplex.destroyed || this.#duplex.writableEnded) throw this.#failure ?? lost()
+    this.#checkWritable()
     this.#duplex.write(bytes)
-    while (this.#duplex.writableNeedDrain && !this.#duplex.destroyed) await this.#change()
-    if (this.#duplex.destroyed) throw this.#failure ?? lost()
+    await this.#taken()
+  }
+
+  async writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    this.#checkWritable()
+    this.#duplex.cork()
+    for (const bytes of pieces) this.#duplex.write(bytes)
+    this.#duplex.uncork()
+    await this.#taken()
   }
 
   unread(bytes: Uint8Array): void {
@@ -68,6 +75,15 @@ class SocketStream implements ByteStream {
   abort(cause: Error): void {
     this.#failure ??= cause
     this.#duplex.destroy()
+  }
+
+  #checkWritable(): void {
+    if (this.#duplex.destroyed || this.#duplex.writableEnded) throw this.#failure ?? lost()
+  }
+
+  async #taken(): Promise<void> {
+    while (this.#duplex.writableNeedDrain && !this.#duplex.destroyed) await this.#change()
+    if (this.#duplex.destroyed) throw this.#failure ?? lost()
   }
 
   #change(): Promise<void> {

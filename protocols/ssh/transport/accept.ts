@@ -12,7 +12,8 @@ import { blobTypeOf, signatureOf } from './algorithms.ts'
 import { SshConnection, type ConnectionHandlers } from './connection.ts'
 import type { HostKey } from './host-key.ts'
 import { MESSAGE } from './message.ts'
-import { SshTransport, violation, type Handshake, type SshTimers } from './transport.ts'
+import { SshTransport, type Handshake, type SshTimers } from './transport.ts'
+import { violation } from './violation.ts'
 
 /** Somebody who proved to hold the key of this certificate. Whether its CA is trusted, and for what, is the authoriser's to say. */
 export interface ProvenLogin {

@@ -12,6 +12,7 @@ import { Exchanges } from './exchange.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
+import { violation } from './violation.ts'
 
 /** Time as an argument, as `Timers` of workers has it. */
 export interface SshTimers {
@@ -58,7 +59,9 @@ export class SshTransport {
   readonly #server: boolean
   readonly #deadlines = new Map<Deadline, () => void>()
   #out: Buffer[] = []
+  /** What the network has not taken; of it, what lies in `#out`. */
   #unsent = 0
+  #queued = 0
   #flushing = false
   #reading: Promise<void> | undefined
   #waiting: (() => void)[] = []
@@ -300,6 +303,7 @@ export class SshTransport {
   #queue(bytes: Buffer): void {
     this.#out.push(bytes)
     this.#unsent += bytes.length
+    this.#queued += bytes.length
     if (this.#flushing) return
     this.#flushing = true
     // One write for all packets of this turn: ssh2 makes three pieces of each.
@@ -309,10 +313,12 @@ export class SshTransport {
   async #flush(): Promise<void> {
     try {
       while (this.#out.length > 0) {
-        const bytes = Buffer.concat(this.#out)
+        const pieces = this.#out
+        const bytes = this.#queued
         this.#out = []
-        await this.#stream.write(bytes)
-        this.#unsent -= bytes.length
+        this.#queued = 0
+        await this.#write(pieces)
+        this.#unsent -= bytes
         this.wake()
       }
     } catch (error) {
@@ -322,6 +328,12 @@ export class SshTransport {
       this.#flushing = false
       this.wake()
     }
+  }
+
+  #write(pieces: readonly Buffer[]): Promise<void> {
+    const [first] = pieces
+    if (first !== undefined && pieces.length === 1) return this.#stream.write(first)
+    return this.#stream.writeAll?.(pieces) ?? this.#stream.write(Buffer.concat(pieces))
   }
 
   #deadline(name: Deadline, ms: number, what: string): void {
@@ -372,13 +384,6 @@ function extensions(): Uint8Array {
     string('server-sig-algs'),
     value,
   ])
-}
-
-/** The peer broke a rule or a limit. */
-export function violation(what: string, cause?: unknown): ProxyError {
-  const details = cause === undefined ? {} : { cause }
-  const message = `The SSH connection ends: ${what}.`
-  return new ProxyError('protocol.violation', message, { side: 'client', ...details })
 }
 
 function gone(): ProxyError {
