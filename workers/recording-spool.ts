@@ -3,7 +3,7 @@
 // a thread crashes, what was left without an end gets one that says so. The audit log hears of new chunks by their hash.
 
 import type { FileHandle } from 'node:fs/promises'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Clock } from '../core/clock.ts'
@@ -14,7 +14,6 @@ import { recordingName, sidOfName } from '../core/recording/name.ts'
 import { SharedTurn } from '../core/shared-turn.ts'
 import { appendDurably, completeRecording, createRecording } from './recording-file.ts'
 import { Slots } from './slots.ts'
-import { syncFolder } from './spool-segments.ts'
 import type { Timers } from './timers.ts'
 
 export interface RecordingSpoolOptions {
@@ -75,7 +74,8 @@ export class RecordingSpool implements RecordingKeeper {
   readonly #options: RecordingSpoolOptions
   readonly #files = new Map<string, SpooledFile>()
   readonly #slots = new Slots(max('recordingWritesMax'))
-  /** Makes the names of new files durable. */
+  /** Of the folder: its sync makes the names of new files durable. */
+  readonly #folder: FileHandle
   readonly #names: SharedTurn
   #quarantined = 0
   /** Of all files here, those in quarantine too. */
@@ -86,15 +86,16 @@ export class RecordingSpool implements RecordingKeeper {
   #cancelGrown: (() => void) | undefined
   #waiting: (() => void)[] = []
 
-  private constructor(options: RecordingSpoolOptions) {
+  private constructor(options: RecordingSpoolOptions, folder: FileHandle) {
     this.#options = options
-    this.#names = new SharedTurn(() => syncFolder(options.folder))
+    this.#folder = folder
+    this.#names = new SharedTurn(() => folder.sync())
   }
 
   static async open(options: RecordingSpoolOptions): Promise<RecordingSpool> {
     const { folder } = options
     await mkdir(join(folder, QUARANTINE), { recursive: true, mode: 0o700 })
-    const spool = new RecordingSpool(options)
+    const spool = new RecordingSpool(options, await open(folder, 'r'))
     for (const name of await readdir(join(folder, QUARANTINE))) {
       spool.#quarantined++
       spool.#bytes += (await stat(join(folder, QUARANTINE, name))).size
@@ -174,7 +175,7 @@ export class RecordingSpool implements RecordingKeeper {
   async drop(sid: string): Promise<void> {
     const file = this.#files.get(sid)
     if (file === undefined) return
-    await rm(file.path)
+    await unlink(file.path)
     this.#forget(file)
   }
 
@@ -197,6 +198,7 @@ export class RecordingSpool implements RecordingKeeper {
     this.#cancelGrown?.()
     await this.#slots.idle()
     for (const { handle } of this.#files.values()) await handle?.close()
+    await this.#folder.close()
     this.#wake()
   }
 
