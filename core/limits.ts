@@ -225,6 +225,11 @@ export const LIMITS = {
     'bytes',
     'What such a recording has grown by when control is offered it at once.',
   ) as Limit,
+  recordingHeldBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'Short recordings that stay in memory until control has them, beside their files: beyond it an upload reads the file.',
+  ) as Limit,
   recordingUploadsMax: limit(
     4,
     'count',

@@ -213,7 +213,7 @@ export class SessionRecorder implements Recorder {
     if (this.#flight !== undefined || this.#over) return
     const { events, bytes, count } = this.#take()
     if (events.length === 0) return
-    const last = events[0]?.kind === 'end'
+    const last = events.at(-1)?.kind === 'end'
     const { startMs, packed: lists } = packEvents(events)
     const packed = packChunk(lists)
     const flight: Flight = { phase: 'compressing', last, startMs, packed, bytes, events: count }
@@ -238,12 +238,11 @@ export class SessionRecorder implements Recorder {
     this.#post(flight)
   }
 
-  /** The next events for a chunk: a gap comes before what follows it, the end in a chunk of its own. */
+  /** The next events for a chunk: a gap comes before what follows it, the end with what came last, so that a short session is one chunk. */
   #take(): { events: readonly RecordingEvent[]; bytes: number; count: number } {
     const taken: RecordingEvent[] = []
     let bytes = 0
     for (const event of this.#pending) {
-      if (event.kind === 'end' && (taken.length > 0 || this.#lost > 0)) break
       const more = eventBytes(event)
       if (taken.length > 0 && bytes + more > max('recordingBatchBytesMax')) break
       taken.push(event)
