@@ -24,8 +24,8 @@ import { configText } from './config.ts'
 import { requireLogin } from './session.ts'
 import { TSH } from './table.ts'
 
-const MAIN = join(import.meta.dirname, '../main.ts')
-const PROGRAM = [process.execPath, ...NODE_FLAGS, MAIN, 'tsh']
+const DOOR = join(import.meta.dirname, '../../scripts/bin.mjs')
+const PROGRAM = [process.execPath, ...NODE_FLAGS, DOOR, 'tsh']
 const HOSTNAME = `${NODE}.${CLUSTER}`
 
 describe('OpenSSH with the configuration that tsh prints', () => {

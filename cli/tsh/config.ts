@@ -1,7 +1,7 @@
 // `tsh config`: what OpenSSH's ssh, scp, sftp and everything built on them need to reach nodes with the person's login: whom to trust,
 // what to prove with, which way to go. Text for ~/.ssh/config; nothing is written. Words that ssh_config would read otherwise are quoted.
 
-import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import type { CommandSpec } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
@@ -44,10 +44,12 @@ export const config: CommandSpec = {
   },
 }
 
-/** How this very program was started, by whole paths: OpenSSH may run it with another PATH, and each connection starts it. */
+/** This very program by whole paths: OpenSSH may run it with another PATH. Each connection starts it, so it goes the shortest way in. */
 function programWords(): readonly string[] {
-  return [process.execPath, ...process.execArgv, path.resolve(process.argv[1] ?? ''), 'tsh']
+  return [process.execPath, ...process.execArgv, fileURLToPath(DOOR), 'tsh']
 }
+
+const DOOR = new URL('../../scripts/bin.mjs', import.meta.url)
 
 /** `atProxy`: hosts whose sessions end at proxies, which prove themselves by the cluster's name. */
 export function configText(
