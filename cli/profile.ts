@@ -107,6 +107,7 @@ export class ProfileStore {
     certificate: string
     hostCas: string
     knownHosts: string
+    aliases: string
   } {
     const folder = this.#keys(profile)
     const [user, cluster] = [safe(profile.user), safe(profile.cluster)]
@@ -116,6 +117,8 @@ export class ProfileStore {
       certificate: path.join(folder, `${user}-ssh`, `${cluster}-cert.pub`),
       hostCas: path.join(folder, 'cas', `${cluster}-ssh.pub`),
       knownHosts: path.join(this.#home, 'known_hosts'),
+      // Included by ~/.ssh/config, so it outlives a logout.
+      aliases: path.join(this.#home, `${safe(hostOf(profile.proxy))}.ssh_config`),
     }
   }
 
