@@ -71,7 +71,13 @@ export const ssh: CommandSpec = {
     const plan = planOf(input, tools)
     const destinations = await withLogin(tools, input, async (login, connect) => {
       checkCluster(input, login)
-      const found = await findDestinations(login, requireSshLogin(tools, login), connect, host)
+      const found = await findDestinations(
+        tools,
+        login,
+        requireSshLogin(tools, login),
+        connect,
+        host,
+      )
       const wanted = host.login ?? input.text('login') ?? tools.env['TELEPORT_LOGIN']
       const user = os.userInfo().username
       return found.map((each) => ({ login, to: each, user: chooseLogin(wanted, each, user) }))
