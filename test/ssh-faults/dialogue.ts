@@ -8,8 +8,11 @@ import type { Output } from '../fixtures/processes.ts'
 import { Terminal } from '../fixtures/terminal.ts'
 import type { Seat } from '../matrix-ssh/seat.ts'
 
+/** More than fits into the last page of a file on a full disk, compressed as well. */
+export const FLOOD = 'flood'
+const FLOODS = 'head -c 12000 /dev/urandom | base64 -w 70'
 /** Its input is not echoed: each byte of the screen is the program's. */
-const PROGRAM = 'stty -echo; echo ready; while read -r word; do echo "said $word"; done'
+const PROGRAM = `stty -echo; echo ready; while read -r word; do if [ "$word" = ${FLOOD} ]; then ${FLOODS}; fi; echo "said $word"; done`
 const SIZE = { rows: 24, columns: 80 }
 const EXIT_MS = 40_000
 

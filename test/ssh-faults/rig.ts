@@ -16,7 +16,7 @@ import type { Cluster } from '../fixtures/cluster.ts'
 import type { Cleanup } from '../fixtures/files.ts'
 import { Diagnostics } from '../fixtures/metrics.ts'
 import { type Person, sshNode } from '../fixtures/ssh-node.ts'
-import { Dialogue, linesOf } from './dialogue.ts'
+import { Dialogue, FLOOD, linesOf } from './dialogue.ts'
 import type { Cell, Fault, Place } from './table.ts'
 
 const MB = 1024 * 1024
@@ -140,6 +140,7 @@ export class SshFaults {
     const from = this.#cluster.program.output().length
     disk.fill()
     try {
+      dialogue.type(FLOOD)
       dialogue.type('during')
       if (rule === 'strict') return await this.#endsStrictly(dialogue)
       if (rule === 'best_effort') await dialogue.shows('during')
@@ -173,31 +174,23 @@ export class SshFaults {
   }
 
   #judge({ expected }: Cell, dialogue: Dialogue, found: Found): void {
-    const { screen } = dialogue
     assert.deepEqual(found.damages, [])
     assert.ok(found.lines.includes('before'), 'what was durable is lost')
-    if (expected !== 'goes on, counted gap') {
-      // Recorded before it is shown: one is the beginning of the other.
-      const both = Math.min(screen.indexOf('Connection to') >>> 0, screen.length)
-      const shown = screen.subarray(0, both)
-      const shared = Math.min(screenEnd(shown), found.prints.length)
-      assert.equal(
-        found.prints.subarray(0, shared).toString('latin1'),
-        shown.subarray(0, shared).toString('latin1'),
-      )
-      assert.equal(found.lost, 0)
-    }
+    if (!expected.endsWith('counted gap')) assertSame(found, dialogue.screen)
     switch (expected) {
       case 'goes on, whole':
-      case 'waits, whole':
         assert.deepEqual(found.lines, ['before', 'during', 'after'])
         return assert.match(found.reason, /^the program ended/)
+      case 'waits, whole':
+        assert.deepEqual(found.lines, ['before', FLOOD, 'during', 'after'])
+        return assert.match(found.reason, /^the program ended/)
       case 'goes on, counted gap':
-        assert.deepEqual(dialogue.seen, ['before', 'during', 'after'])
+        assert.deepEqual(dialogue.seen, ['before', FLOOD, 'during', 'after'])
         assert.ok(found.lost > 0, 'the gap is not counted')
         assert.ok(found.lines.includes('after'))
         return assert.match(found.reason, /^the program ended/)
-      case 'ends and says why, no more than said':
+      case 'ends and says why, counted gap':
+        assert.ok(found.lost > 0, 'the gap is not counted')
         return assert.match(found.reason, /could not be kept/)
       case 'cut, whole':
         assert.deepEqual(found.lines, ['before', 'tail'])
@@ -257,6 +250,16 @@ export class SshFaults {
 
 function killed(fault: Extract<Fault, `kill -9 of the ${string}`>): 'agent' | 'proxy' {
   return fault === 'kill -9 of the agent' ? 'agent' : 'proxy'
+}
+
+/** Recorded before it is shown: one is the beginning of the other, and nothing is missing in between. */
+function assertSame({ prints, lost }: Found, screen: Buffer): void {
+  const shared = Math.min(screenEnd(screen), prints.length)
+  assert.equal(
+    prints.subarray(0, shared).toString('latin1'),
+    screen.subarray(0, shared).toString('latin1'),
+  )
+  assert.equal(lost, 0)
 }
 
 /** Up to the end of the last line that came back: what follows is the client's own, or a word of ours. */

@@ -24,7 +24,7 @@ export type Expected =
   | 'goes on, whole'
   | 'goes on, counted gap'
   | 'waits, whole'
-  | 'ends and says why, no more than said'
+  | 'ends and says why, counted gap'
   | 'cut, whole'
   | 'cut, tail lost and said'
   | 'cut, nothing shown is lost'
@@ -46,7 +46,7 @@ export const CELLS: readonly Cell[] = PLACES.flatMap((place) =>
 function expectedOf(place: Place, rule: Rule, fault: Fault): Expected {
   switch (fault) {
     case 'disk full where it is recorded':
-      if (rule === 'strict') return 'ends and says why, no more than said'
+      if (rule === 'strict') return 'ends and says why, counted gap'
       return rule === 'sync' ? 'waits, whole' : 'goes on, counted gap'
     // What is recorded lies on the recorder's own disk until control has it.
     case 'SIGSTOP of control':
