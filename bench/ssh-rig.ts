@@ -20,6 +20,7 @@ export interface SshWay {
   /** Arguments of `ssh` up to the command. */
   readonly args: readonly string[]
   /** CPU seconds so far of what serves it; of an sshd, its children that ended included. */
+  readonly pid: number
   readonly cpu: () => number
 }
 
@@ -60,14 +61,16 @@ export async function sshRig(cleanup: Cleanup): Promise<SshRig> {
   const user = written(privateKey, certificate)
   const behind = { user, hostCa, hostName: HOST_NAME, port: sshd.port }
   const proxy = await server(cleanup, { ...ours, kind: 'server', ...behind })
-  const way = (name: string, port: number, cpu: () => number): SshWay => {
-    return { name, args: argumentsOf(identity, login, port), cpu }
+  const way = (name: string, port: number, pid: number, cpu: () => number): SshWay => {
+    return { name, args: argumentsOf(identity, login, port), pid, cpu }
   }
   const of = (name: string, part: Part): SshWay =>
-    way(name, part.said[0] ?? 0, () => cpuSeconds(part.pid))
+    way(name, part.said[0] ?? 0, part.pid, () => cpuSeconds(part.pid))
   return {
     login,
-    sshd: way('stock sshd', sshd.port, () => cpuSecondsWithEnded(sshd.program.pid)),
+    sshd: way('stock sshd', sshd.port, sshd.program.pid, () =>
+      cpuSecondsWithEnded(sshd.program.pid),
+    ),
     relay: of('raw relay', relay),
     agent: of('own server', agent),
     proxy: of('session at the proxy', proxy),

@@ -225,6 +225,14 @@ class Lingering implements ByteStream {
     return this.#input.write(bytes)
   }
 
+  writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    return this.#stream.writeAll?.(pieces) ?? this.#stream.write(Buffer.concat(pieces))
+  }
+
+  release(chunk: Uint8Array): void {
+    this.#stream.release?.(chunk)
+  }
+
   unread(bytes: Uint8Array): void {
     this.#stream.unread(bytes)
   }

@@ -4,6 +4,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+import { freeBytes } from '../core/bytes/free.ts'
 import { ProxyError } from '../core/errors.ts'
 import type { ByteStream } from '../core/stream.ts'
 
@@ -56,10 +57,23 @@ class SocketStream implements ByteStream {
 
   async writeAll(pieces: readonly Uint8Array[]): Promise<void> {
     this.#checkWritable()
+    let taken = pieces.length === 0
     this.#duplex.cork()
-    for (const bytes of pieces) this.#duplex.write(bytes)
+    for (const [index, bytes] of pieces.entries())
+      if (index < pieces.length - 1) this.#duplex.write(bytes)
+      else
+        this.#duplex.write(bytes, (error) => {
+          taken = error === null || error === undefined
+          this.#notify()
+        })
     this.#duplex.uncork()
-    await this.#taken()
+    while (!taken && !this.#duplex.destroyed) await this.#change()
+    if (!taken) throw this.#failure ?? lost()
+  }
+
+  /** What a socket gives is a buffer of its own, unless it was put back. */
+  release(chunk: Uint8Array): void {
+    freeBytes(chunk)
   }
 
   unread(bytes: Uint8Array): void {

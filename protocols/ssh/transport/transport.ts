@@ -2,6 +2,7 @@
 // peer may send before it is admitted, how long that and each key exchange take, and what waits unsent; it changes keys by bytes and
 // by time. An own core could stand in its place: nothing above it knows ssh2. Nothing is delivered inside a write.
 
+import { freeBytes } from '../../../core/bytes/free.ts'
 import { errorCode, ProxyError } from '../../../core/errors.ts'
 import { max } from '../../../core/limits.ts'
 import { string, u32 } from '../../../core/ssh/bytes.ts'
@@ -9,6 +10,7 @@ import type { ByteStream } from '../../../core/stream.ts'
 import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS, SERVER_SIGNATURES } from './algorithms.ts'
 import { readDisconnect, writeDisconnect } from './disconnect.ts'
 import { Exchanges } from './exchange.ts'
+import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
@@ -205,7 +207,11 @@ export class SshTransport {
         const chunk = await this.#stream.read()
         if (chunk === undefined) break
         // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
-        if (!this.#over) this.#take(chunk)
+        if (this.#over) continue
+        // Payloads of an opener of ours are no views of what came.
+        const copied = this.#protocol._decipher instanceof GcmOpener
+        this.#take(chunk)
+        if (copied) this.#stream.release?.(chunk)
       }
       this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
     } catch (error) {
@@ -306,7 +312,7 @@ export class SshTransport {
     this.#queued += bytes.length
     if (this.#flushing) return
     this.#flushing = true
-    // One write for all packets of this turn: ssh2 makes three pieces of each.
+    // One write for all packets of this turn: each is three pieces.
     setImmediate(() => void this.#flush())
   }
 
@@ -330,10 +336,11 @@ export class SshTransport {
     }
   }
 
-  #write(pieces: readonly Buffer[]): Promise<void> {
-    const [first] = pieces
-    if (first !== undefined && pieces.length === 1) return this.#stream.write(first)
-    return this.#stream.writeAll?.(pieces) ?? this.#stream.write(Buffer.concat(pieces))
+  async #write(pieces: readonly Buffer[]): Promise<void> {
+    if (this.#stream.writeAll === undefined) return this.#stream.write(Buffer.concat(pieces))
+    await this.#stream.writeAll(pieces)
+    // Sealed for this one write; nobody else has seen them.
+    for (const piece of pieces) freeBytes(piece)
   }
 
   #deadline(name: Deadline, ms: number, what: string): void {
