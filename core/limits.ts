@@ -1005,6 +1005,11 @@ export const LIMITS = {
     'Before events of a sync mode are offered to a full or broken spool again.',
   ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
+  auditCheckpointGapMs: limit(
+    SECOND,
+    'ms',
+    'Between checkpoints that are signed for the number of records: a beacon carries one each second, and each is a signature and three syncs.',
+  ) as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 
   // PostgreSQL
