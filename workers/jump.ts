@@ -162,7 +162,9 @@ export class Jump implements LiveSession {
     ])
     const { socket, rest } = await this.#passage.open(visitor, target, within)
     this.#node = socket
-    if (rest.length > 0) socket.unshift(rest)
-    return socketStream(socket)
+    const stream = socketStream(socket)
+    // Not back into the socket: one that lost all its listeners forgets what it is given between two of its owners.
+    if (rest.length > 0) stream.unread(rest)
+    return stream
   }
 }
