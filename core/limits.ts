@@ -225,6 +225,11 @@ export const LIMITS = {
     'bytes',
     'What such a recording has grown by when control is offered it at once.',
   ) as Limit,
+  recordingHeldBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'Short recordings that stay in memory until control has them, beside their files: beyond it an upload reads the file.',
+  ) as Limit,
   recordingUploadsMax: limit(
     4,
     'count',
@@ -1000,6 +1005,11 @@ export const LIMITS = {
     'Before events of a sync mode are offered to a full or broken spool again.',
   ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
+  auditCheckpointGapMs: limit(
+    SECOND,
+    'ms',
+    'Between checkpoints that are signed for the number of records: a beacon carries one each second, and each is a signature and three syncs.',
+  ) as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 
   // PostgreSQL

@@ -38,6 +38,18 @@ test('a program knows its name, runs where it was called, and under our flags on
   deepEqual(told(await run(NODE, direct, { cwd: elsewhere }))['argv'], ['tsh', 'status'])
 })
 
+test('from the second start on, a program is not stripped of its types again', async (t) => {
+  const asks = "console.log(process.moduleLoadList.some((each) => each.includes('amaro')))"
+  const folder = await smallCheckout(t, { 'cli/main.ts': asks })
+  const home = await temporaryFolder(t)
+  const env = { ...process.env, SLUICE_HOME: home }
+  const strips = async (program: string): Promise<string> =>
+    (await run(NODE, [join(folder, 'scripts/bin.mjs'), program], { env })).stdout.trim()
+  deepEqual([await strips('tsh'), await strips('tsh')], ['true', 'false'])
+  // The daemon may run as root with somebody's home: it keeps nothing there.
+  equal(await strips('sluice'), 'true')
+})
+
 test('a program without a name says which there are', async (t) => {
   const folder = await smallCheckout(t)
   const output = await run(NODE, [join(folder, 'scripts/bin.mjs'), 'other'])

@@ -58,6 +58,8 @@ export class Jump implements LiveSession {
   #visitor: Visitor | undefined
   #target: Target | undefined
   #asked = false
+  /** A key was shown that proved nothing. */
+  #unproved = false
 
   constructor(options: JumpOptions) {
     this.#options = options
@@ -88,6 +90,9 @@ export class Jump implements LiveSession {
       timers: systemTimers,
       hostKeys: trust.sshHost,
       admit: (certificate: Uint8Array) => Promise.resolve(this.#admit(certificate)),
+      unproved: () => {
+        this.#unproved = true
+      },
       open: (node: string) => this.#open(node),
     }
     if (trust.sshHost.length > 0)
@@ -96,6 +101,9 @@ export class Jump implements LiveSession {
       )
     this.#giveUp.abort()
     this.#deadlines.clear()
+    // Once for a connection, however often it tried; whoever was let in after all is known.
+    if (this.#unproved && this.#visitor === undefined)
+      this.#passage.stranger({ reason: 'it proved no certificate' })
     this.#node?.destroy()
     client.destroy()
     const counters = {
@@ -162,7 +170,9 @@ export class Jump implements LiveSession {
     ])
     const { socket, rest } = await this.#passage.open(visitor, target, within)
     this.#node = socket
-    if (rest.length > 0) socket.unshift(rest)
-    return socketStream(socket)
+    const stream = socketStream(socket)
+    // Not back into the socket: one that lost all its listeners forgets what it is given between two of its owners.
+    if (rest.length > 0) stream.unread(rest)
+    return stream
   }
 }

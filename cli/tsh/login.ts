@@ -7,13 +7,15 @@ import type { ControlClient } from '../../control/api/client.ts'
 import type { LoginReply } from '../../control/api/messages.ts'
 import { errorCode } from '../../core/errors.ts'
 import { type CommandSpec, type Input, usage } from '../command.ts'
+import { errorText } from '../exit.ts'
 import { newKey } from '../new-key.ts'
 import type { Profile } from '../profile.ts'
 import type { Prompt } from '../prompt.ts'
+import { hasAliases, renewAliases } from '../ssh/aliases.ts'
 import { checkAgent, KEEP_OPTION, keepSshLogin, keepWay, newSshKey } from '../ssh/keep.ts'
 import type { Tools } from '../tools.ts'
 import { firstTrust, proxyAddress } from './first-trust.ts'
-import { type Login, loginHint, readLogin, wantedProxy, wantedUser } from './session.ts'
+import { connectAs, type Login, loginHint, readLogin, wantedProxy, wantedUser } from './session.ts'
 import { statusText } from './status.ts'
 
 const MINUTE_MS = 60_000
@@ -95,7 +97,21 @@ async function logIn(attempt: Attempt): Promise<Login> {
     })
   const written = await store(tools, proxy, person.user, key, reply)
   await keepSshLogin(tools, written.profile, ssh, reply.ssh, way)
+  await renewHosts(tools, written)
   return written
+}
+
+/** What OpenSSH knows of hosts. A login is one without it too. */
+async function renewHosts(tools: Tools, login: Login): Promise<void> {
+  if (!hasAliases(tools, login.profile)) return
+  const client = await connectAs(tools, login)
+  try {
+    await renewAliases(tools, login.profile, client)
+  } catch (error) {
+    tools.note(`What tsh config wrote of hosts is as it was: ${errorText(error)}\n`)
+  } finally {
+    client.close()
+  }
 }
 
 interface Person {

@@ -97,7 +97,7 @@ export async function withLogin<T>(
   }
 }
 
-async function connectAs(tools: Tools, login: Login): Promise<ControlClient> {
+export async function connectAs(tools: Tools, login: Login): Promise<ControlClient> {
   const cas = casOf(tools, login)
   return await tools.control({
     proxies: proxiesOf(login),

@@ -57,7 +57,7 @@ describe('a node behind an agent, in proxy mode', () => {
   })
 
   it('lets nobody in as a login that is not theirs, and ends with a lock', async () => {
-    await assert.rejects(world.connect({ as: 'root', host: PROXY }), /before authentication/)
+    await assert.rejects(world.connect({ as: 'root', host: PROXY }), { code: 'login.failed' })
     const { connection } = await world.connect({ host: PROXY })
     const said: string[] = []
     const channel = await connection.open({ kind: 'session' })
