@@ -3,6 +3,7 @@
 // rule of design section 9: a sync mode waits for the disk; else a full queue slows the session, and only a full or broken disk ends
 // it (`strict`) or leaves a counted gap (`best_effort`). Never more memory than its bound, never a loss that is not counted.
 
+import { freeAllOf, freeBytes } from '../core/bytes/free.ts'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
@@ -125,7 +126,7 @@ export class SessionRecorder implements Recorder {
     })
   }
 
-  /** Bytes of it are the recorder's from here on. One that fits in no chunk counts as lost. */
+  /** Its bytes are copied. One that fits in no chunk counts as lost. */
   add(event: RecordingEvent): void {
     if (this.#over || this.#sealing) return
     const unfit = this.#cut || !fitsIn(event, max('recordingBatchBytesMax'))
@@ -235,7 +236,9 @@ export class SessionRecorder implements Recorder {
     if (packed.length < ASIDE_BYTES) return this.#compressed(flight, compressPacked(packed))
     return this.#options.compress(packed, (payload) => {
       // It may have been sent by `close`.
-      if (this.#flight === flight) this.#compressed(flight, payload)
+      if (this.#flight !== flight) return
+      this.#compressed(flight, payload)
+      freeAllOf(packed)
     })
   }
 
@@ -309,6 +312,7 @@ export class SessionRecorder implements Recorder {
   #land(flight: Flight): void {
     this.#flight = undefined
     this.#options.share.give(flight.bytes)
+    if (flight.phase === 'sent') freeBytes(flight.file)
   }
 
   #isBeyond(): boolean {

@@ -2,6 +2,7 @@
 // gigabyte in small pieces costs thousands of events and not millions. Whoever feeds it waits while it is full; the rule of design
 // section 9 is the session recorder's. Of sizes it keeps the newest: a client that changes its window without end fills no memory.
 
+import { freeBytes } from '../core/bytes/free.ts'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Authorized } from '../core/login.ts'
@@ -86,6 +87,8 @@ interface Gathered {
 export class TerminalRecording implements TerminalRecorder {
   readonly #parts: TerminalRecordingParts
   #gathered: Gathered | undefined
+  /** What was full a moment ago: a busy terminal fills one buffer again and again. */
+  #spare: Buffer | undefined
   #size: Omit<Resize, 'kind'> | undefined
   #cancel: (() => void) | undefined
   /** Of the next buffer: large where much is shown. */
@@ -136,6 +139,9 @@ export class TerminalRecording implements TerminalRecorder {
 
   #begin(): Gathered {
     const { share, clock } = this.#parts
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined) return { atMs: clock.now(), bytes: spare, length: 0 }
     share.take(this.#room)
     return { atMs: clock.now(), bytes: Buffer.allocUnsafeSlow(this.#room), length: 0 }
   }
@@ -149,20 +155,25 @@ export class TerminalRecording implements TerminalRecorder {
     this.#cancel?.()
     this.#cancel = undefined
     if (this.#gathered !== undefined) this.#tellGathered(this.#gathered)
+    this.#drop(this.#spare)
+    this.#spare = undefined
     this.#tellSize()
   }
 
   #tellGathered({ atMs, bytes, length }: Gathered): void {
-    const { recorder, share } = this.#parts
     this.#gathered = undefined
-    share.give(bytes.length)
-    const scarce = length * 2 < bytes.length
-    if (length === bytes.length)
-      this.#room = Math.min(this.#room * 2, max('recordingPrintBytesMax'))
-    else if (scarce) this.#room = Math.max(this.#room / 2, BUFFER_BYTES_MIN)
-    // A few bytes must not hold a large buffer until the disk has them.
-    const shown = scarce ? Uint8Array.from(bytes.subarray(0, length)) : bytes.subarray(0, length)
-    recorder.add({ kind: 'print', atMs, bytes: shown })
+    this.#parts.recorder.add({ kind: 'print', atMs, bytes: bytes.subarray(0, length) })
+    const full = length === bytes.length
+    if (full) this.#room = Math.min(this.#room * 2, max('recordingPrintBytesMax'))
+    else if (length * 2 < bytes.length) this.#room = Math.max(this.#room / 2, BUFFER_BYTES_MIN)
+    if (full && this.#room === bytes.length) this.#spare = bytes
+    else this.#drop(bytes)
+  }
+
+  #drop(bytes: Buffer | undefined): void {
+    if (bytes === undefined) return
+    this.#parts.share.give(bytes.length)
+    freeBytes(bytes)
   }
 
   #tellSize(): void {

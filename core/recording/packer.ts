@@ -2,12 +2,15 @@
 // statement until its chunk leaves; a busy session has thousands of them, and a collector walks over every one. The bytes are a msgpack
 // list (github.com/msgpack/msgpack/blob/master/spec.md) of what `packEvents` makes of the same events.
 
+import { freeBytes } from '../bytes/free.ts'
+import { max } from '../limits.ts'
 import { eventBytes, packEvent, type RecordingEvent } from './events.ts'
 import { packChunk } from './format.ts'
 
 type Statement = Extract<RecordingEvent, { kind: 'statement' }>
 
 const NIL = 0xc0
+const BIN_32 = 0xc6
 const FLOAT_64 = 0xcb
 const UINT_32 = 0xce
 const INT_32 = 0xd2
@@ -30,11 +33,16 @@ const TAG = 'sql'
 /** Of everything in a statement but its texts: its head and tag, code, three numbers, the heads of texts. */
 const STATEMENT_BYTES = 96
 const FIRST_BYTES = 1024
+/** Of everything in a print but its bytes. */
+const PRINT_BYTES = 32
+/** What grows beyond this becomes a whole chunk. */
+const GROWING_BYTES_MAX = 32 * 1024
+/** In front of the events, for the head of their list and a gap. */
+const FRONT_BYTES = 32
 
 export class EventPacker {
   #buffer = Buffer.allocUnsafeSlow(FIRST_BYTES)
-  /** Room for a gap in front is left by `chunk`, which knows whether there is one. */
-  #used = 0
+  #used = FRONT_BYTES
   #count = 0
   #startMs = 0
   #beforeMs = 0
@@ -44,7 +52,7 @@ export class EventPacker {
   #textEnd = 0
 
   get bytes(): number {
-    return this.#used
+    return this.#used - FRONT_BYTES
   }
 
   get count(): number {
@@ -62,18 +70,32 @@ export class EventPacker {
     this.#beforeMs = atMs
     this.#count++
     if (event.kind === 'statement') this.#statement(event, deltaMs)
+    else if (event.kind === 'print') this.#print(event.bytes, deltaMs)
     else this.#append(packChunk(packEvent(event, deltaMs)))
   }
 
-  /** What the chunk compresses: the list of all events, behind a gap of so many that are not among them. */
+  /** What the chunk compresses: the list of all events, behind a gap of so many that are not among them. A view: nothing is added behind it. */
   chunk(lost: number): Uint8Array {
+    const count = this.#count + (lost > 0 ? 1 : 0)
     const gap =
       lost > 0 ? packChunk(packEvent({ kind: 'gap', atMs: this.#startMs, lost }, 0)) : undefined
-    const head = Buffer.alloc(HEAD_BYTES)
-    head.writeUInt8(ARRAY_32)
-    head.writeUInt32BE(this.#count + (gap === undefined ? 0 : 1), 1)
-    const events = this.#buffer.subarray(0, this.#used)
-    return Buffer.concat(gap === undefined ? [head, events] : [head, gap, events])
+    const gapAt = FRONT_BYTES - (gap?.length ?? 0)
+    const headAt = gapAt - HEAD_BYTES
+    if (gap !== undefined) this.#buffer.set(gap, gapAt)
+    this.#buffer[headAt] = ARRAY_32
+    this.#buffer.writeUInt32BE(count, headAt + 1)
+    return this.#buffer.subarray(headAt, this.#used)
+  }
+
+  /** By hand: the library would copy what a terminal shows once more. */
+  #print(bytes: Uint8Array, deltaMs: number): void {
+    this.#reserve(PRINT_BYTES + bytes.length)
+    this.#byte(FIXED_ARRAY | 3)
+    this.#string('print')
+    this.#number(deltaMs)
+    this.#word(BIN_32, bytes.length)
+    this.#buffer.set(bytes, this.#used)
+    this.#used += bytes.length
   }
 
   /** The field list is that of `packEvent`. */
@@ -165,9 +187,13 @@ export class EventPacker {
 
   #reserve(bytes: number): void {
     if (this.#used + bytes <= this.#buffer.length) return
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#used + bytes))
-    larger.set(this.#buffer.subarray(0, this.#used))
-    this.#buffer = larger
+    const needed = Math.max(this.#buffer.length * 2, this.#used + bytes)
+    const whole = max('recordingBatchBytesMax') + FRONT_BYTES
+    const before = this.#buffer
+    const room = needed > GROWING_BYTES_MAX ? Math.max(needed, whole) : needed
+    this.#buffer = Buffer.allocUnsafeSlow(room)
+    this.#buffer.set(before.subarray(0, this.#used))
+    freeBytes(before)
   }
 }
 

@@ -16,6 +16,7 @@ import type { Cluster } from '../fixtures/cluster.ts'
 import type { Cleanup } from '../fixtures/files.ts'
 import { Diagnostics } from '../fixtures/metrics.ts'
 import { type Person, sshNode } from '../fixtures/ssh-node.ts'
+import type { Seat } from '../matrix-ssh/seat.ts'
 import { Dialogue, FLOOD, linesOf } from './dialogue.ts'
 import type { Cell, Fault, Place } from './table.ts'
 
@@ -99,7 +100,7 @@ export class SshFaults {
       const dialogue = await Dialogue.open(cleanup, seat)
       await dialogue.say('before')
       const sid = await this.#durable(known, 'before')
-      await this.#endure(cleanup, cell, dialogue)
+      await this.#endure(cleanup, cell, seat, dialogue)
       this.#judge(cell, dialogue, await this.#uploaded(sid))
       await this.#recovered(seat)
       await this.#aftermath.audited(before)
@@ -110,10 +111,15 @@ export class SshFaults {
     }
   }
 
-  async #endure(cleanup: Cleanup, { fault, rule }: Cell, dialogue: Dialogue): Promise<void> {
+  async #endure(
+    cleanup: Cleanup,
+    { fault, rule }: Cell,
+    seat: Seat,
+    dialogue: Dialogue,
+  ): Promise<void> {
     switch (fault) {
       case 'disk full where it is recorded':
-        return await this.#fullDisk(rule, dialogue)
+        return await this.#fullDisk(rule, seat, dialogue)
       case 'SIGSTOP of control': {
         const thaw = freeze(cleanup, this.#cluster.pid('control'))
         await dialogue.say('during')
@@ -135,14 +141,14 @@ export class SshFaults {
     }
   }
 
-  async #fullDisk(rule: Cell['rule'], dialogue: Dialogue): Promise<void> {
+  async #fullDisk(rule: Cell['rule'], seat: Seat, dialogue: Dialogue): Promise<void> {
     const disk = this.#disks[this.#recorder]
     const from = this.#cluster.program.output().length
     disk.fill()
     try {
       dialogue.type(FLOOD)
       dialogue.type('during')
-      if (rule === 'strict') return await this.#endsStrictly(dialogue)
+      if (rule === 'strict') return await this.#endsStrictly(seat, dialogue)
       if (rule === 'best_effort') await dialogue.shows('during')
       await eventually(
         () => this.#cluster.program.output().slice(from).includes('a recording could not be'),
@@ -158,11 +164,15 @@ export class SshFaults {
     await dialogue.leave()
   }
 
-  async #endsStrictly(dialogue: Dialogue): Promise<void> {
+  /** And who comes while it is full does not stay unrecorded, and is told why. */
+  async #endsStrictly(seat: Seat, dialogue: Dialogue): Promise<void> {
     await dialogue.gone()
     const screen = dialogue.screen.toString('latin1')
     assert.match(screen, /could not be kept.*record_session is strict for SSH/s)
     assert.match(screen, /Ask whoever runs Sluice/)
+    const { code, stdout, stderr } = await seat.exec('exec tail -f /dev/null', {}, ['-tt'])
+    assert.notEqual(code, 0)
+    assert.match(stdout + stderr, /could not be kept.*record_session is strict for SSH/s)
   }
 
   async #kill(role: 'agent' | 'proxy' | 'control', meanwhile: () => Promise<void>): Promise<void> {
@@ -235,7 +245,7 @@ export class SshFaults {
     return await foundIn(storedBytes(this.#cluster.admin, sid))
   }
 
-  async #recovered(seat: Person['seat']): Promise<void> {
+  async #recovered(seat: Seat): Promise<void> {
     await this.#aftermath.answered()
     let words = ''
     const works = async (): Promise<boolean> => {
