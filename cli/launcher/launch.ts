@@ -56,13 +56,13 @@ async function withStreams(
   { folder }: LaunchPlace,
   start: Start,
 ): Promise<Program> {
-  const expected = await expectStreams(folder, 2)
+  const expected = await expectStreams(folder, 3)
   try {
     await answer(stream, { kind: 'streams', path: expected.path })
-    const [io, errors] = await expected.sockets
-    if (io === undefined || errors === undefined)
+    const [input, output, errors] = await expected.sockets
+    if (input === undefined || output === undefined || errors === undefined)
       throw new ProxyError('dial.failed', 'The streams of a program are missing.')
-    return await start({ kind: 'sockets', io, errors })
+    return await start({ kind: 'sockets', sockets: [input, output, errors] })
   } finally {
     // The program has its own copies.
     expected.close()

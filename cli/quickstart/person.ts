@@ -44,14 +44,24 @@ export async function createPerson(
   return { user, password, otpSecret, otpUri }
 }
 
-/** Logs in. The code of the invite is used up, so the next step's is taken: control accepts one step ahead. */
-export async function logIn(anonymous: ControlClient, person: Person): Promise<LoggedIn> {
+/**
+ * Logs in, and for SSH too when its key is given. The code of the invite is used up, so the next step's is taken: control accepts one
+ * step ahead.
+ */
+export async function logIn(
+  anonymous: ControlClient,
+  person: Person,
+  sshPublicKey?: Uint8Array,
+): Promise<LoggedIn> {
   const { key, publicKey } = newKey()
   const reply = await anonymous.call('login', {
     user: person.user,
     password: person.password,
     otp: codeAt(person.otpSecret, 1),
     publicKey,
+    ...(sshPublicKey === undefined
+      ? {}
+      : { sshPublicKey: Buffer.from(sshPublicKey).toString('base64') }),
   })
   return { reply, pair: { certificate: reply.certificate, key } }
 }
