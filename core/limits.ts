@@ -985,7 +985,7 @@ export const LIMITS = {
     'Statements of one thread that the disk does not hold yet; its sessions wait beyond it. All threads together stay below auditPendingBytesMax.',
   ) as Limit,
   auditQueueMs: limit(
-    20,
+    100,
     'ms',
     'Statements gather this long in their thread; a crash of it loses no more.',
   ) as Limit,
