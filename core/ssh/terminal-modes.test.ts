@@ -66,11 +66,10 @@ describe('what stty prints', () => {
       'ixon -ixoff -iuclc -imaxbel',
       'opost -echoprt echoctl -flusho',
     ].join('\n')
-    assert.deepEqual(sttyArguments(modesOf(linux)), [
-      ...['ispeed', '38400', 'ospeed', '38400', 'intr', '0x3', 'quit', '0x1c', 'erase', '0x7f'],
-      ...['eol', 'undef', 'kill', '0x95', 'start', '0x78'],
-      ...['-parenb', 'cs8', 'ixon', '-ixoff', '-imaxbel', 'opost', 'echoctl'],
-    ])
+    assert.equal(
+      sttyArguments(modesOf(linux)).join(' '),
+      'ispeed 38400 ospeed 38400 intr 0x3 quit 0x1c erase 0x7f eol undef kill 0x95 start 0x78 -parenb cs8 ixon -ixoff -imaxbel opost echoctl',
+    )
   })
 
   it('is read as a BSD prints it too', () => {
@@ -81,10 +80,10 @@ describe('what stty prints', () => {
       'cchars: discard = ^O; dsusp = ^Y; reprint = ^R;',
       '\tstatus = ^T;',
     ].join('\n')
-    assert.deepEqual(sttyArguments(modesOf(bsd)), [
-      ...['ispeed', '9600', 'ospeed', '9600', 'discard', '0xf', 'rprnt', '0x12'],
-      ...['icanon', '-echo', '-istrip'],
-    ])
+    assert.equal(
+      sttyArguments(modesOf(bsd)).join(' '),
+      'ispeed 9600 ospeed 9600 discard 0xf rprnt 0x12 icanon -echo -istrip',
+    )
   })
 
   it('may be nothing', () => {
