@@ -2,6 +2,7 @@
 // proxy's session before the sshd, all on plain loopback ports, and OpenSSH's client with one key that all of them know.
 
 import { generateKeyPairSync } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -19,13 +20,16 @@ export interface SshWay {
   readonly name: string
   /** Arguments of `ssh` up to the command. */
   readonly args: readonly string[]
-  /** CPU seconds so far of what serves it; of an sshd, its children that ended included. */
+  /** Seconds of CPU so far of what serves it; of an sshd with its programs, for they are its children. */
   readonly pid: number
-  readonly cpu: () => number
+  readonly cpu: () => Promise<number>
+  /** The client's environment. */
+  readonly env?: NodeJS.ProcessEnv
 }
 
 export interface SshRig {
-  readonly login: string
+  /** A file for `ssh-clients.ts`: the key that all of them know. */
+  readonly wanted: string
   readonly sshd: SshWay
   readonly relay: SshWay
   readonly agent: SshWay
@@ -54,27 +58,35 @@ export async function sshRig(cleanup: Cleanup): Promise<SshRig> {
   const hostKey = generateKeyPairSync('ed25519').privateKey
   const host = written(hostKey, sshCertificate(sshTestCa(), hostKey, { kind: 'host' }))
   const shown = Buffer.from(certificate).toString('base64')
-  const ours = { login, host, certificate: shown }
-  const agent = await server(cleanup, { ...ours, kind: 'machine', folder: world.folder })
+  const user = written(privateKey, certificate)
+  const ours = { login, host, user, certificate: shown }
+  const machine: Wanted = { ...ours, kind: 'machine', folder: world.folder }
+  const wanted = join(folder, 'wanted.json')
+  writeWanted(wanted, machine)
+  const agent = await server(cleanup, machine)
   const line = await authority.knownHosts([HOST_NAME])
   const hostCa = /ssh-ed25519 (\S+)/.exec(line)?.[1] ?? ''
-  const user = written(privateKey, certificate)
-  const behind = { user, hostCa, hostName: HOST_NAME, port: sshd.port }
+  const behind = { hostCa, hostName: HOST_NAME, port: sshd.port }
   const proxy = await server(cleanup, { ...ours, kind: 'server', ...behind })
-  const way = (name: string, port: number, pid: number, cpu: () => number): SshWay => {
+  const way = (name: string, port: number, pid: number, cpu: SshWay['cpu']): SshWay => {
     return { name, args: argumentsOf(identity, login, port), pid, cpu }
   }
   const of = (name: string, part: Part): SshWay =>
-    way(name, part.said[0] ?? 0, part.pid, () => cpuSeconds(part.pid))
+    way(name, part.said[0] ?? 0, part.pid, () => Promise.resolve(cpuSeconds(part.pid)))
   return {
-    login,
-    sshd: way('stock sshd', sshd.port, sshd.program.pid, () =>
-      cpuSecondsWithEnded(sshd.program.pid),
-    ),
+    wanted,
+    sshd: way('stock sshd', sshd.port, sshd.program.pid, () => cpuOfSshd(sshd.program.pid)),
     relay: of('raw relay', relay),
     agent: of('own server', agent),
     proxy: of('session at the proxy', proxy),
   }
+}
+
+/** Once those who served the last client have ended. */
+async function cpuOfSshd(pid: number): Promise<number> {
+  while (readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8') !== '')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  return cpuSecondsWithEnded(pid)
 }
 
 async function server(cleanup: Cleanup, wanted: Wanted): Promise<Part> {
@@ -98,10 +110,13 @@ function argumentsOf(identity: string, login: string, port: number): readonly st
 }
 
 /** Runs a line of the shell in which `ssh` stands for the client with all its arguments. Throws unless it ends well. */
-export async function withSsh({ name, args }: SshWay, line: string): Promise<Output> {
+export async function withSsh({ name, args, env }: SshWay, line: string): Promise<Output> {
   const quoted = args.map((arg) => `'${arg}'`).join(' ')
   const script = `set -o pipefail; ssh() { /usr/bin/ssh ${quoted} "$@"; }; ${line}`
-  const output = await run('/bin/bash', ['-c', script], { timeoutMs: 300_000 })
+  const output = await run('/bin/bash', ['-c', script], {
+    timeoutMs: 300_000,
+    ...(env === undefined ? {} : { env }),
+  })
   if (output.code !== 0) throw new Error(`${name}: ${output.code} ${output.stderr}`)
   return output
 }

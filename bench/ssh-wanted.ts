@@ -14,12 +14,13 @@ export interface WrittenPair {
 export type Wanted = {
   readonly login: string
   readonly host: WrittenPair
+  /** Who logs in, here and at a server behind. */
+  readonly user: WrittenPair
 } & (
   | { readonly kind: 'machine'; readonly folder: string; readonly certificate: string }
   | {
       readonly kind: 'server'
       readonly port: number
-      readonly user: WrittenPair
       readonly hostCa: string
       readonly hostName: string
     }

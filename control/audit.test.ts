@@ -92,7 +92,8 @@ describe('a disk that fails', () => {
     const prototype = Object.getPrototypeOf(handle) as FileHandle
     await handle.close()
     // The file is opened with O_DSYNC: what the disk does not take fails the write, and may be in the file all the same.
-    const { write } = prototype
+    const write: unknown = Reflect.get(prototype, 'write')
+    assert.ok(typeof write === 'function')
     const failure = mock.method(
       prototype,
       'write',

@@ -84,6 +84,11 @@ export const LIMITS = {
     'ms',
     'A permit: how long a proxy may bring one certificate to one target without asking again.',
   ) as Limit,
+  sshPermitsKeptMax: limit(
+    10_000,
+    'count',
+    'Permits for SSH a proxy keeps for the time that control is away; under 1 KB each, the oldest goes first.',
+  ) as Limit,
   permitSamplesMax: limit(
     32,
     'count',
@@ -985,7 +990,7 @@ export const LIMITS = {
     'Statements of one thread that the disk does not hold yet; its sessions wait beyond it. All threads together stay below auditPendingBytesMax.',
   ) as Limit,
   auditQueueMs: limit(
-    20,
+    100,
     'ms',
     'Statements gather this long in their thread; a crash of it loses no more.',
   ) as Limit,

@@ -2,7 +2,7 @@
 // The programs `sluice`, `tsh` and `tctl`: one file, told apart by the name it was started under, or by its first argument.
 // In a checkout it finds the pinned Node as scripts/run.mjs does; in a release it needs Node >= 26.6 and says so.
 import { existsSync } from 'node:fs'
-import { enableCompileCache } from 'node:module'
+import module from 'node:module'
 import { homedir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -40,9 +40,9 @@ if (recent() && HYGIENE.every((flag) => process.execArgv.includes(flag))) {
 /**
  * A command line starts many times a day, under OpenSSH for each connection. What was compiled before is kept beside the keys (see
  * cli/profile-home.ts), a folder nobody else may write. It must begin before the first file in TypeScript: what strips types is
- * itself loaded only for a file that is not kept yet, and costs more than all the rest.
+ * itself loaded only for a file that is not kept yet, and costs more than all the rest. (An older Node comes to this file too, and lacks it.)
  */
 function keepCompiled() {
   const home = process.env.SLUICE_HOME ?? process.env.TELEPORT_HOME ?? join(homedir(), '.tsh')
-  if (program !== 'sluice' && existsSync(home)) enableCompileCache(join(home, 'cache'))
+  if (program !== 'sluice' && existsSync(home)) module.enableCompileCache(join(home, 'cache'))
 }

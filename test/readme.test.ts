@@ -66,6 +66,8 @@ async function problem(line: string): Promise<string | undefined> {
   const rest = words.slice(row.words.split(' ').length)
   // Behind the host a command of somebody else’s begins.
   const ours = row.foreignWords === true ? rest.slice(0, 1) : rest
-  const unknown = ours.find((word) => /^-/.test(word) && !known.includes(word.replace(/=.*/, '')))
+  const unknown = ours.find(
+    (word) => word.startsWith('-') && !known.includes(word.replace(/=.*/, '')),
+  )
   return unknown === undefined ? undefined : `${line}: ${unknown}`
 }

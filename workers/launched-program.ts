@@ -226,7 +226,7 @@ class Lingering implements ByteStream {
   }
 
   writeAll(pieces: readonly Uint8Array[]): Promise<void> {
-    return this.#stream.writeAll?.(pieces) ?? this.#stream.write(Buffer.concat(pieces))
+    return this.#input.writeAll?.(pieces) ?? this.#input.write(Buffer.concat(pieces))
   }
 
   release(chunk: Uint8Array): void {

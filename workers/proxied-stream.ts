@@ -3,8 +3,6 @@
 // the work, the recorder of its terminals. An agent decides again on what is forwarded to it; a stock sshd believes the certificate
 // that control makes for this one login.
 
-import type net from 'node:net'
-
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
@@ -26,7 +24,7 @@ import { leaseFor } from './session-lease.ts'
 import { ServerReach, type ServerReachOptions } from './server-reach.ts'
 import { recordingRule } from './statement-tap.ts'
 import { StreamEvents } from './stream-events.ts'
-import { runStreaming, type StreamServices } from './streaming.ts'
+import { type ClientEnd, runStreaming, type StreamServices } from './streaming.ts'
 import { recordTerminal } from './terminal-recorder.ts'
 import { systemTimers, type Timers } from './timers.ts'
 
@@ -102,8 +100,8 @@ export class ProxiedStream implements StreamServices {
     return this.#running?.counters
   }
 
-  /** Serves the client, whose SSH begins on this socket. Never rejects. */
-  async run(client: net.Socket): Promise<string> {
+  /** Serves the client, whose SSH begins on this connection. Never rejects. */
+  async run(client: ClientEnd): Promise<string> {
     const { protocol, target } = this.#options
     this.#running = runStreaming(protocol, client, { stage: '', target: target.ref }, this)
     const reason = await this.#running.done

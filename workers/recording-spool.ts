@@ -128,7 +128,10 @@ export class RecordingSpool implements RecordingKeeper {
     return [...this.#files.values()]
       .filter(({ state, grown }) => state === 'closed' || grown)
       .map(({ sid, path, bytes, state, whole }) => ({
-        ...{ sid, path, bytes, closed: state === 'closed' },
+        sid,
+        path,
+        bytes,
+        closed: state === 'closed',
         ...(whole === undefined ? {} : { whole }),
       }))
   }

@@ -4,12 +4,10 @@
 
 import { existsSync } from 'node:fs'
 
-import type { ControlClient } from '../../control/api/client.ts'
 import type { SessionMode } from '../../core/login.ts'
 import type { Node } from '../../control/api/messages.ts'
 import { type Profile, readText } from '../profile.ts'
 import type { Tools } from '../tools.ts'
-import { listNodes } from '../tsh/node.ts'
 import { configWord } from './config-word.ts'
 
 export function aliasText(cluster: string, mode: SessionMode, nodes: readonly Node[]): string {
@@ -30,17 +28,6 @@ export function keepAliases(
   const file = profiles.sshFiles(profile).aliases
   const text = aliasText(profile.cluster, mode, nodes)
   if (hasAliases({ profiles }, profile) && readText(file) !== text) profiles.put(file, text)
-}
-
-/** The same, asked of control for it. */
-export async function renewAliases(
-  tools: Tools,
-  profile: Profile,
-  client: ControlClient,
-): Promise<void> {
-  if (!hasAliases(tools, profile)) return
-  const [{ mode }, nodes] = await Promise.all([client.call('me', {}), listNodes(client)])
-  keepAliases(tools, profile, mode, nodes)
 }
 
 /** Whether a configuration was ever printed here. */

@@ -68,9 +68,9 @@ export async function connectNode(
 
 /** A refused login names those that are not. Roles may allow more by patterns, so nothing is refused here beforehand. */
 function notLetIn(error: unknown, { node, user, logins = [] }: NodeWanted): unknown {
-  const others = logins.filter((each) => each !== user)
-  if (errorCode(error) !== 'login.failed' || others.length === 0) return error
-  const next = `Your logins on ${printable(node)}: ${others.map(printable).join(', ')}.`
+  if (errorCode(error) !== 'login.failed' || logins.length === 0 || logins.includes(user))
+    return error
+  const next = `Your logins on ${printable(node)}: ${logins.map(printable).join(', ')}.`
   return new CommandError(error instanceof Error ? error.message : '', EXIT.denied, next)
 }
 

@@ -253,6 +253,28 @@ test('a login holds when hosts cannot be asked for, and says so', async (t) => {
   match(tools.noted(), /hosts is as it was: ERROR/)
 })
 
+test('--out leaves three files for OpenSSH, of their owner alone, and nothing else', async (t) => {
+  const { tools, control } = await setUp(t)
+  const out = join(tools.folder, 'key')
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out })
+  const key = readPrivateKey(readFileSync(out, 'utf8'))
+  const sent = Buffer.from(control.request('login')?.sshPublicKey ?? '', 'base64')
+  deepEqual(Buffer.from(publicBlob(key)), sent)
+  equal(statSync(out).mode & 0o777, 0o600)
+  const listed = await run('ssh-keygen', ['-L', '-f', `${out}-cert.pub`])
+  match(listed.stdout, /Principals:\s+root\s+deploy/)
+  match(
+    readFileSync(`${out}-known_hosts`, 'utf8'),
+    new RegExp(`^@cert-authority proxy\\.example\\.com,${CLUSTER},\\*\\.${CLUSTER} ssh-ed25519 `),
+  )
+  match(tools.printed(), /-W %h:%p -p 443 root@proxy\.example\.com" root@NODE/)
+  equal(await tools.profiles.read(), undefined)
+  // Asked before anybody types a password.
+  await rejects(runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out }), /is there already/)
+  equal(control.asked.filter(({ name }) => name === 'login').length, 1)
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out, overwrite: true })
+})
+
 async function profileOf(tools: FakeTools): Promise<Profile> {
   const profile = await tools.profiles.read()
   ok(profile !== undefined)

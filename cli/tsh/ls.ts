@@ -3,7 +3,7 @@
 import type { Node } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption, usage } from '../command.ts'
 import { labelsText, printable, render, table } from '../render.ts'
-import { renewAliases } from '../ssh/aliases.ts'
+import { renewAliases } from './hosts.ts'
 import { listNodes } from './node.ts'
 import { withSession } from './session.ts'
 

@@ -282,6 +282,7 @@ describe('tsh scp', () => {
       terminal: {
         name: 'x',
         size: () => ({ columns: 80, rows: 24 }),
+        modes: () => Uint8Array.of(0),
         raw: () => () => undefined,
         onResize: () => () => undefined,
       },

@@ -24,7 +24,6 @@ export const SSH_OPTIONS: readonly Option[] = [
     about: 'an option as OpenSSH writes it: Name=value',
     many: true,
   },
-  { flags: '--no-relogin', about: 'taken from scripts: tsh does not log in again by itself' },
 ]
 
 const OPTIONS: readonly Option[] = [

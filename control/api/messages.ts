@@ -334,7 +334,6 @@ export interface TokenRequest {
 
 export interface TokenReply {
   readonly token: string
-  /** Public addresses to join through; absent from a control that does not say. */
   readonly proxies?: readonly string[]
   readonly pins: readonly string[]
   readonly expiresAtMs: number
@@ -394,7 +393,6 @@ export interface AuditQuery {
   readonly toMs?: number
   /** Event names, separated by commas. */
   readonly types?: string
-  /** Of one session. */
   readonly sid?: string
   readonly limit?: number
   readonly cursor?: string

@@ -7,6 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, it, type TestContext } from 'node:test'
 
+import type { JsonObject } from '../../control/api/messages.ts'
 import { readChunk, readHead } from '../../core/recording/format.ts'
 import { NODE_NAME } from '../fixtures/cluster-file.ts'
 import { suiteCleanup, temporaryFolder } from '../fixtures/files.ts'
@@ -45,7 +46,7 @@ for (const mode of ['node', 'proxy'] as const)
       const upload = await node.cluster.event('session.upload', ({ recorded_kind: kind }) => {
         return kind === 'ssh'
       })
-      sid = String(upload['sid'])
+      sid = sidOf(upload)
       lines = await jsonOf(person, sid)
       got = screenOf(vim)
     })
@@ -138,7 +139,7 @@ for (const mode of ['node', 'proxy'] as const)
         const command = 'head -c 900000 /dev/urandom | base64 -w 70'
         assert.equal((await person.seat.exec(command, {}, ['-tt'])).code, 0)
         const upload = await node.cluster.event('session.upload', (event) => event['sid'] !== sid)
-        await tampered(context, node, String(upload['sid']))
+        await tampered(context, node, sidOf(upload))
       })
   })
 
@@ -266,4 +267,9 @@ async function tctl({ cluster }: SshNode, args: readonly string[]): Promise<Outp
   const config = `--config=${join(cluster.folder, 'sluice.yaml')}`
   const words = [...NODE_FLAGS, MAIN, 'tctl', 'recordings', ...args, config]
   return await run(process.execPath, words)
+}
+
+function sidOf({ sid }: JsonObject): string {
+  assert.ok(typeof sid === 'string')
+  return sid
 }
