@@ -2,9 +2,10 @@
 // a host keeps its key for the life of the connection. ssh2 negotiates on a list in which the hybrid is called curve25519; the
 // payloads that go into the exchange hash stay those that were sent.
 
-import { SshReader, string } from '../../../core/ssh/bytes.ts'
-import { blobTypeOf, KEX, signatureOf } from './algorithms.ts'
+import { SshReader, string, u32 } from '../../../core/ssh/bytes.ts'
+import { blobTypeOf, KEX, SERVER_SIGNATURES, signatureOf } from './algorithms.ts'
 import { HYBRID_KEX, HybridExchange } from './hybrid.ts'
+import { MESSAGE } from './message.ts'
 import { ssh2, type Ssh2Exchange, type Ssh2Protocol } from './ssh2.ts'
 
 const KEXINIT = 20
@@ -137,4 +138,15 @@ function readLists(payload: Buffer): { lists: readonly string[][]; rest: Buffer 
 function writeLists(payload: Buffer, lists: readonly (readonly string[])[], rest: Buffer): Buffer {
   const head = payload.subarray(0, LISTS_AT)
   return Buffer.concat([head, ...lists.map((names) => string(names.join(','))), rest])
+}
+
+/** What a server says in its first message after the exchange (RFC 8308). */
+export function extensions(): Uint8Array {
+  const value = string(SERVER_SIGNATURES.join(','))
+  return Buffer.concat([
+    Uint8Array.of(MESSAGE.extensions),
+    u32(1),
+    string('server-sig-algs'),
+    value,
+  ])
 }

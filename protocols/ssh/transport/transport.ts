@@ -5,11 +5,11 @@
 import { freeBytes } from '../../../core/bytes/free.ts'
 import type { ProxyError } from '../../../core/errors.ts'
 import { max } from '../../../core/limits.ts'
-import { string, u32 } from '../../../core/ssh/bytes.ts'
+import { u32 } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
-import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS, SERVER_SIGNATURES } from './algorithms.ts'
+import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS } from './algorithms.ts'
 import { readDisconnect, writeDisconnect } from './disconnect.ts'
-import { Exchanges } from './exchange.ts'
+import { Exchanges, extensions } from './exchange.ts'
 import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
@@ -381,14 +381,4 @@ export class SshTransport {
       this.#resolveGone()
     }
   }
-}
-
-function extensions(): Uint8Array {
-  const value = string(SERVER_SIGNATURES.join(','))
-  return Buffer.concat([
-    Uint8Array.of(MESSAGE.extensions),
-    u32(1),
-    string('server-sig-algs'),
-    value,
-  ])
 }
