@@ -13,6 +13,7 @@ import { relayBench } from './relay.bench.ts'
 import { comparison, here, keep, type Result } from './results.ts'
 import type { Figure, Scenario } from './scenario.ts'
 import { snapshot } from './snapshot.bench.ts'
+import { ssh, sshThroughPort } from './ssh.bench.ts'
 import { terminate } from './terminate.bench.ts'
 
 const SCENARIOS: readonly Scenario[] = [
@@ -22,6 +23,8 @@ const SCENARIOS: readonly Scenario[] = [
   postgres,
   postgresTerminate,
   terminate,
+  ssh,
+  sshThroughPort,
   firstQuery,
   idle,
   policy,

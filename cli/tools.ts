@@ -93,7 +93,11 @@ export function realTools(): Tools {
     },
     untilInterrupted,
     sleep,
-    keys: (pressed) => (process.stdout.isTTY ? openKeys(process.stdin, pressed) : undefined),
+    keys(pressed) {
+      const { terminal } = processStreams()
+      if (!process.stdout.isTTY || terminal === undefined) return undefined
+      return openKeys(process.stdin, pressed, () => terminal.raw())
+    },
   }
 }
 

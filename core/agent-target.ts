@@ -3,9 +3,11 @@
 import type { TargetRef } from './identity.ts'
 import type { StoredPassword } from './protocol.ts'
 
-/** What an address that an agent's own file does not name must keep clear of. */
+/** What an address that comes from a resource, not from the dialling machine's own file, must keep clear of. */
 export interface DialGuard {
-  /** Loopback and link-local networks that the agent's file allows all the same. */
+  /** Whose `resources_may_dial` says what is allowed: an agent's, or a proxy's. */
+  readonly section: 'db_service' | 'proxy_service'
+  /** Loopback and link-local networks that this section allows all the same. */
   readonly allowed: readonly string[]
   /** Ports of ours on this machine. */
   readonly ownPorts: readonly number[]

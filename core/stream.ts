@@ -6,6 +6,10 @@ export interface ByteStream {
   read(): Promise<Uint8Array | undefined>
   /** Resolves when the bytes were taken by the kernel or the buffer is below its bound. Rejects after abort. */
   write(bytes: Uint8Array): Promise<void>
+  /** Several pieces in one go, unjoined. Resolves when nothing here needs their memory any more. Absent: `write` keeps what it is given. */
+  writeAll?(pieces: readonly Uint8Array[]): Promise<void>
+  /** The reader is done with a chunk and nobody kept a view of it: its memory may go (core/bytes/free.ts). */
+  release?(chunk: Uint8Array): void
   /** Put bytes back in front of what `read` returns next. */
   unread(bytes: Uint8Array): void
   /** No more writes from us; reading goes on (half-close). */

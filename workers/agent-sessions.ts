@@ -29,7 +29,7 @@ import { AgentSession } from './agent-session.ts'
 import type { AgentNode } from './agent-node.ts'
 import { AgentStream } from './agent-stream.ts'
 import { AuditQueue } from './audit-queue.ts'
-import { adopt, lastWord } from './handover.ts'
+import { adopt, lastWord, unhear } from './handover.ts'
 import { LiveSessions } from './live-sessions.ts'
 import { runFramed } from './perform.ts'
 import { Recorders } from './recorders.ts'
@@ -134,7 +134,7 @@ export class AgentSessions {
     const leave = (): void => {
       clearTimeout(deadline)
       this.#opening.delete(spare)
-      spare.removeAllListeners()
+      unhear(spare)
     }
     const give = (reason: string): void => {
       leave()

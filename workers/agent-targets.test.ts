@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 
-import { type AgentTarget, isDialled } from '../core/agent-target.ts'
+import { type AgentTarget, type DialGuard, isDialled } from '../core/agent-target.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
 import { AgentTargets, type AgentWord, type Announcement, type Served } from './agent-targets.ts'
 import { FakeTimers } from './timers.ts'
 
-const GUARD = { allowed: [], ownPorts: [3025], ownAddresses: [] }
+const GUARD: DialGuard = { section: 'db_service', allowed: [], ownPorts: [3025], ownAddresses: [] }
 const KEYS = { certificate: 'c', key: 'k' }
 
 function target(name: string): Omit<AgentTarget, 'label'> {

@@ -63,6 +63,14 @@ export function adopt(handle: SocketHandle, first: Uint8Array = NOTHING): net.So
   return socket
 }
 
+/**
+ * Takes the listeners of whoever read first. By their names: `removeAllListeners()` without one lets a socket flow in the next tick,
+ * also one that was paused meanwhile, and what comes before its next owner listens would be nobody's.
+ */
+export function unhear(socket: net.Socket): void {
+  for (const event of ['data', 'end', 'close', 'error']) socket.removeAllListeners(event)
+}
+
 /** A socket whose bytes go to `reader` in buffers of its own choice. Reads nothing before `resume()`. */
 export function adoptForRelay(handle: SocketHandle, reader: Reader): net.Socket {
   const socket = new net.Socket(

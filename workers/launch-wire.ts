@@ -82,7 +82,7 @@ export interface LaunchOrder {
 
 export type LaunchAnswer =
   | { readonly kind: 'refused'; readonly reason: string }
-  /** Connect there twice: input and output first, then errors. */
+  /** Connect there three times: for input, output and errors. */
   | { readonly kind: 'streams'; readonly path: string }
   | { readonly kind: 'started' }
   | { readonly kind: 'exit'; readonly exit: Exit }

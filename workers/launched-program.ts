@@ -57,11 +57,12 @@ async function startPlain(
   const streams = await next(control)
   if (streams.kind !== 'streams') throw refused(streams)
   // One after the other: the launcher knows them by their order.
-  const io = await dial(streams.path)
+  const input = await dial(streams.path)
+  const output = await dial(streams.path)
   const stderr = await dial(streams.path)
   const started = await next(control)
   if (started.kind !== 'started') throw refused(started)
-  const running = new LaunchedProgram(control, io, stderr, undefined)
+  const running = new LaunchedProgram({ control, input, output, stderr })
   return { program: running, over: running.over }
 }
 
@@ -86,7 +87,7 @@ async function startOnTerminal(
   const started = await next(control)
   if (started.kind !== 'started') throw refused(started)
   await writeMessage(terminal, { kind: 'started' })
-  const running = new LaunchedProgram(control, io, undefined, terminal)
+  const running = new LaunchedProgram({ control, input: io, output: io, terminal })
   return { program: running, over: running.over }
 }
 
@@ -94,6 +95,15 @@ async function next(control: ByteStream): Promise<LaunchAnswer> {
   const answer = await readMessage(control, launchAnswer, 'launchOrderBytesMax')
   if (answer === undefined) throw refused(undefined)
   return answer
+}
+
+interface Streams {
+  readonly control: ByteStream
+  /** A connection of its own, where there is no terminal: whoever leaves input unread breaks it, and keeps what it said. */
+  readonly input: ByteStream
+  readonly output: ByteStream
+  readonly stderr?: ByteStream
+  readonly terminal?: ByteStream
 }
 
 class LaunchedProgram implements Program {
@@ -105,17 +115,12 @@ class LaunchedProgram implements Program {
   readonly #terminal: ByteStream | undefined
   readonly #all: readonly ByteStream[]
 
-  constructor(
-    control: ByteStream,
-    io: ByteStream,
-    stderr: ByteStream | undefined,
-    terminal: ByteStream | undefined,
-  ) {
+  constructor({ control, input, output, stderr, terminal }: Streams) {
     this.#control = control
     this.#terminal = terminal
-    this.io = new Lingering(io)
-    if (stderr !== undefined) this.stderr = new Lingering(stderr)
-    this.#all = [control, io, stderr, terminal].filter((stream) => stream !== undefined)
+    this.io = new Lingering(output, input)
+    if (stderr !== undefined) this.stderr = new Lingering(stderr, stderr)
+    this.#all = [control, input, output, stderr, terminal].filter((stream) => stream !== undefined)
     this.over = Promise.all(this.#all.map(({ closed }) => closed)).then(() => {})
     this.exit = this.#awaitExit()
   }
@@ -177,20 +182,24 @@ class Lingering implements ByteStream {
   /** Resolves when it was read to its end, or is closed. */
   readonly readEnd: Promise<void>
   readonly #stream: ByteStream
+  readonly #input: ByteStream
   readonly #read = Promise.withResolvers<void>()
   #state: 'running' | 'exited' | 'silent' = 'running'
   #reading = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor(stream: ByteStream) {
+  constructor(stream: ByteStream, input: ByteStream) {
     this.#stream = stream
-    this.closed = stream.closed
+    this.#input = input
+    this.closed = Promise.all([stream.closed, input.closed]).then(() => {})
     this.readEnd = Promise.race([this.#read.promise, stream.closed])
   }
 
   /** The program ended. */
   exited(): void {
     this.#state = 'exited'
+    // Nobody is left to write to, unless both are one.
+    if (this.#input !== this.#stream) this.#input.abort(hungUp())
     if (this.#reading) this.#await()
     void this.#read.promise.then(() => this.#stream.abort(hungUp()))
   }
@@ -213,7 +222,15 @@ class Lingering implements ByteStream {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    return this.#stream.write(bytes)
+    return this.#input.write(bytes)
+  }
+
+  writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    return this.#input.writeAll?.(pieces) ?? this.#input.write(Buffer.concat(pieces))
+  }
+
+  release(chunk: Uint8Array): void {
+    this.#stream.release?.(chunk)
   }
 
   unread(bytes: Uint8Array): void {
@@ -221,10 +238,11 @@ class Lingering implements ByteStream {
   }
 
   end(): Promise<void> {
-    return this.#stream.end()
+    return this.#input.end()
   }
 
   abort(cause: Error): void {
+    this.#input.abort(cause)
     this.#stream.abort(cause)
   }
 

@@ -6,11 +6,11 @@ import type net from 'node:net'
 import { max } from '../core/limits.ts'
 import type { OpenRequest, SpareGrant } from '../core/messages.ts'
 import { type AgentRefusal, readAnswer, writeOpen } from '../core/tunnel/open.ts'
-import { adopt } from './handover.ts'
+import { adopt, unhear } from './handover.ts'
 
 /** Exactly one of the first three is called, at most once; `bad` may come before `lost`. */
 export interface SpareOutcome {
-  /** The agent has the session. `rest`: bytes behind its answer. Take the socket over in this call. */
+  /** The agent has the session. `rest`: bytes behind its answer. Take the socket over, or pause it, in this call. */
   accepted(spare: net.Socket, rest: Uint8Array): void
   /** The agent answered that it does not serve this; the spare is gone. */
   refused(reason: AgentRefusal): void
@@ -75,7 +75,7 @@ function awaitAnswer(
     if (reading.verdict === 'more') return
     if (reading.verdict === 'bad') return lost(reading.code)
     clearTimeout(silent)
-    spare.removeAllListeners()
+    unhear(spare)
     if (reading.frame.kind === 'accept') return outcome.accepted(spare, held.subarray(reading.end))
     spare.on('error', () => {})
     spare.destroy()

@@ -80,6 +80,24 @@ describe('Pool', () => {
     ])
   })
 
+  it('tells a thread that still starts what is told to all', async (context) => {
+    const heard: FromEcho[] = []
+    const pool = new Pool<ToEcho, FromEcho>({
+      entry: ENTRY,
+      count: 1,
+      data: () => 'old',
+      clock: new FakeClock(),
+      log: silentLogger,
+      onMessage: (_thread, message) => heard.push(message),
+    })
+    context.after(() => pool.stop(1000))
+    const started = pool.start()
+    pool.broadcast({ kind: 'say', text: 'new' })
+    await started
+    await until(() => heard.length > 0, 'the answer')
+    assert.deepEqual(heard, [{ kind: 'said', slot: 0, data: 'old', text: 'new' }])
+  })
+
   it('moves a connection with the bytes read before, which lives on to its own end', async (context) => {
     const { heard, at } = await start(context, 1)
     const socket = await connect(context, at(0))

@@ -87,9 +87,9 @@ export class Pool<In, Out> {
     return best
   }
 
-  /** The same message to every ready thread. */
+  /** The same message to every thread; one that still starts hears it behind the data it was started with. */
   broadcast(message: In): void {
-    for (const thread of this.threads) thread.post(message)
+    for (const thread of this.#threads.values()) thread.post(message)
   }
 
   /** Lets each thread finish (`onStop`), then ends it, at the latest after `deadlineMs`. */

@@ -4,6 +4,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+import { freeBytes } from '../core/bytes/free.ts'
 import { ProxyError } from '../core/errors.ts'
 import type { ByteStream } from '../core/stream.ts'
 
@@ -49,10 +50,30 @@ class SocketStream implements ByteStream {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    if (this.#duplex.destroyed || this.#duplex.writableEnded) throw this.#failure ?? lost()
+    this.#checkWritable()
     this.#duplex.write(bytes)
-    while (this.#duplex.writableNeedDrain && !this.#duplex.destroyed) await this.#change()
-    if (this.#duplex.destroyed) throw this.#failure ?? lost()
+    await this.#taken()
+  }
+
+  async writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    this.#checkWritable()
+    let taken = pieces.length === 0
+    this.#duplex.cork()
+    for (const [index, bytes] of pieces.entries())
+      if (index < pieces.length - 1) this.#duplex.write(bytes)
+      else
+        this.#duplex.write(bytes, (error) => {
+          taken = error === null || error === undefined
+          this.#notify()
+        })
+    this.#duplex.uncork()
+    while (!taken && !this.#duplex.destroyed) await this.#change()
+    if (!taken) throw this.#failure ?? lost()
+  }
+
+  /** What a socket gives is a buffer of its own, unless it was put back. */
+  release(chunk: Uint8Array): void {
+    freeBytes(chunk)
   }
 
   unread(bytes: Uint8Array): void {
@@ -68,6 +89,15 @@ class SocketStream implements ByteStream {
   abort(cause: Error): void {
     this.#failure ??= cause
     this.#duplex.destroy()
+  }
+
+  #checkWritable(): void {
+    if (this.#duplex.destroyed || this.#duplex.writableEnded) throw this.#failure ?? lost()
+  }
+
+  async #taken(): Promise<void> {
+    while (this.#duplex.writableNeedDrain && !this.#duplex.destroyed) await this.#change()
+    if (this.#duplex.destroyed) throw this.#failure ?? lost()
   }
 
   #change(): Promise<void> {

@@ -4,10 +4,16 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { describe, it } from 'node:test'
 
+import type { DialGuard } from '../core/agent-target.ts'
 import { listen } from '../test/fixtures/net.ts'
 import { addressProblem, dialTarget, type DialledTarget, type DialWorld } from './target-dial.ts'
 
-const GUARD = { allowed: [], ownPorts: [3025], ownAddresses: ['198.51.100.7:443'] }
+const GUARD: DialGuard = {
+  section: 'db_service',
+  allowed: [],
+  ownPorts: [3025],
+  ownAddresses: ['198.51.100.7:443'],
+}
 const OPEN = { ...GUARD, allowed: ['127.0.0.0/8', '::1'] }
 
 function target(host: string, port: number, guard?: DialledTarget['guard']): DialledTarget {
@@ -53,6 +59,13 @@ describe('An address that a resource names', () => {
     it(`is refused when it is ${address}`, () => {
       assert.match(addressProblem(address, 5432, GUARD, []) ?? '', /resources_may_dial/)
     })
+
+  it('is refused by who dials, and for want of which line', async () => {
+    const guard = { ...GUARD, section: 'proxy_service' } as const
+    await assert.rejects(dialTarget(target('127.0.0.1', 22, guard), new AbortController().signal), {
+      message: /from this proxy: .*proxy_service\.resources_may_dial of this proxy does not list/,
+    })
+  })
 
   it('is taken elsewhere, also in private networks', () => {
     for (const address of ['10.0.0.5', '192.168.1.1', '203.0.113.9', '2001:db8::1', 'fd12::1'])

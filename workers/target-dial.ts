@@ -79,7 +79,8 @@ export function addressProblem(
   const named = net.isIPv6(plain) ? `[${plain}]:${port}` : `${plain}:${port}`
   if (guard.ownAddresses.includes(named)) return 'it is a port of Sluice’s own'
   if (!CLOSED.has(plain) || new Networks(guard.allowed).has(plain)) return undefined
-  return 'it is a loopback, link-local or metadata address, which db_service.resources_may_dial of this agent does not list'
+  const kind = 'a loopback, link-local or metadata address'
+  return `it is ${kind}, which ${guard.section}.resources_may_dial of ${hostOf(guard)} does not list`
 }
 
 /** Those that may be dialled; when there is none, says what is wrong with the first. */
@@ -153,8 +154,14 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-function failed({ ref }: DialledTarget, reason: string): ProxyError {
-  return new ProxyError('dial.failed', `${ref.name} cannot be reached from its agent: ${reason}`, {
+/** Who dials. */
+function hostOf(guard: DialGuard | undefined): string {
+  return guard?.section === 'proxy_service' ? 'this proxy' : 'its agent'
+}
+
+function failed({ ref, guard }: DialledTarget, reason: string): ProxyError {
+  const from = hostOf(guard)
+  return new ProxyError('dial.failed', `${ref.name} cannot be reached from ${from}: ${reason}`, {
     side: 'target',
     detail: reason,
   })

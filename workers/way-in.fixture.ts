@@ -141,7 +141,7 @@ function proxiedParts(send: (message: FromProxyWorker) => void): ProxiedParts {
     protocol: shell,
     queue: new AuditQueue({ ...common, bytesMax: max('auditQueueBytesMax') }),
     recorders: new Recorders(common),
-    guard: { allowed: [], ownPorts: [], ownAddresses: [] },
+    guard: { section: 'proxy_service', allowed: [], ownPorts: [], ownAddresses: [] },
   }
 }
 

@@ -141,6 +141,8 @@ export interface World {
   /** Folder of the sockets. */
   readonly folder: string
   readonly process: Process
+  /** How often it was asked for its counts. */
+  readonly asked: { count: number }
   ask(login: string, over?: Partial<LaunchAsk>): LaunchAsk
   /** A session of its own; ended with the test. */
   machine(login: string, over?: Partial<LaunchAsk>): Machine
@@ -167,15 +169,20 @@ export async function startWorld(cleanup: Cleanup, as?: string): Promise<World> 
   feed.offer(control.snapshot())
   feed.start()
   atEnd(cleanup, () => feed.stop())
-  const world = worldOf(cleanup, { control, feed, folder, process: process_ })
+  const world = worldOf(cleanup, { control, feed, folder, process: process_, asked: { count: 0 } })
   await heard(world, as ?? 'root')
   return world
 }
 
-type Parts = Pick<World, 'control' | 'feed' | 'folder' | 'process'>
+/** The same launcher for another test, with whose end its sessions end. */
+export function visit(world: World, cleanup: Cleanup): World {
+  return worldOf(cleanup, world)
+}
+
+type Parts = Pick<World, 'control' | 'feed' | 'folder' | 'process' | 'asked'>
 
 function worldOf(cleanup: Cleanup, parts: Parts): World {
-  const { control, folder, process: process_ } = parts
+  const { control, folder, process: process_, asked } = parts
   const client = new LauncherClient(folder)
   const ask = (login: string, over: Partial<LaunchAsk> = {}): LaunchAsk => ({
     certificate: control.certificate(login),
@@ -187,7 +194,6 @@ function worldOf(cleanup: Cleanup, parts: Parts): World {
     webProxy: 'proxy.test:443',
     ...over,
   })
-  let asked = 0
   return {
     ...parts,
     client,
@@ -210,9 +216,9 @@ function worldOf(cleanup: Cleanup, parts: Parts): World {
       return Number.parseInt(line ?? '', 10)
     },
     async counts() {
-      asked += 1
+      asked.count += 1
       process_.write('\n')
-      const line = await process_.line(new RegExp(`^counts ${asked} `))
+      const line = await process_.line(new RegExp(`^counts ${asked.count} `))
       return JSON.parse(line.slice(line.indexOf('{'))) as Counts
     },
   }

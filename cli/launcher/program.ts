@@ -11,9 +11,9 @@ import type { Exit } from '../../core/ssh/machine.ts'
 import type { Account } from './account.ts'
 import { becoming, type ProgramLine } from './program-line.ts'
 
-/** What it speaks through: two sockets, or the descriptor of its terminal. */
+/** What it speaks through: three sockets, or the descriptor of its terminal. */
 export type ProgramEnds =
-  | { readonly kind: 'sockets'; readonly io: Socket; readonly errors: Socket }
+  | { readonly kind: 'sockets'; readonly sockets: readonly [Socket, Socket, Socket] }
   | { readonly kind: 'terminal'; readonly descriptor: number }
 
 /** Those of RFC 4254 section 6.10. */
@@ -105,7 +105,7 @@ export class Program {
 }
 
 function stdioOf(ends: ProgramEnds): StdioOptions {
-  if (ends.kind === 'sockets') return [ends.io, ends.io, ends.errors]
+  if (ends.kind === 'sockets') return [...ends.sockets]
   return [ends.descriptor, ends.descriptor, ends.descriptor]
 }
 

@@ -4,11 +4,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
-import { describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 
 import { IDENTITY_EXTENSION, identityText } from '../../core/cert/ssh-identity.ts'
 import { max } from '../../core/limits.ts'
 import { userIdentity } from '../../test/fixtures/certificates.ts'
+import { suiteCleanup } from '../../test/fixtures/files.ts'
 import { run } from '../../test/fixtures/processes.ts'
 import { ending } from '../../test/fixtures/sockets.ts'
 import { frame } from '../../workers/framed.ts'
@@ -22,14 +23,23 @@ import {
   say,
   startWorld,
   throwawayLogin,
+  visit,
   type World,
 } from './launcher.fixture.ts'
 
 const ALICE = userIdentity({ roles: ['ops'] })
 
+const cleanup = suiteCleanup()
+/** One for all tests of this file that do not change what it believes. */
+let launcher: World
+
+before(async () => {
+  launcher = await startWorld(cleanup)
+})
+
 describe('the launcher refuses', () => {
   it('a certificate that does not make its bearer this login of this machine now', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const now = BigInt(Math.floor(Date.now() / 1000))
     const carrying = (text: string): CertificateWish => ({
       extensions: { [IDENTITY_EXTENSION]: text },
@@ -63,7 +73,7 @@ describe('the launcher refuses', () => {
   })
 
   it('clients of other addresses than the certificate is for', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const restricted = (list: string): Partial<LaunchAsk> => ({
       certificate: world.control.certificate('root', { critical: { 'source-address': list } }),
     })
@@ -79,7 +89,7 @@ describe('the launcher refuses', () => {
   })
 
   it('every program but the one that the certificate commands', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const critical = { 'force-command': 'echo "forced for $SSH_ORIGINAL_COMMAND"' }
     const certificate = world.control.certificate('root', { critical })
     const machine = world.machine('root', { certificate })
@@ -91,7 +101,7 @@ describe('the launcher refuses', () => {
   })
 
   it('a terminal, where the certificate does not permit one', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const extensions = { [IDENTITY_EXTENSION]: identityText(ALICE) }
     const certificate = world.control.certificate('root', { extensions })
     const pty = {
@@ -125,7 +135,7 @@ describe('the launcher refuses', () => {
   })
 
   it('logins that the machine does not have, or that ended, or are root by another name', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const expired = await throwawayLogin(context, ['--expiredate', '2001-01-01'])
     await refused(world, world.ask(expired), /has expired/)
     for (const name of ['no-such-login', '0', '-h', 'root:x', '../root'])
@@ -138,7 +148,7 @@ describe('the launcher refuses', () => {
   })
 
   it('what the shell of a closed account says is its answer', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const login = await throwawayLogin(context)
     await run('/usr/sbin/usermod', ['--shell', '/usr/sbin/nologin', login])
     const { out, exit } = await say(world.machine(login), exec('id'))
@@ -147,7 +157,7 @@ describe('the launcher refuses', () => {
   })
 
   it('messages that are too long, cut or of another form', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const path = launchPaths(world.folder).launcher
     const head = Buffer.alloc(4)
     head.writeUInt32BE(max('launchRequestBytesMax') + 1)
@@ -171,7 +181,7 @@ describe('the launcher refuses', () => {
   })
 
   it('everybody who is not the agent: its folder lets the agent’s uid through alone', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const path = launchPaths(world.folder).launcher
     const program = `require('net').connect(${JSON.stringify(path)}).on('connect', () => { console.log('in'); process.exit() }).on('error', (e) => console.log(e.code))`
     const as = async (uid: number): Promise<string> => {

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readlinkSync } from 'node:fs'
-import { describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 
 import type { Program, ProgramRequest } from '../../core/ssh/machine.ts'
+import { suiteCleanup } from '../../test/fixtures/files.ts'
 import { alive, run } from '../../test/fixtures/processes.ts'
 import { until } from '../../test/fixtures/sockets.ts'
-import { exec, say, startWorld, throwawayLogin, type World } from './launcher.fixture.ts'
+import { exec, say, startWorld, throwawayLogin, visit, type World } from './launcher.fixture.ts'
 
 const SIZE = { columns: 100, rows: 30, width: 0, height: 0 }
 /** VINTR ^A, VERASE ^H, no ECHO, the end: opcodes of RFC 4254 section 8, each with a number of four bytes. */
@@ -18,9 +19,17 @@ function onTerminal(command: string, modes: Uint8Array = Buffer.of(0)): ProgramR
   return { ...exec(command), pty: { term: 'xterm-256color', size: SIZE, modes } }
 }
 
+const cleanup = suiteCleanup()
+/** One for all tests of this file that do not change what it believes. */
+let launcher: World
+
+before(async () => {
+  launcher = await startWorld(cleanup)
+})
+
 describe('a terminal', () => {
   it('is the login’s: its owner, its controlling terminal, its name, size and TERM', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const login = await throwawayLogin(context)
     const command =
       'tty; echo $SSH_TTY; stat -c "%U %a" "$SSH_TTY"; stty size </dev/tty; echo $TERM; id -Gn'
@@ -35,7 +44,7 @@ describe('a terminal', () => {
   })
 
   it('has the modes that were asked for before the program begins', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const { out } = await say(world.machine('root'), onTerminal('stty -a', MODES))
     assert.match(out, /intr = \^A; /)
     assert.match(out, / erase = \^H; /)
@@ -43,7 +52,7 @@ describe('a terminal', () => {
   })
 
   it('says all of a last long word before the exit', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const { out, exit } = await say(world.machine('root'), onTerminal('seq 1 30000; exit 7'))
     const lines = out.split('\r\n')
     assert.deepEqual([lines.length, lines[0], lines[29_999]], [30_001, '1', '30000'])
@@ -51,7 +60,7 @@ describe('a terminal', () => {
   })
 
   it('passes what is typed, and a changed size', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const command =
       'trap "stty size" WINCH; tty; echo up; while read line; do echo "got $line"; done'
     // bash runs a trap when the line it waits for is read.
@@ -69,7 +78,7 @@ describe('a terminal', () => {
   })
 
   it('holds back a writer whose program does not read, and passes all when it does', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const count = 20_000
     const command = `stty -echo -icanon; echo up; read -n 1 x; head -c ${count * 50} | sha256sum`
     const program = await world.machine('root').start(onTerminal(`exec bash -c '${command}'`))
@@ -87,7 +96,7 @@ describe('a terminal', () => {
   })
 
   it('signals what is in the foreground, not the shell that waits', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const program = await world
       .machine('root')
       .start(onTerminal('set -m; sh -c "echo up; sleep 1000"; echo "ended $?"'))
@@ -99,7 +108,7 @@ describe('a terminal', () => {
   })
 
   it('that is hung up takes its programs with it', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const program = await world.machine('root').start(onTerminal('echo $$; sleep 1000'))
     const screen = new Screen(program)
     await screen.shows('\n')
@@ -110,7 +119,7 @@ describe('a terminal', () => {
   })
 
   it('is not waited for when another still has it', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const { out, exit } = await say(
       world.machine('root'),
       onTerminal('trap "" HUP; sleep 2 & echo bye; exit 4'),
@@ -120,7 +129,7 @@ describe('a terminal', () => {
   })
 
   it('is no other login’s to see: programs get no descriptor of it', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const login = await throwawayLogin(context)
     const open = await world.machine('root').start(onTerminal('echo up; sleep 1000'))
     await new Screen(open).shows('up')
@@ -132,7 +141,7 @@ describe('a terminal', () => {
   })
 
   it('of somebody else is not given away', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const other = await world.machine('root').start(onTerminal('tty; sleep 1000'))
     const screen = new Screen(other)
     await screen.shows('\n')
@@ -143,7 +152,7 @@ describe('a terminal', () => {
   })
 
   it('leaves no descriptor and no process', async (context) => {
-    const world = await startWorld(context)
+    const world = visit(launcher, context)
     const machine = world.machine('root')
     await say(machine, onTerminal('true'))
     const pid = await world.terminalsPid()

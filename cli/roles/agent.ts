@@ -191,7 +191,7 @@ function ownTargets(
   return {
     targets: [...(enabled ? databases.map(announced) : []), ...announcedNode(config, labels)],
     selectors: enabled ? resources.map(({ labels: wanted }) => wanted) : [],
-    guard: { allowed, ownPorts: ownPorts(config), ownAddresses: proxies },
+    guard: { section: 'db_service', allowed, ownPorts: ownPorts(config), ownAddresses: proxies },
   }
 }
 

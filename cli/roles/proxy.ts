@@ -5,6 +5,7 @@ import os from 'node:os'
 import { type ConfigFile, loadConfig } from '../../control/config.ts'
 import { connectControl, type ControlClient } from '../../control/api/client.ts'
 import type { WatchItem } from '../../control/api/messages.ts'
+import type { DialGuard } from '../../core/agent-target.ts'
 import { systemClock } from '../../core/clock.ts'
 import { ProxyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
@@ -12,6 +13,7 @@ import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
 import { Proxy } from '../../workers/proxy-main.ts'
 import type { ProxyControl } from '../../workers/proxy-options.ts'
+import { Networks } from '../../workers/source.ts'
 import { systemTimers } from '../../workers/timers.ts'
 import { connectTo } from '../connect.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
@@ -138,7 +140,7 @@ function makeProxy(
     front: frontKeys(config, roleFolder(config, 'proxy'), address),
     pages: frontPages(),
     gateway: frontGateway(),
-    guard: { allowed: [], ownPorts: ownPorts(config), ownAddresses: [address] },
+    guard: guardOf(config, address),
     control: controlOf(member, anonymous, address),
     saved: member.savedTrust(),
     save: (saved) => member.saveTrust(saved),
@@ -149,6 +151,19 @@ function makeProxy(
     clock: systemClock,
     log,
   })
+}
+
+/** What servers without an agent may not be. */
+function guardOf(config: ConfigFile, address: string): DialGuard {
+  const { resources_may_dial: allowed } = config.proxy_service
+  // Said at the start, not at the first dial.
+  new Networks(allowed)
+  return {
+    section: 'proxy_service',
+    allowed,
+    ownPorts: ownPorts(config),
+    ownAddresses: [address],
+  }
 }
 
 /** Where control is: named, told by the supervisor, or on this machine. */

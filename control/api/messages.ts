@@ -393,7 +393,6 @@ export interface AuditQuery {
   readonly toMs?: number
   /** Event names, separated by commas. */
   readonly types?: string
-  /** Of one session. */
   readonly sid?: string
   readonly limit?: number
   readonly cursor?: string

@@ -102,6 +102,7 @@ const proxySchema = z.strictObject({
   proxy_protocol: z.enum(['on', 'off']).optional(),
   proxy_protocol_trusted: z.array(text).default([]),
   unauthenticated_per_source: z.int().min(1).max(65_536).optional(),
+  resources_may_dial: z.array(text).default([]),
   worker_threads: z.int().min(1).max(256).optional(),
 })
 

@@ -71,6 +71,8 @@ export interface ProxyConfig {
   readonly proxy_protocol_trusted: readonly string[]
   /** Unfinished connections per source address; an office behind one address may need more. */
   readonly unauthenticated_per_source?: number | undefined
+  /** Loopback and link-local networks that servers without an agent may be in all the same. */
+  readonly resources_may_dial: readonly string[]
   readonly worker_threads?: number | undefined
 }
 

@@ -1,6 +1,7 @@
 // A channel as byte streams: what a program of another server writes to its two outputs, each read on its own, or a forwarded connection.
 // While only one of the two is read, a bounded part of the other waits here; beyond it the channel waits.
 
+import { freePacketOf } from '../../core/bytes/free.ts'
 import { max } from '../../core/limits.ts'
 import type { ByteStream } from '../../core/stream.ts'
 import type { SshChannel } from './transport/channel.ts'
@@ -84,6 +85,14 @@ class ChannelStream implements ByteStream {
 
   write(bytes: Uint8Array): Promise<void> {
     return this.#channel.write(bytes)
+  }
+
+  async writeAll(pieces: readonly Uint8Array[]): Promise<void> {
+    for (const bytes of pieces) await this.#channel.write(bytes)
+  }
+
+  release(chunk: Uint8Array): void {
+    freePacketOf(chunk)
   }
 
   unread(bytes: Uint8Array): void {

@@ -5,6 +5,9 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
+import { NODE_FLAGS } from '../fixtures/processes.ts'
+
+const MAIN = join(import.meta.dirname, '../../cli/main.ts')
 const CACHE = join(import.meta.dirname, '../../.cache/openssh-clients')
 
 export type Program = 'ssh' | 'scp' | 'sftp' | 'ssh-add' | 'ssh-agent'
@@ -24,6 +27,15 @@ interface OpenSsh {
 
 /** Debian 12's own: all that the fast tests use. */
 export const OPENSSH: SshClient = openssh('/usr/bin')
+
+/** Our own; it reads no configuration file: it finds its login by SLUICE_HOME. */
+export const TSH: SshClient = {
+  name: 'tsh',
+  command(program) {
+    if (program !== 'ssh' && program !== 'scp') return `tsh has no ${program}`
+    return [process.execPath, ...NODE_FLAGS, MAIN, 'tsh', program]
+  },
+}
 
 /** Those of other releases; they are there in full tests only. */
 export function otherReleases(): readonly SshClient[] {

@@ -3,12 +3,8 @@
 import { ok } from 'node:assert/strict'
 import { before, describe, it } from 'node:test'
 
-import {
-  type Cluster,
-  type DatabaseOptions,
-  startCluster,
-  type TestUser,
-} from '../fixtures/cluster.ts'
+import { type Cluster, startCluster, type TestUser } from '../fixtures/cluster.ts'
+import type { DatabaseOptions } from '../fixtures/cluster-file.ts'
 import { cell } from '../fixtures/cells.ts'
 import { directAccess } from '../fixtures/direct.ts'
 import { type Cleanup, openFolder, suiteCleanup } from '../fixtures/files.ts'

@@ -14,8 +14,9 @@ import {
   type ChannelRequest,
   type Exit,
 } from './requests.ts'
-import { violation, type SshTransport } from './transport.ts'
+import type { SshTransport } from './transport.ts'
 import { Unread, type ChannelData } from './unread.ts'
+import { violation } from './violation.ts'
 import type { InboundWindow } from './window.ts'
 
 /** Yes or no; a function is yes, and what is done once the peer was told so. */

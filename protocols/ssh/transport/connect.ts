@@ -11,7 +11,8 @@ import { signatureOf } from './algorithms.ts'
 import { SshConnection, type ConnectionHandlers } from './connection.ts'
 import type { CertificateKey, HostVerifier } from './host-key.ts'
 import { MESSAGE } from './message.ts'
-import { SshTransport, violation, type Handshake, type SshTimers } from './transport.ts'
+import { SshTransport, type Handshake, type SshTimers } from './transport.ts'
+import { violation } from './violation.ts'
 
 export interface ConnectOptions {
   readonly stream: ByteStream

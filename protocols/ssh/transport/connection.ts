@@ -16,7 +16,8 @@ import {
   type ChannelKind,
   type GlobalRequest,
 } from './requests.ts'
-import { violation, type SshTimers, type SshTransport } from './transport.ts'
+import type { SshTimers, SshTransport } from './transport.ts'
+import { violation } from './violation.ts'
 import { InboundWindow, WindowBudget } from './window.ts'
 
 /** A channel that the peer wants. Exactly one of the two is called, now or later; further calls do nothing. */

@@ -9,6 +9,7 @@ import { isSshCertificate, readSshCertificate } from '../../../core/cert/ssh.ts'
 import { ProxyError } from '../../../core/errors.ts'
 import { string } from '../../../core/ssh/bytes.ts'
 import { readPublicBlob } from '../../../core/ssh/key.ts'
+import { GcmOpener, GcmSealer, isGcm } from './gcm.ts'
 
 const VERSION = '1.17.0'
 
@@ -107,6 +108,12 @@ function load(): Parts {
   const keys = require('ssh2/lib/protocol/keyParser.js') as Record<string, unknown>
   found('parseDERKey', keys['parseDERKey'])
   keys['parseDERKey'] = hostKeyOf
+  // So does it with the ciphers: AES-GCM is ours, the counter modes are ssh2's.
+  const ciphers = require('ssh2/lib/protocol/crypto.js') as Ciphers
+  const createCipher = found('createCipher', ciphers.createCipher)
+  const createDecipher = found('createDecipher', ciphers.createDecipher)
+  ciphers.createCipher = (config) => sealerOf(config.outbound) ?? createCipher(config)
+  ciphers.createDecipher = (config) => openerOf(config.inbound) ?? createDecipher(config)
   const Protocol = require('ssh2/lib/protocol/Protocol.js') as Parts['Protocol']
   const kex = require('ssh2/lib/protocol/kex.js') as {
     KexInit: Parts['KexInit']
@@ -121,6 +128,45 @@ function load(): Parts {
     handleKexInit: found('HANDLERS', kex.HANDLERS[20]),
     sendPacket: found('sendPacket', utils.sendPacket),
   }
+}
+
+interface Ciphers {
+  createCipher: (config: { readonly outbound: Outbound }) => object
+  createDecipher: (config: { readonly inbound: Inbound }) => object
+}
+
+interface CipherInfo {
+  readonly sslName: string
+}
+
+interface Outbound {
+  readonly onWrite: (bytes: Buffer) => void
+  readonly seqno: number
+  readonly cipherInfo: CipherInfo
+  readonly cipherKey: Buffer
+  readonly cipherIV: Buffer
+}
+
+interface Inbound {
+  readonly onPayload: (payload: Buffer) => unknown
+  readonly seqno: number
+  readonly decipherInfo: CipherInfo
+  readonly decipherKey: Buffer
+  readonly decipherIV: Buffer
+}
+
+function sealerOf(outbound: Outbound): GcmSealer | undefined {
+  const { onWrite, seqno, cipherKey, cipherIV, cipherInfo } = outbound
+  const name = cipherInfo.sslName
+  if (!isGcm(name)) return undefined
+  return new GcmSealer({ name, key: cipherKey, iv: cipherIV, sequence: seqno }, onWrite)
+}
+
+function openerOf(inbound: Inbound): GcmOpener | undefined {
+  const { onPayload, seqno, decipherKey, decipherIV, decipherInfo } = inbound
+  const name = decipherInfo.sslName
+  if (!isGcm(name)) return undefined
+  return new GcmOpener({ name, key: decipherKey, iv: decipherIV, sequence: seqno }, onPayload)
 }
 
 /** What ssh2 asks to verify a host's signature: the key of a plain blob or inside a certificate. An error is returned, not thrown. */

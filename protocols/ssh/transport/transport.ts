@@ -2,16 +2,19 @@
 // peer may send before it is admitted, how long that and each key exchange take, and what waits unsent; it changes keys by bytes and
 // by time. An own core could stand in its place: nothing above it knows ssh2. Nothing is delivered inside a write.
 
-import { errorCode, ProxyError } from '../../../core/errors.ts'
+import { freeBytes } from '../../../core/bytes/free.ts'
+import type { ProxyError } from '../../../core/errors.ts'
 import { max } from '../../../core/limits.ts'
 import { string, u32 } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
 import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS, SERVER_SIGNATURES } from './algorithms.ts'
 import { readDisconnect, writeDisconnect } from './disconnect.ts'
 import { Exchanges } from './exchange.ts'
+import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
+import { failure, gone, violation } from './violation.ts'
 
 /** Time as an argument, as `Timers` of workers has it. */
 export interface SshTimers {
@@ -58,7 +61,9 @@ export class SshTransport {
   readonly #server: boolean
   readonly #deadlines = new Map<Deadline, () => void>()
   #out: Buffer[] = []
+  /** What the network has not taken; of it, what lies in `#out`. */
   #unsent = 0
+  #queued = 0
   #flushing = false
   #reading: Promise<void> | undefined
   #waiting: (() => void)[] = []
@@ -202,7 +207,11 @@ export class SshTransport {
         const chunk = await this.#stream.read()
         if (chunk === undefined) break
         // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
-        if (!this.#over) this.#take(chunk)
+        if (this.#over) continue
+        // Payloads of an opener of ours are no views of what came.
+        const copied = this.#protocol._decipher instanceof GcmOpener
+        this.#take(chunk)
+        if (copied) this.#stream.release?.(chunk)
       }
       this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
     } catch (error) {
@@ -300,19 +309,22 @@ export class SshTransport {
   #queue(bytes: Buffer): void {
     this.#out.push(bytes)
     this.#unsent += bytes.length
+    this.#queued += bytes.length
     if (this.#flushing) return
     this.#flushing = true
-    // One write for all packets of this turn: ssh2 makes three pieces of each.
+    // One write for all packets of this turn: each is three pieces.
     setImmediate(() => void this.#flush())
   }
 
   async #flush(): Promise<void> {
     try {
       while (this.#out.length > 0) {
-        const bytes = Buffer.concat(this.#out)
+        const pieces = this.#out
+        const bytes = this.#queued
         this.#out = []
-        await this.#stream.write(bytes)
-        this.#unsent -= bytes.length
+        this.#queued = 0
+        await this.#write(pieces)
+        this.#unsent -= bytes
         this.wake()
       }
     } catch (error) {
@@ -322,6 +334,13 @@ export class SshTransport {
       this.#flushing = false
       this.wake()
     }
+  }
+
+  async #write(pieces: readonly Buffer[]): Promise<void> {
+    if (this.#stream.writeAll === undefined) return this.#stream.write(Buffer.concat(pieces))
+    await this.#stream.writeAll(pieces)
+    // Sealed for this one write; nobody else has seen them.
+    for (const piece of pieces) freeBytes(piece)
   }
 
   #deadline(name: Deadline, ms: number, what: string): void {
@@ -372,24 +391,4 @@ function extensions(): Uint8Array {
     string('server-sig-algs'),
     value,
   ])
-}
-
-/** The peer broke a rule or a limit. */
-export function violation(what: string, cause?: unknown): ProxyError {
-  const details = cause === undefined ? {} : { cause }
-  const message = `The SSH connection ends: ${what}.`
-  return new ProxyError('protocol.violation', message, { side: 'client', ...details })
-}
-
-function gone(): ProxyError {
-  return new ProxyError('protocol.violation', 'The SSH connection is over.', { side: 'client' })
-}
-
-/** What ssh2 or the stream threw. A message may quote the peer: it is for the log, cut and without control characters. */
-function failure(error: unknown): ProxyError {
-  if (error instanceof ProxyError && errorCode(error) !== 'cert.malformed') return error
-  const text = error instanceof Error ? error.message : 'unknown'
-  const detail = text.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
-  const message = 'The SSH connection ends: the transport layer failed.'
-  return new ProxyError('protocol.violation', message, { side: 'client', cause: error, detail })
 }
