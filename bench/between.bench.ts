@@ -11,8 +11,15 @@ import { cpuSeconds, type Figure, median, round, type Scenario } from './scenari
 
 const ROUNDS = 7
 const MODES: readonly SessionMode[] = ['relay', 'terminate']
-const ARGS = ['-S', '-M', 'prepared', '-j', '2']
-const CLIENTS = ['8', '32']
+const PREPARED = ['-S', '-M', 'prepared', '-j', '2']
+/** By what each does; the last connects for each query. */
+const LOADS: Readonly<Record<string, readonly string[]>> = {
+  '8 clients': [...PREPARED, '-c', '8'],
+  '32 clients': [...PREPARED, '-c', '32'],
+  'a connection each': ['-S', '-C', '-j', '2', '-c', '8'],
+}
+/** Long enough that all clients have their connections on a machine that is busy. */
+const SECONDS = ['-T', '4']
 const ROLES = ['proxy', 'agent', 'control'] as const
 
 type Paths = typeof paths
@@ -60,7 +67,7 @@ function withEnd(
     ['pg'],
     async (path) => {
       await paths.makeTables(path)
-      await paths.load(path.through, [...ARGS, '-c', '8', '-T', '3'])
+      await paths.load(path.through, [...PREPARED, '-c', '8', ...SECONDS])
       return work([...others, { paths, path }])
     },
     mode,
@@ -69,20 +76,20 @@ function withEnd(
 
 async function measure(mode: SessionMode, ends: readonly End[]): Promise<readonly Figure[]> {
   const figures: Figure[] = []
-  for (const clients of CLIENTS) {
+  for (const [name, args] of Object.entries(LOADS)) {
     const seen = ends.map((): (readonly number[])[] => [])
     for (let turn = 0; turn < ROUNDS; turn++)
-      for (const [index, end] of ends.entries()) seen[index]?.push(await spent(end, clients))
-    figures.push(...figuresOf(`${mode}, ${clients} clients`, seen))
+      for (const [index, end] of ends.entries()) seen[index]?.push(await spent(end, args))
+    figures.push(...figuresOf(`${mode}, ${name}`, seen))
   }
   return figures
 }
 
 /** µs of each role per query. */
-async function spent({ paths, path }: End, clients: string): Promise<readonly number[]> {
+async function spent({ paths, path }: End, args: readonly string[]): Promise<readonly number[]> {
   const pids = ROLES.map((role) => path.cluster.pid(role))
   const before = pids.map(cpuSeconds)
-  const { transactions } = await paths.load(path.through, [...ARGS, '-c', clients, '-T', '3'])
+  const { transactions } = await paths.load(path.through, [...args, ...SECONDS])
   return pids.map((pid, index) => ((cpuSeconds(pid) - (before[index] ?? 0)) * 1e6) / transactions)
 }
 

@@ -28,7 +28,9 @@ const ALL: SshGrant = {
   sessionsMax: 0,
 }
 const grant = { ...right.grant, ssh: ALL }
-const holder = Object.freeze({ ...right, ...peer, access, grant }) as unknown as Authorized
+const holder = Object.freeze(
+  Object.assign({}, right, peer, { access, grant }),
+) as unknown as Authorized
 const hostKeys = [pairOf(wanted.host)]
 let sessions = 0
 

@@ -59,6 +59,11 @@ export class Input {
     return this.#options[camel(name)] === true
   }
 
+  /** Whether `--no-NAME` was given. */
+  without(name: string): boolean {
+    return this.#options[camel(name)] === false
+  }
+
   /** Values of an option that may be repeated, or hold several with commas. */
   list(name: string): readonly string[] {
     const value = this.#options[camel(name)]

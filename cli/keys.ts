@@ -18,15 +18,19 @@ export interface Keys {
 /** What a person pressed. `end`: nobody is there any more. */
 export type Key = 'space' | 'left' | 'right' | 'plus' | 'minus' | 'quit' | 'end'
 
-/** Undefined where there is no terminal. */
-export function openKeys(input: KeyInput, pressed: (key: Key) => void): Keys | undefined {
+/** Undefined where there is no terminal. `raw` makes it raw and gives what undoes that: of a person's terminal more than its input. */
+export function openKeys(
+  input: KeyInput,
+  pressed: (key: Key) => void,
+  raw: () => () => void = () => rawInput(input),
+): Keys | undefined {
   if (input.isTTY !== true) return undefined
   const parser = new KeyParser()
   const data = (bytes: Uint8Array): void => {
     for (const key of parser.push(bytes)) pressed(key)
   }
   const end = (): void => pressed('end')
-  input.setRawMode(true)
+  const undo = raw()
   input.on('data', data)
   input.on('end', end)
   input.resume()
@@ -34,10 +38,15 @@ export function openKeys(input: KeyInput, pressed: (key: Key) => void): Keys | u
     close() {
       input.off('data', data)
       input.off('end', end)
-      input.setRawMode(false)
+      undo()
       input.pause()
     },
   }
+}
+
+function rawInput(input: KeyInput): () => void {
+  input.setRawMode(true)
+  return () => void input.setRawMode(false)
 }
 
 const ESC = '\u{1b}'

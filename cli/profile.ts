@@ -10,6 +10,7 @@ import path from 'node:path'
 import type { SessionMode } from '../core/login.ts'
 import { CommandError, EXIT } from './exit.ts'
 import { profileHome } from './profile-home.ts'
+import { readPlain } from './profile-text.ts'
 
 /** One login at one proxy, as `<proxy>.yaml` keeps it. */
 export interface Profile {
@@ -42,8 +43,7 @@ export class ProfileStore {
     if (name === undefined || name === '') return undefined
     const text = this.#text(`${safe(name)}.yaml`)
     if (text === undefined) return undefined
-    const { parse } = await import('yaml')
-    return asProfile(parse(text), name)
+    return asProfile(readPlain(text) ?? (await import('yaml')).parse(text), name)
   }
 
   /** All profiles, the current one first. */
@@ -107,6 +107,7 @@ export class ProfileStore {
     certificate: string
     hostCas: string
     knownHosts: string
+    aliases: string
   } {
     const folder = this.#keys(profile)
     const [user, cluster] = [safe(profile.user), safe(profile.cluster)]
@@ -116,6 +117,8 @@ export class ProfileStore {
       certificate: path.join(folder, `${user}-ssh`, `${cluster}-cert.pub`),
       hostCas: path.join(folder, 'cas', `${cluster}-ssh.pub`),
       knownHosts: path.join(this.#home, 'known_hosts'),
+      // Included by ~/.ssh/config, so it outlives a logout.
+      aliases: path.join(this.#home, `${safe(hostOf(profile.proxy))}.ssh_config`),
     }
   }
 

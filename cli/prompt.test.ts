@@ -1,5 +1,5 @@
 import { equal, rejects } from 'node:assert/strict'
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { test } from 'node:test'
 
 import { EXIT } from './exit.ts'
@@ -28,4 +28,17 @@ test('an endless line is refused', async () => {
     })(),
   )
   await rejects(linePrompt(endless).text('q'), /longer than 4096 bytes/)
+})
+
+test('a stream that stays open rests when nothing is asked, so that it keeps nobody', async () => {
+  const open = new PassThrough()
+  const prompt = linePrompt(open)
+  open.write('first\nsecond')
+  equal(await prompt.text('q'), 'first')
+  equal(open.isPaused(), true)
+  const second = prompt.text('q')
+  open.write(' line\n')
+  equal(await second, 'second line')
+  equal(open.isPaused(), true)
+  equal(open.listenerCount('data'), 0)
 })

@@ -5,6 +5,8 @@ import { spawnSync } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 
+import { modesOf } from '../core/ssh/terminal-modes.ts'
+
 export interface Size {
   readonly columns: number
   readonly rows: number
@@ -13,6 +15,8 @@ export interface Size {
 export interface Terminal {
   readonly name: string
   size(): Size
+  /** How it is set now, as SSH encodes it; empty where nothing can tell. */
+  modes(): Uint8Array
   /** Keys come as they are pressed, none is acted on here; the result undoes it. */
   raw(): () => void
   /** Told at each change of size; the result ends that. */
@@ -40,6 +44,11 @@ function processTerminal(): Terminal {
   return {
     name: process.env['TERM'] ?? 'xterm',
     size: () => ({ columns: screen.columns ?? 80, rows: screen.rows ?? 24 }),
+    modes() {
+      const env = { ...process.env, LC_ALL: 'C' }
+      const told = spawnSync('stty', ['-a'], { stdio: ['inherit', 'pipe', 'ignore'], env })
+      return modesOf(told.status === 0 ? told.stdout.toString() : '')
+    },
     raw() {
       stdin.setRawMode(true)
       // Node's raw mode goes on adding returns to line feeds, which full-screen programs elsewhere do not mean. Without a stty they stay.

@@ -111,6 +111,7 @@ export async function fakeTools(cleanup: Cleanup, options: FakeOptions = {}): Pr
     ran,
     profiles: new ProfileStore(path.join(folder, 'tsh')),
     prompt: { text: answer, secret: answer },
+    interactive: false,
     out: (text) => void (out += text),
     outSlowly: (text) => Promise.resolve(void (out += text)),
     note: (text) => void (noted += text),

@@ -26,6 +26,8 @@ export interface Tools {
   readonly clock: Clock
   readonly profiles: ProfileStore
   readonly prompt: Prompt
+  /** A person sits there who can be asked at any time. */
+  readonly interactive: boolean
   /** What was asked for. */
   out(text: string): void
   /** The same for much of it: a slow reader of ours slows the source down instead of filling our memory. */
@@ -60,6 +62,7 @@ export function realTools(): Tools {
     clock: systemClock,
     profiles: new ProfileStore(profileHome()),
     prompt: terminalPrompt(),
+    interactive: process.stdin.isTTY === true && process.stderr.isTTY === true,
     out: (text) => void process.stdout.write(text),
     async outSlowly(text) {
       if (!process.stdout.write(text))
@@ -90,7 +93,11 @@ export function realTools(): Tools {
     },
     untilInterrupted,
     sleep,
-    keys: (pressed) => (process.stdout.isTTY ? openKeys(process.stdin, pressed) : undefined),
+    keys(pressed) {
+      const { terminal } = processStreams()
+      if (!process.stdout.isTTY || terminal === undefined) return undefined
+      return openKeys(process.stdin, pressed, () => terminal.raw())
+    },
   }
 }
 

@@ -72,6 +72,9 @@ export class AuditLog {
   /** The last fork told of each emitter, so that a repeated upload does not fill the log. */
   readonly #forks = new Map<string, string>()
   readonly #timer: NodeJS.Timeout
+  /** Of the next checkpoint, while records are many. */
+  #gap: NodeJS.Timeout | undefined
+  #checkpointedAtMs = Number.NEGATIVE_INFINITY
   #onTaken: TakenListener = () => {}
   #latest: AuditCheckpoint | undefined
   #checkpointing: Promise<void> | undefined
@@ -177,6 +180,7 @@ export class AuditLog {
     clearInterval(this.#timer)
     await Promise.allSettled(this.#intakes.values())
     await this.#journal.idle()
+    clearTimeout(this.#gap)
     await this.checkpoint().catch((error: unknown) => this.#warn(error))
     await this.#files.close()
   }
@@ -221,10 +225,17 @@ export class AuditLog {
 
   #committed(): void {
     const since = this.#journal.position.seq - (this.#latest?.count ?? 0)
-    if (since >= max('auditCheckpointEvery')) this.#checkpointSoon()
+    if (since < max('auditCheckpointEvery') || this.#gap !== undefined) return
+    const sinceMs = this.#options.clock.monotonic() - this.#checkpointedAtMs
+    if (sinceMs >= max('auditCheckpointGapMs')) return this.#checkpointSoon()
+    this.#gap = setTimeout(() => this.#checkpointSoon(), max('auditCheckpointGapMs') - sinceMs)
+    this.#gap.unref()
   }
 
   #checkpointSoon(): void {
+    clearTimeout(this.#gap)
+    this.#gap = undefined
+    this.#checkpointedAtMs = this.#options.clock.monotonic()
     this.checkpoint().catch((error: unknown) => this.#warn(error))
   }
 

@@ -10,7 +10,7 @@ type Fields = Readonly<Record<string, unknown>>
 
 /** `reader`: the name of the person who asks, unless they may read the audit log. Others get the answer for unknown ids. */
 export async function findDecision(
-  audit: AuditLog,
+  audit: Pick<AuditLog, 'query'>,
   id: string,
   reader: { readonly name: string } | 'auditor',
 ): Promise<Decision> {
@@ -26,19 +26,27 @@ export async function findDecision(
   const explanation = readExplanation(event['decision'])
   const shown =
     explanation === undefined || reader === 'auditor' ? explanation : redactExplanation(explanation)
-  const reason = text(event['message'] ?? event['reason'] ?? event['error'])
+  // The message of an SSH connection says what to do next: it is meant for who was turned away.
+  const told = event['event'] === 'ssh.connection' ? event['error'] : event['message']
+  const reason = text(told ?? event['reason'] ?? event['error'])
   return {
     id,
     timeMs: Date.parse(text(event['time'])) || 0,
     allowed: explanation?.allowed ?? event['success'] === true,
     user,
-    target: `${text(event['target_kind'] ?? 'db')}/${text(event['db_service'] ?? event['target_name'])}`,
+    target: targetOf(event),
     reason,
     ...(shown === undefined
       ? {}
       : // Explanations are JSON by their making; the interface says less.
         { explanation: JSON.parse(JSON.stringify(shown)) as Json, text: renderExplanation(shown) }),
   }
+}
+
+/** Events of SSH name no kind: they are of nodes alone. */
+function targetOf(event: Fields): string {
+  const kind = event['target_kind'] ?? ('db_service' in event ? 'db' : 'node')
+  return `${text(kind)}/${text(event['db_service'] ?? event['target_name'])}`
 }
 
 function readExplanation(value: unknown): Explanation | undefined {

@@ -9,7 +9,7 @@ import { ProxyError } from '../core/errors.ts'
 import { recordingName, sidOfName } from '../core/recording/name.ts'
 import { syncFolder } from './audit/files.ts'
 
-const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants
+const { O_CREAT, O_DSYNC, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants
 const READ_BYTES = 256 * 1024
 const HOST_ID = /^[A-Za-z0-9_-]{1,64}$/
 
@@ -36,8 +36,9 @@ export class RecordingFiles {
   /** Recordings that a host has begun to upload. Makes its folder. */
   async begun(host: string): Promise<number> {
     const folder = path.join(this.#folder, 'incoming', host)
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    return (await readdir(folder)).length
+    const begun = await readdir(folder).catch(absent)
+    if (begun === undefined) await mkdir(folder, { recursive: true, mode: 0o700 })
+    return begun?.length ?? 0
   }
 
   /** Bytes of everything that is being uploaded. */
@@ -74,12 +75,13 @@ export class RecordingFiles {
 
   /** Writes behind `length`, over what a crash left there, and waits for the disk. */
   async append(file: string, length: number, bytes: Uint8Array): Promise<void> {
-    const handle = await open(file, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o600)
+    // O_DSYNC: a write returns when it is durable.
+    const flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_DSYNC | (length === 0 ? O_TRUNC : 0)
+    const handle = await open(file, flags, 0o600)
     try {
-      await handle.truncate(length)
+      if (length > 0) await handle.truncate(length)
       for (let at = 0; at < bytes.length; )
         at += (await handle.write(bytes, at, bytes.length - at, length + at)).bytesWritten
-      await handle.datasync()
     } finally {
       await handle.close()
     }

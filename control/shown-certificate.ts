@@ -32,12 +32,16 @@ export function readShown(base: Base, directory: Directory, pem: string): ShownP
   throw new ProxyError('policy.denied', 'That is not a user’s certificate.', { side: 'client' })
 }
 
+/** Whoever ends the session checks the one and runs the other; an unknown restriction is refused here too. */
+const CARRIED_OUT = ['source-address', 'force-command']
+
 /** The same of an SSH certificate, base64. */
 export function readShownSsh(base: Base, directory: Directory, text: string): ShownPerson {
   const reading = readSshPeer(Buffer.from(text, 'base64'), {
     cas: directory.authorities.ssh.user,
     cluster: base.cluster,
     nowMs: base.clock.now(),
+    critical: CARRIED_OUT,
   })
   if (!reading.ok) throw new ProxyError(reading.code, reading.reason, { side: 'client' })
   const { identity, facts, keySha256, principals } = reading

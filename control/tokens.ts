@@ -71,7 +71,9 @@ export class Tokens {
       join_method: 'token',
       expires: new Date(expiresAtMs).toISOString(),
     })
-    return { token, pins: this.#cache.bundle.pins, expiresAtMs }
+    const { bundle, snapshot } = this.#cache
+    const proxies = snapshot.proxies.map(({ address }) => address)
+    return { token, proxies, pins: bundle.pins, expiresAtMs }
   }
 
   /** For a role of this machine, asked by the supervisor: one use, minutes, never written to a file. */

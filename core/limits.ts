@@ -84,6 +84,11 @@ export const LIMITS = {
     'ms',
     'A permit: how long a proxy may bring one certificate to one target without asking again.',
   ) as Limit,
+  sshPermitsKeptMax: limit(
+    10_000,
+    'count',
+    'Permits for SSH a proxy keeps for the time that control is away; under 1 KB each, the oldest goes first.',
+  ) as Limit,
   permitSamplesMax: limit(
     32,
     'count',
@@ -224,6 +229,11 @@ export const LIMITS = {
     MB,
     'bytes',
     'What such a recording has grown by when control is offered it at once.',
+  ) as Limit,
+  recordingHeldBytesMax: limit(
+    4 * MB,
+    'bytes',
+    'Short recordings that stay in memory until control has them, beside their files: beyond it an upload reads the file.',
   ) as Limit,
   recordingUploadsMax: limit(
     4,
@@ -980,7 +990,7 @@ export const LIMITS = {
     'Statements of one thread that the disk does not hold yet; its sessions wait beyond it. All threads together stay below auditPendingBytesMax.',
   ) as Limit,
   auditQueueMs: limit(
-    20,
+    100,
     'ms',
     'Statements gather this long in their thread; a crash of it loses no more.',
   ) as Limit,
@@ -1000,6 +1010,11 @@ export const LIMITS = {
     'Before events of a sync mode are offered to a full or broken spool again.',
   ) as Limit,
   auditCheckpointEvery: limit(1000, 'count', 'Records between signed checkpoints.') as Limit,
+  auditCheckpointGapMs: limit(
+    SECOND,
+    'ms',
+    'Between checkpoints that are signed for the number of records: a beacon carries one each second, and each is a signature and three syncs.',
+  ) as Limit,
   auditCheckpointMs: limit(MINUTE, 'ms', 'Time between signed checkpoints.') as Limit,
 
   // PostgreSQL

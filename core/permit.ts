@@ -66,6 +66,11 @@ export function readPermitBody(body: Uint8Array): Permit | undefined {
   return Buffer.from(permitBody(permit)).equals(body) ? permit : undefined
 }
 
+/** When a permit ends, for whoever only carries it: it proves nothing of who signed. */
+export function permitEndMs(bytes: Uint8Array): number | undefined {
+  return readPermitBody(bytes.subarray(BODY_AT))?.expiresAtMs
+}
+
 /** Why this permit does not stand for a route here; undefined when it does. */
 export function permitProblem(
   permit: Permit,

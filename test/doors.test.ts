@@ -1,7 +1,7 @@
 // The doors of the checkout: scripts/*.mjs as a person or CI starts them, package.json and the lock.
 // Run in a small checkout of their own (test/fixtures/checkout.ts), so that they are judged alone.
 
-import { deepEqual, equal, match, ok } from 'node:assert/strict'
+import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict'
 import { readFile, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -36,6 +36,26 @@ test('a program knows its name, runs where it was called, and under our flags on
   }
   const direct = [...NODE_FLAGS, join(folder, 'scripts/bin.mjs'), 'tsh', 'status']
   deepEqual(told(await run(NODE, direct, { cwd: elsewhere }))['argv'], ['tsh', 'status'])
+})
+
+test('an older Node comes through the doors: they name nothing of node:module that it lacks', async () => {
+  for (const name of ['bin.mjs', 'node.mjs', 'run.mjs'])
+    doesNotMatch(
+      await readFile(join(ROOT, 'scripts', name), 'utf8'),
+      /import \{[^}]*\} from 'node:module'/,
+    )
+})
+
+test('from the second start on, a program is not stripped of its types again', async (t) => {
+  const asks = "console.log(process.moduleLoadList.some((each) => each.includes('amaro')))"
+  const folder = await smallCheckout(t, { 'cli/main.ts': asks })
+  const home = await temporaryFolder(t)
+  const env = { ...process.env, SLUICE_HOME: home }
+  const strips = async (program: string): Promise<string> =>
+    (await run(NODE, [join(folder, 'scripts/bin.mjs'), program], { env })).stdout.trim()
+  deepEqual([await strips('tsh'), await strips('tsh')], ['true', 'false'])
+  // The daemon may run as root with somebody's home: it keeps nothing there.
+  equal(await strips('sluice'), 'true')
 })
 
 test('a program without a name says which there are', async (t) => {

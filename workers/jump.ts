@@ -1,5 +1,6 @@
 // One client with the outer SSH of a jump (`ssh -J user@proxy login@node`) at a proxy's worker: it proves a login's SSH certificate to
-// this proxy, asks for one node, and its inner SSH runs to the agent unread, exactly as behind the line of the other way in.
+// this proxy, asks for one node, and its inner SSH runs to the agent unread, exactly as behind the line of the other way in. Where SSH
+// ends at proxies the inner one ends here, as if it had come by that line.
 
 import type net from 'node:net'
 
@@ -7,8 +8,9 @@ import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import { modeFor } from '../core/login.ts'
+import { type Authorized, modeFor } from '../core/login.ts'
 import type {
+  AgentResume,
   FromProxyWorker,
   ProxyAnswer,
   ProxyQuestion,
@@ -21,8 +23,10 @@ import type { ByteStream } from '../core/stream.ts'
 import { serveJump } from '../protocols/registry.ts'
 import { adopt } from './handover.ts'
 import { identifySsh } from './identify-ssh.ts'
+import { joined } from './joined.ts'
 import type { LiveSession } from './live-sessions.ts'
 import { NodePassage, sentenceOf, type Visitor } from './node-passage.ts'
+import { type ProxiedParts, ProxiedStream } from './proxied-stream.ts'
 import { socketStream } from './socket-stream.ts'
 import { Deadlines, systemTimers } from './timers.ts'
 import type { Trust } from './trust.ts'
@@ -35,6 +39,7 @@ export interface JumpOptions {
   readonly clock: Clock
   readonly log: Logger
   readonly message: WayInMessage
+  readonly proxied: ProxiedParts
   ask(question: ProxyQuestion): Promise<ProxyAnswer>
   send(message: FromProxyWorker): void
   /** The client has shown a good certificate. */
@@ -42,12 +47,9 @@ export interface JumpOptions {
 }
 
 const ONE_NODE = 'one connection of this kind leads to one node: connect again for another'
-const ENDS_AT_PROXY =
-  'sessions with it end at the proxy, which a jump cannot do: use tsh ssh, or the settings of "tsh config"'
+const NO_POLICY = 'this proxy has no policy from control yet'
 
 export class Jump implements LiveSession {
-  readonly right: undefined
-  keySha256 = ''
   readonly #options: JumpOptions
   readonly #passage: NodePassage
   readonly #deadlines: Deadlines<'farewell'>
@@ -55,9 +57,15 @@ export class Jump implements LiveSession {
   readonly #ending = new AbortController()
   #client: net.Socket | undefined
   #node: net.Socket | undefined
+  /** Where SSH ends here: the inner one, and its end. */
+  #stream: ProxiedStream | undefined
+  #served: Promise<string> | undefined
+  #keySha256 = ''
   #visitor: Visitor | undefined
   #target: Target | undefined
   #asked = false
+  /** A key was shown that proved nothing. */
+  #unproved = false
 
   constructor(options: JumpOptions) {
     this.#options = options
@@ -67,7 +75,15 @@ export class Jump implements LiveSession {
   }
 
   get peer(): Peer | undefined {
-    return this.#visitor?.peer
+    return this.#stream?.peer ?? this.#visitor?.peer
+  }
+
+  get right(): Authorized | undefined {
+    return this.#stream?.right
+  }
+
+  get keySha256(): string {
+    return this.#stream?.keySha256 || this.#keySha256
   }
 
   get target(): Target['ref'] {
@@ -75,7 +91,8 @@ export class Jump implements LiveSession {
   }
 
   get serverIds(): readonly string[] {
-    return this.#passage.serverIds
+    const agentId = this.#stream?.agentId ?? ''
+    return agentId === '' ? this.#passage.serverIds : [...this.#passage.serverIds, agentId]
   }
 
   /** Resolves with the reason when it is over, and never rejects. */
@@ -88,6 +105,9 @@ export class Jump implements LiveSession {
       timers: systemTimers,
       hostKeys: trust.sshHost,
       admit: (certificate: Uint8Array) => Promise.resolve(this.#admit(certificate)),
+      unproved: () => {
+        this.#unproved = true
+      },
       open: (node: string) => this.#open(node),
     }
     if (trust.sshHost.length > 0)
@@ -96,9 +116,13 @@ export class Jump implements LiveSession {
       )
     this.#giveUp.abort()
     this.#deadlines.clear()
+    // Once for a connection, however often it tried; whoever was let in after all is known.
+    if (this.#unproved && this.#visitor === undefined)
+      this.#passage.stranger({ reason: 'it proved no certificate' })
     this.#node?.destroy()
     client.destroy()
-    const counters = {
+    await this.#served
+    const counters = this.#stream?.counters ?? {
       fromClientBytes: this.#node?.bytesWritten ?? 0,
       fromTargetBytes: this.#node?.bytesRead ?? 0,
     }
@@ -106,11 +130,13 @@ export class Jump implements LiveSession {
     return { reason: 'closed', counters }
   }
 
-  /** The agent says why inside; the outer line is ended a moment later. */
+  /** Whoever has the inner SSH says why there; the outer line is ended a moment later. */
   evict(refusal: Refusal): void {
     this.#giveUp.abort()
     const end = (): void => this.#ending.abort(sentenceOf(refusal))
-    if (refusal.kind !== 'lock' || this.#node === undefined) end()
+    this.#stream?.evict(refusal)
+    const inside = this.#stream ?? (refusal.kind === 'lock' ? this.#node : undefined)
+    if (inside === undefined) end()
     else this.#deadlines.after('farewell', max('lockFarewellMs'), end)
   }
 
@@ -118,12 +144,14 @@ export class Jump implements LiveSession {
     this.#client?.destroy()
   }
 
-  use(grant: SpareGrant): boolean {
-    return this.#passage.use(grant)
+  use(grant: SpareGrant, resume: AgentResume | undefined): boolean {
+    if (this.#stream === undefined) return this.#passage.use(grant)
+    return resume !== undefined && this.#stream.use(grant, resume)
   }
 
   noSpare(): void {
-    this.#passage.noSpare()
+    if (this.#stream === undefined) this.#passage.noSpare()
+    else this.#stream.noSpare()
   }
 
   #admit(certificate: Uint8Array): string | undefined {
@@ -140,7 +168,7 @@ export class Jump implements LiveSession {
     const no = this.#passage.refuses(visitor)
     if (no !== undefined) return sentenceOf(no)
     this.#visitor = visitor
-    this.keySha256 = keySha256
+    this.#keySha256 = keySha256
     this.#options.proven()
     return undefined
   }
@@ -153,16 +181,30 @@ export class Jump implements LiveSession {
     const target = await this.#passage.find(visitor, node.slice(0, max('nameLengthMax')))
     if ('reason' in target) throw new ProxyError('policy.denied', sentenceOf(target))
     const { snapshot } = this.#options.trust
-    if (snapshot === undefined || modeFor(target, snapshot.config) !== 'relay')
-      throw new ProxyError('policy.denied', ENDS_AT_PROXY)
+    if (snapshot === undefined) throw new ProxyError('dial.failed', NO_POLICY)
     this.#target = target
+    if (modeFor(target, snapshot.config) === 'terminate') return this.#end(visitor, target)
     const within = AbortSignal.any([
       this.#giveUp.signal,
       AbortSignal.timeout(max('handshakeDeadlineMs')),
     ])
     const { socket, rest } = await this.#passage.open(visitor, target, within)
     this.#node = socket
-    if (rest.length > 0) socket.unshift(rest)
-    return socketStream(socket)
+    const stream = socketStream(socket)
+    // Not back into the socket: one that lost all its listeners forgets what it is given between two of its owners.
+    if (rest.length > 0) stream.unread(rest)
+    return stream
+  }
+
+  /** The inner SSH ends here. */
+  #end(visitor: Visitor, target: Target): ByteStream {
+    const { message, proxied } = this.#options
+    const { session, sessionId, source } = message
+    const { decisionId } = this.#passage
+    const wish = { session, sessionId, source, decisionId, visitor, target }
+    const [outside, inside] = joined()
+    this.#stream = new ProxiedStream({ ...this.#options, ...proxied, ...wish })
+    this.#served = this.#stream.run(inside)
+    return socketStream(outside)
   }
 }

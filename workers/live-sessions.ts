@@ -39,7 +39,8 @@ export interface LiveSessionsOptions {
   readonly host: string
 }
 
-const LOGIN_AGAIN = 'Log in again: tsh login, then tsh db login.'
+const LOGIN_AGAIN = 'Log in again: tsh login.'
+const DB_LOGIN_AGAIN = 'Log in again: tsh login, then tsh db login.'
 const ASK_ADMINISTRATOR = 'Ask an administrator: tctl get locks.'
 
 export class LiveSessions<S extends LiveSession> {
@@ -99,7 +100,11 @@ export class LiveSessions<S extends LiveSession> {
     if (peer === undefined || target === undefined) return undefined
     const { issuer, name, generation } = peer.identity
     if (isGenerationStale(lockSet, userGenerationKey(issuer, name), generation))
-      return this.#refusal('lock', 'the credentials of this user were reset', LOGIN_AGAIN)
+      return this.#refusal(
+        'lock',
+        'the credentials of this user were reset',
+        target.kind === 'node' ? LOGIN_AGAIN : DB_LOGIN_AGAIN,
+      )
     const subject = sessionSubject(peer.identity, {
       kind: target.kind,
       target: target.name,

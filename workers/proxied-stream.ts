@@ -3,14 +3,13 @@
 // the work, the recorder of its terminals. An agent decides again on what is forwarded to it; a stock sshd believes the certificate
 // that control makes for this one login.
 
-import type net from 'node:net'
-
 import type { Clock } from '../core/clock.ts'
 import { ProxyError } from '../core/errors.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import { authorize, type Authorized } from '../core/login.ts'
 import type { AgentResume, ProxyAnswer, SpareGrant } from '../core/messages.ts'
+import { refuseVisitor } from '../core/passage.ts'
 import { readPermit } from '../core/permit.ts'
 import type { Access, AuditFields, Peer, Refusal, StreamingProtocol } from '../core/protocol.ts'
 import type { Snapshot } from '../core/snapshot.ts'
@@ -25,7 +24,7 @@ import { leaseFor } from './session-lease.ts'
 import { ServerReach, type ServerReachOptions } from './server-reach.ts'
 import { recordingRule } from './statement-tap.ts'
 import { StreamEvents } from './stream-events.ts'
-import { runStreaming, type StreamServices } from './streaming.ts'
+import { type ClientEnd, runStreaming, type StreamServices } from './streaming.ts'
 import { recordTerminal } from './terminal-recorder.ts'
 import { systemTimers, type Timers } from './timers.ts'
 
@@ -101,8 +100,8 @@ export class ProxiedStream implements StreamServices {
     return this.#running?.counters
   }
 
-  /** Serves the client, whose SSH begins on this socket. Never rejects. */
-  async run(client: net.Socket): Promise<string> {
+  /** Serves the client, whose SSH begins on this connection. Never rejects. */
+  async run(client: ClientEnd): Promise<string> {
     const { protocol, target } = this.#options
     this.#running = runStreaming(protocol, client, { stage: '', target: target.ref }, this)
     const reason = await this.#running.done
@@ -116,6 +115,13 @@ export class ProxiedStream implements StreamServices {
         nowMs: this.clock.now(),
         counters: this.#running.counters,
       })
+    // Told once: whoever proved no key, or was refused before a decision, was here nevertheless.
+    else
+      this.#audit.undecided(
+        target.ref,
+        this.#options.decisionId,
+        `it ended before anything was asked for: ${reason}`,
+      )
     return reason
   }
 
@@ -190,7 +196,9 @@ export class ProxiedStream implements StreamServices {
     readonly explanation?: NonNullable<ReturnType<typeof authorize>>['explanation']
   }> {
     const { target, proxyId, decisionId } = this.#options
-    const bad = loginRefusal(identified, access.principal, decisionId)
+    const bad =
+      loginRefusal(identified, access.principal, decisionId) ??
+      this.#refusedHere(identified, snapshot)
     if (bad !== undefined) return { no: bad }
     const { certificate } = identified
     const { principal } = access
@@ -213,11 +221,26 @@ export class ProxiedStream implements StreamServices {
     return { right, explanation, no: await this.#leaseFor(right) }
   }
 
+  /** What this proxy knows itself: control is not asked, and the person hears what to do about it. */
+  #refusedHere({ peer, keySha256 }: IdentifiedSsh, snapshot: Snapshot): Refusal | undefined {
+    // A certificate that is routed here may be: the decision says so.
+    if (peer.identity.route !== undefined) return undefined
+    const { proxyId, decisionId } = this.#options
+    return refuseVisitor(peer, snapshot, {
+      nowMs: this.clock.now(),
+      decisionId,
+      stalenessMaxMs: max('stalenessMaxMs'),
+      keySha256,
+      serverIds: [proxyId],
+    })
+  }
+
   #refusedBy(answer: ProxyAnswer): Refusal {
     const no = answer.what === 'no' ? answer : undefined
     if (no?.kind !== 'refused') return this.#unavailable(no?.message ?? 'control gave no permit')
     const { decisionId } = this.#options
-    return { decisionId, kind: 'policy', reason: no.message, next: 'Ask an administrator.' }
+    const reason = no.message.replace(/\.$/, '')
+    return { decisionId, kind: 'policy', reason, next: 'Ask an administrator.' }
   }
 
   async #leaseFor(right: Authorized): Promise<Refusal | undefined> {

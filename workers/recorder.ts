@@ -3,18 +3,19 @@
 // rule of design section 9: a sync mode waits for the disk; else a full queue slows the session, and only a full or broken disk ends
 // it (`strict`) or leaves a counted gap (`best_effort`). Never more memory than its bound, never a loss that is not counted.
 
+import { freeAllOf, freeBytes } from '../core/bytes/free.ts'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
-import { eventBytes, packEvents, type RecordingEvent } from '../core/recording/events.ts'
+import type { RecordingEvent } from '../core/recording/events.ts'
 import {
   compressPacked,
-  packChunk,
   type RecordingHeader,
   type RecordingPosition,
   sealChunk,
   writeHead,
 } from '../core/recording/format.ts'
+import { EventPacker, fitsIn } from '../core/recording/packer.ts'
 import type { Recorder } from '../core/recording/timeline.ts'
 import type { RecordingShare } from './recorders.ts'
 import type { RecordingRule } from './statement-tap.ts'
@@ -66,7 +67,11 @@ interface Held {
 /** Less is compressed at once: it takes less than the turn of the loop that it would save. */
 const ASIDE_BYTES = 16 * 1024
 
-const NOT_KEPT = 'its recording could not be kept, and record_session.default is strict'
+/** By the option that says so: a role may have one for SSH alone. */
+const NOT_KEPT = {
+  ssh: 'its recording could not be kept, and record_session is strict for SSH',
+  db: 'its recording could not be kept, and record_session.default is strict',
+} as const
 const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
 const UNWANTED = 'there is a recording of a session with this id, which nobody writes twice'
 const TOO_LONG = 'its recording is longer than recordingBytesMax'
@@ -79,8 +84,11 @@ export class SessionRecorder implements Recorder {
   readonly #sync: boolean
   readonly #deadlines: Deadlines<'batch' | 'stall' | 'retry'>
   #position: RecordingPosition
-  #pending: RecordingEvent[] = []
+  /** Events that wait for their chunk, packed: of each chunk that is to come. */
+  #pending: EventPacker[] = []
   #pendingBytes = 0
+  /** Waits among them, in the last. */
+  #end: RecordingEvent | undefined
   #flight: Flight | undefined
   /** Events to be told of as a gap. */
   #lost = 0
@@ -118,22 +126,34 @@ export class SessionRecorder implements Recorder {
     })
   }
 
-  /** Bytes of it are the recorder's from here on. One that fits in no chunk counts as lost. */
+  /** Its bytes are copied. One that fits in no chunk counts as lost. */
   add(event: RecordingEvent): void {
     if (this.#over || this.#sealing) return
-    const bytes = eventBytes(event)
-    const unfit = this.#cut || bytes > max('recordingBatchBytesMax')
+    const unfit = this.#cut || !fitsIn(event, max('recordingBatchBytesMax'))
     // What is told of while the disk stands still: its session goes on by its rule, and memory does not grow.
     if (event.kind !== 'end' && (unfit || (this.#stalled && this.#isBeyond()))) {
       this.#lost++
       return
     }
-    this.#pending.push(event)
-    this.#pendingBytes += bytes
-    this.#options.share.take(bytes)
+    if (event.kind === 'end') this.#end = event
+    this.#pack(event)
     // Somebody waits for it in a sync mode; a turn of the loop lets its neighbours come along.
     const now = this.#sync || this.#pendingBytes >= max('recordingBatchBytesMax')
     this.#soon(now ? 0 : max('recordingBatchMs'))
+  }
+
+  /** Packed at once: no object of it is left. */
+  #pack(event: RecordingEvent): void {
+    let packer = this.#pending.at(-1)
+    const room = max('recordingBatchBytesMax') - (packer?.bytes ?? 0)
+    if (packer === undefined || !fitsIn(event, room)) {
+      packer = new EventPacker()
+      this.#pending.push(packer)
+    }
+    const before = packer.bytes
+    packer.add(event)
+    this.#pendingBytes += packer.bytes - before
+    this.#options.share.take(packer.bytes - before)
   }
 
   /** Nothing follows. Waits for the disk, but not for one that is broken: the end is offered to it again when nobody waits. */
@@ -193,7 +213,8 @@ export class SessionRecorder implements Recorder {
       return this.#deadlines.after('retry', max('recordingRetryMs'), () => this.#post(flight))
     this.#land(flight)
     this.#lost += flight.events
-    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    if (this.#options.rule === 'strict')
+      this.#options.end(NOT_KEPT[this.#options.header.kind], ASK_OPERATOR)
     this.#soon(max('recordingRetryMs'))
     return this.#wake()
   }
@@ -206,18 +227,18 @@ export class SessionRecorder implements Recorder {
   #flush(): void {
     this.#deadlines.drop('batch')
     if (this.#flight !== undefined || this.#over) return
-    const { events, bytes, count } = this.#take()
-    if (events.length === 0) return
-    const last = events[0]?.kind === 'end'
-    const { startMs, packed: lists } = packEvents(events)
-    const packed = packChunk(lists)
-    const flight: Flight = { phase: 'compressing', last, startMs, packed, bytes, events: count }
+    if (this.#pending.length === 0 && this.#lost === 0) return
+    const { startMs, packed, bytes, events } = this.#take()
+    const last = this.#end !== undefined && this.#pending.length === 0
+    const flight: Flight = { phase: 'compressing', last, startMs, packed, bytes, events }
     this.#flight = flight
     this.#watch()
     if (packed.length < ASIDE_BYTES) return this.#compressed(flight, compressPacked(packed))
     return this.#options.compress(packed, (payload) => {
       // It may have been sent by `close`.
-      if (this.#flight === flight) this.#compressed(flight, payload)
+      if (this.#flight !== flight) return
+      this.#compressed(flight, payload)
+      freeAllOf(packed)
     })
   }
 
@@ -233,25 +254,15 @@ export class SessionRecorder implements Recorder {
     this.#post(flight)
   }
 
-  /** The next events for a chunk: a gap comes before what follows it, the end in a chunk of its own. */
-  #take(): { events: readonly RecordingEvent[]; bytes: number; count: number } {
-    const taken: RecordingEvent[] = []
-    let bytes = 0
-    for (const event of this.#pending) {
-      if (event.kind === 'end' && (taken.length > 0 || this.#lost > 0)) break
-      const more = eventBytes(event)
-      if (taken.length > 0 && bytes + more > max('recordingBatchBytesMax')) break
-      taken.push(event)
-      bytes += more
-    }
-    this.#pending.splice(0, taken.length)
-    this.#pendingBytes -= bytes
+  /** The next chunk: a gap comes before what follows it, the end with what came last, so that a short session is one chunk. */
+  #take(): Omit<Compressing, 'phase' | 'last'> {
+    const packer = this.#pending.shift() ?? new EventPacker()
+    const { bytes, count } = packer
     const lost = this.#lost
-    const count = taken.length + lost
-    if (lost === 0) return { events: taken, bytes, count }
     this.#lost = 0
-    const atMs = taken[0]?.atMs ?? this.#options.clock.now()
-    return { events: [{ kind: 'gap', atMs, lost }, ...taken], bytes, count }
+    this.#pendingBytes -= bytes
+    const startMs = count > 0 ? packer.startMs : Math.max(0, Math.round(this.#options.clock.now()))
+    return { startMs, packed: packer.chunk(lost), bytes, events: count + lost }
   }
 
   #post(flight: Sent): void {
@@ -266,7 +277,8 @@ export class SessionRecorder implements Recorder {
 
   #stall(): void {
     this.#stalled = true
-    if (this.#options.rule === 'strict') this.#options.end(NOT_KEPT, ASK_OPERATOR)
+    if (this.#options.rule === 'strict')
+      this.#options.end(NOT_KEPT[this.#options.header.kind], ASK_OPERATOR)
     if (this.#sealing) this.#tellSealed()
     this.#wake()
   }
@@ -274,12 +286,10 @@ export class SessionRecorder implements Recorder {
   /** From here on the disk counts as full. */
   #cutOff(): void {
     this.#cut = true
-    const kept = this.#pending.filter(({ kind }) => kind === 'end')
-    this.#lost += this.#pending.length - kept.length
-    this.#options.share.give(this.#pendingBytes)
-    this.#pending = kept
-    this.#pendingBytes = kept.reduce((sum, event) => sum + eventBytes(event), 0)
-    this.#options.share.take(this.#pendingBytes)
+    const held = this.#pending.reduce((sum, { count }) => sum + count, 0)
+    this.#lost += held - (this.#end === undefined ? 0 : 1)
+    this.#dropPending()
+    if (this.#end !== undefined) this.#pack(this.#end)
     if (this.#options.rule !== 'best_effort') this.#options.end(TOO_LONG, 'Connect again.')
   }
 
@@ -287,17 +297,22 @@ export class SessionRecorder implements Recorder {
     this.#over = true
     this.#deadlines.clear()
     if (this.#flight !== undefined) this.#land(this.#flight)
-    this.#options.share.give(this.#pendingBytes)
-    this.#pending = []
-    this.#pendingBytes = 0
+    this.#dropPending()
     this.#tellSealed()
     this.#wake()
     this.#options.done()
   }
 
+  #dropPending(): void {
+    this.#options.share.give(this.#pendingBytes)
+    this.#pending = []
+    this.#pendingBytes = 0
+  }
+
   #land(flight: Flight): void {
     this.#flight = undefined
     this.#options.share.give(flight.bytes)
+    if (flight.phase === 'sent') freeBytes(flight.file)
   }
 
   #isBeyond(): boolean {

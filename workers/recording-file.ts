@@ -9,7 +9,7 @@ import { packEvents } from '../core/recording/events.ts'
 import { CHUNK_MAGIC, readChunk, readHead, writeChunk } from '../core/recording/format.ts'
 import { max } from '../core/limits.ts'
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY } = constants
+const { O_CREAT, O_DSYNC, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY } = constants
 const READ_BYTES = 256 * 1024
 
 /** What a file was found to be. `empty`: its session was cut off before anything of it was kept. */
@@ -17,14 +17,17 @@ export type Completed = 'whole' | 'completed' | 'empty' | 'damaged'
 
 /** Throws EEXIST when there is one. */
 export async function createRecording(path: string): Promise<FileHandle> {
-  return await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  return await open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_DSYNC, 0o600)
 }
 
 export async function openRecording(path: string): Promise<FileHandle> {
   return await open(path, O_RDONLY | O_NOFOLLOW)
 }
 
-/** Appends behind `length` and waits for the disk. What failed is cut off again, so that the next try finds the file as it was. */
+/**
+ * Appends behind `length`; the file was opened with O_DSYNC, so that a write returns when it is durable. What failed is cut off again, so that the next try finds
+ * the file as it was.
+ */
 export async function appendDurably(
   handle: FileHandle,
   bytes: Uint8Array,
@@ -35,7 +38,6 @@ export async function appendDurably(
       const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, length + at)
       at += bytesWritten
     }
-    await handle.datasync()
   } catch (error) {
     await handle.truncate(length)
     throw error
@@ -48,7 +50,7 @@ export async function completeRecording(
   reason: string,
   nowMs: number,
 ): Promise<Completed> {
-  const handle = await open(path, O_RDWR | O_NOFOLLOW)
+  const handle = await open(path, O_RDWR | O_NOFOLLOW | O_DSYNC)
   try {
     const chain = new RecordingChain()
     const good = await follow(handle, chain)

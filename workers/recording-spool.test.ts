@@ -57,6 +57,26 @@ function chunks(words: readonly string[], ended = true, sid = SID): FromRecorder
   })
 }
 
+/** A whole recording as a short session makes it. */
+function oneChunk(words: readonly string[], sid = SID): FromRecorder {
+  const { bytes: head, position: start } = writeHead({
+    sid,
+    kind: 'ssh',
+    cluster: 'c',
+    serverId: 'agent-1',
+    startedAtMs: 1000,
+  })
+  const said: RecordingEvent[] = words.map((word) => ({
+    kind: 'print',
+    atMs: 1000,
+    bytes: Buffer.from(word),
+  }))
+  const { startMs, packed } = packEvents([...said, { kind: 'end', atMs: 2000, reason: 'closed' }])
+  const { bytes, position } = writeChunk(start, 'end', startMs, packed)
+  const all = new Uint8Array(Buffer.concat([head, bytes]))
+  return { kind: 'recording', sid, ...position, last: true, bytes: all }
+}
+
 interface Rig {
   readonly folder: string
   readonly timers: FakeTimers
@@ -215,6 +235,7 @@ class FakeControl implements RecordingControl {
   bytes = Buffer.alloc(0)
   readonly chain = new RecordingChain()
   failures: ProxyError[] = []
+  offsets: 'in order' | 'any' = 'in order'
   puts = 0
   asked = 0
 
@@ -231,7 +252,7 @@ class FakeControl implements RecordingControl {
 
   put(_sid: string, offset: number, bytes: Uint8Array): ReturnType<RecordingControl['put']> {
     this.puts++
-    assert.equal(offset, this.bytes.length)
+    if (this.offsets === 'in order') assert.equal(offset, this.bytes.length)
     const failure = this.failures.shift()
     if (failure !== undefined && failure.code !== 'control.unavailable')
       return Promise.reject(failure)
@@ -262,6 +283,54 @@ it('an upload goes on where control stands, also when an answer was lost', async
   assert.ok(control.puts >= 3)
   assert.equal(spool.atRisk, 0)
   assert.deepEqual(await readdir(join(file(), '..')), [QUARANTINE])
+})
+
+it('a short recording goes to control in one call, from memory, while there is room for it', async (t) => {
+  for (const fits of [true, false]) {
+    const { open, file } = await rig(t)
+    const spool = await open()
+    const others = fits ? [] : await fillRoom(spool)
+    await keep(spool, [oneChunk(['one'])])
+    const [held] = spool.due.filter(({ sid }) => sid === SID)
+    assert.deepEqual(held?.whole, fits ? new Uint8Array(await readFile(file())) : undefined)
+    for (const sid of others) await spool.drop(sid)
+    const control = new FakeControl()
+    assert.equal(await uploadOf(spool, control).round(), undefined)
+    assert.deepEqual(wordsOf(control.bytes), ['one', 'end: closed'])
+    assert.deepEqual([control.puts, control.asked], [1, fits ? 0 : 1])
+    assert.deepEqual([spool.atRisk, await readdir(join(file(), '..'))], [0, [QUARANTINE]])
+    // What control has takes no room: another is held.
+    await keep(spool, [oneChunk(['two'])])
+    assert.ok(spool.due[0]?.whole)
+  }
+})
+
+/** Recordings of all sizes, down to the smallest, until none is held any more. */
+async function fillRoom(spool: RecordingSpool): Promise<readonly string[]> {
+  const sids: string[] = []
+  for (const bytes of [250_000, 16_000, 1000, 3]) {
+    do {
+      sids.push(`${SID.slice(0, -3)}${sids.length + 100}`)
+      await keep(spool, [oneChunk([randomBytes(bytes).toString('hex').slice(bytes)], sids.at(-1))])
+    } while (spool.due.at(-1)?.whole !== undefined)
+  }
+  return sids
+}
+
+it('a short recording that control has already, or began before, is asked about', async (t) => {
+  const { open } = await rig(t)
+  const spool = await open()
+  const whole = oneChunk(['one'])
+  await keep(spool, [whole])
+  const control = new FakeControl()
+  control.failures = [new ProxyError('control.unavailable', 'the answer was lost')]
+  const upload = uploadOf(spool, control)
+  assert.ok((await upload.round()) instanceof ProxyError)
+  control.failures = [new ProxyError('resource.conflict', 'it is sealed')]
+  control.offsets = 'any'
+  assert.equal(await upload.round(), undefined)
+  assert.deepEqual([control.puts, control.asked, spool.atRisk], [2, 1, 0])
+  assert.deepEqual(control.bytes, Buffer.from(whole.bytes))
 })
 
 it('what control will never take is kept aside; another history is never added to', async (t) => {

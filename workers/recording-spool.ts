@@ -3,7 +3,7 @@
 // a thread crashes, what was left without an end gets one that says so. The audit log hears of new chunks by their hash.
 
 import type { FileHandle } from 'node:fs/promises'
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Clock } from '../core/clock.ts'
@@ -11,9 +11,9 @@ import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { FromRecorder, RecordingOutcome } from '../core/messages.ts'
 import { recordingName, sidOfName } from '../core/recording/name.ts'
+import { SharedTurn } from '../core/shared-turn.ts'
 import { appendDurably, completeRecording, createRecording } from './recording-file.ts'
 import { Slots } from './slots.ts'
-import { syncFolder } from './spool-segments.ts'
 import type { Timers } from './timers.ts'
 
 export interface RecordingSpoolOptions {
@@ -41,6 +41,8 @@ interface SpooledFile {
   /** While it is written. */
   handle?: FileHandle
   owner?: object
+  /** All of it, when that is little: its upload reads no file. */
+  whole?: Uint8Array
   /** Not told yet. */
   told?: { readonly seq: number; readonly hash: string }
   /** Of `bytes`: control has them, or was last offered them. */
@@ -57,6 +59,8 @@ export interface DueRecording {
   readonly bytes: number
   /** Its end is among them. */
   readonly closed: boolean
+  /** These bytes, when they are in memory. */
+  readonly whole?: Uint8Array
 }
 
 export const QUARANTINE = 'quarantine'
@@ -70,21 +74,28 @@ export class RecordingSpool implements RecordingKeeper {
   readonly #options: RecordingSpoolOptions
   readonly #files = new Map<string, SpooledFile>()
   readonly #slots = new Slots(max('recordingWritesMax'))
+  /** Of the folder: its sync makes the names of new files durable. */
+  readonly #folder: FileHandle
+  readonly #names: SharedTurn
   #quarantined = 0
   /** Of all files here, those in quarantine too. */
   #bytes = 0
+  /** Of those that are in memory. */
+  #wholeBytes = 0
   #cancelTell: (() => void) | undefined
   #cancelGrown: (() => void) | undefined
   #waiting: (() => void)[] = []
 
-  private constructor(options: RecordingSpoolOptions) {
+  private constructor(options: RecordingSpoolOptions, folder: FileHandle) {
     this.#options = options
+    this.#folder = folder
+    this.#names = new SharedTurn(() => folder.sync())
   }
 
   static async open(options: RecordingSpoolOptions): Promise<RecordingSpool> {
     const { folder } = options
     await mkdir(join(folder, QUARANTINE), { recursive: true, mode: 0o700 })
-    const spool = new RecordingSpool(options)
+    const spool = new RecordingSpool(options, await open(folder, 'r'))
     for (const name of await readdir(join(folder, QUARANTINE))) {
       spool.#quarantined++
       spool.#bytes += (await stat(join(folder, QUARANTINE, name))).size
@@ -116,7 +127,13 @@ export class RecordingSpool implements RecordingKeeper {
   get due(): readonly DueRecording[] {
     return [...this.#files.values()]
       .filter(({ state, grown }) => state === 'closed' || grown)
-      .map(({ sid, path, bytes, state }) => ({ sid, path, bytes, closed: state === 'closed' }))
+      .map(({ sid, path, bytes, state, whole }) => ({
+        sid,
+        path,
+        bytes,
+        closed: state === 'closed',
+        ...(whole === undefined ? {} : { whole }),
+      }))
   }
 
   /** Resolves when one is due, or at once when one is. */
@@ -161,7 +178,7 @@ export class RecordingSpool implements RecordingKeeper {
   async drop(sid: string): Promise<void> {
     const file = this.#files.get(sid)
     if (file === undefined) return
-    await rm(file.path)
+    await unlink(file.path)
     this.#forget(file)
   }
 
@@ -184,6 +201,7 @@ export class RecordingSpool implements RecordingKeeper {
     this.#cancelGrown?.()
     await this.#slots.idle()
     for (const { handle } of this.#files.values()) await handle?.close()
+    await this.#folder.close()
     this.#wake()
   }
 
@@ -204,9 +222,17 @@ export class RecordingSpool implements RecordingKeeper {
     this.#bytes += bytes.length
     file.told = { seq, hash }
     this.#cancelTell ??= this.#options.timers.after(max('recordingTellMs'), () => this.#tell())
+    if (seq === 1 && last) this.#hold(file, bytes)
     if (last) await this.#closed(file)
     else this.#grew(file)
     return 'kept'
+  }
+
+  /** Until control has it, or has not had it for so long that there is no room. */
+  #hold(file: SpooledFile, bytes: Uint8Array): void {
+    if (this.#wholeBytes + bytes.length > max('recordingHeldBytesMax')) return
+    this.#wholeBytes += bytes.length
+    file.whole = bytes
   }
 
   async #create(owner: object, sid: string): Promise<SpooledFile | 'refused' | undefined> {
@@ -218,7 +244,7 @@ export class RecordingSpool implements RecordingKeeper {
     const { folder, log } = this.#options
     try {
       const file = known ?? (await this.#begin(owner, sid, join(folder, name)))
-      await syncFolder(folder)
+      await this.#names.run()
       return file
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return undefined
@@ -285,6 +311,7 @@ export class RecordingSpool implements RecordingKeeper {
   #forget(file: SpooledFile): void {
     this.#files.delete(file.sid)
     this.#bytes -= file.bytes
+    this.#wholeBytes -= file.whole?.length ?? 0
     this.#tellOf(file)
   }
 

@@ -39,6 +39,8 @@ const FINAL: ReadonlySet<string> = new Set([
   'policy.denied',
 ])
 
+const UNSEEN = 'control does not see its end'
+
 export class RecordingUpload {
   readonly #options: RecordingUploadOptions
   readonly #stopping = new AbortController()
@@ -123,7 +125,20 @@ export class RecordingUpload {
   }
 
   /** What is wrong with it; undefined when control has what there is. */
-  async #send({ sid, path, bytes: end, closed }: DueRecording): Promise<string | undefined> {
+  async #send(recording: DueRecording): Promise<string | undefined> {
+    const { sid, whole } = recording
+    if (whole === undefined || this.#known.has(sid)) return await this.#sendFile(recording)
+    try {
+      // Most are new to control: it is asked where it stands only when this one is not.
+      const { sealed } = await this.#options.control.put(sid, 0, whole)
+      return sealed ? undefined : UNSEEN
+    } catch (error) {
+      if (errorCode(error) !== 'resource.conflict') throw error
+      return await this.#sendFile(recording)
+    }
+  }
+
+  async #sendFile({ sid, path, bytes: end, closed }: DueRecording): Promise<string | undefined> {
     const { control } = this.#options
     const handle = await openRecording(path)
     try {
@@ -136,7 +151,7 @@ export class RecordingUpload {
         state = await control.put(sid, state.bytes, bytes)
         if (!closed) this.#known.set(sid, state)
       }
-      return closed && !state.sealed ? 'control does not see its end' : undefined
+      return closed && !state.sealed ? UNSEEN : undefined
     } finally {
       await handle.close()
     }

@@ -86,7 +86,6 @@ export class SpoolSegments implements JournalSink {
         const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, position)
         at += bytesWritten
       }
-      await handle.datasync()
     } catch (error) {
       // Nothing of it was acknowledged; when even this fails, the segment is opened and cut again before the next write.
       await handle.truncate(segment.bytes).catch(() => this.close())
@@ -185,8 +184,9 @@ export class SpoolSegments implements JournalSink {
     await this.close()
     const name = `spool-${String(first).padStart(16, '0')}.jsonl`
     const segment = full ? { path: join(this.#folder, name), first, bytes: 0 } : last
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-    const handle = await open(segment.path, flags, 0o600)
+    // O_DSYNC: a write returns when it is durable, which is half the ways to another thread and back that a write and a sync are.
+    const { O_RDWR, O_CREAT, O_NOFOLLOW, O_DSYNC } = constants
+    const handle = await open(segment.path, O_RDWR | O_CREAT | O_NOFOLLOW | O_DSYNC, 0o600)
     await handle.truncate(segment.bytes)
     if (full) {
       await syncFolder(this.#folder)

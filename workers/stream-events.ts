@@ -22,7 +22,7 @@ export interface StreamEventsOptions {
 }
 
 const NOT_KEPT =
-  'what it does could not be kept for the audit log, and record_session.default is strict'
+  'what it does could not be kept for the audit log, and record_session is strict for SSH'
 const ASK_OPERATOR = 'Ask whoever runs Sluice to look at the disk of the agent or proxy.'
 
 export class StreamEvents implements AuditSender {

@@ -2,7 +2,7 @@
 // what ends it from outside, how much passed. It reads no byte of the stream. A session that was told to end has its time to say
 // why; then the stream is cut.
 
-import type net from 'node:net'
+import type { Duplex } from 'node:stream'
 
 import type { Clock } from '../core/clock.ts'
 import { errorCode, ProxyError } from '../core/errors.ts'
@@ -40,10 +40,13 @@ export interface StreamServices {
   readonly ssh: SshServices
 }
 
+/** A socket, or what counts as one does. */
+export type ClientEnd = Duplex & { readonly bytesRead: number; readonly bytesWritten: number }
+
 /** Runs one client until it ends. */
 export function runStreaming(
   protocol: StreamingProtocol,
-  client: net.Socket,
+  client: ClientEnd,
   start: { readonly stage: string; readonly target: TargetRef },
   services: StreamServices,
 ): Session {
@@ -59,7 +62,7 @@ class Streamer implements Session, Host {
   readonly ssh: SshServices
   readonly #settle: (reason: string) => void
   readonly #services: StreamServices
-  readonly #socket: net.Socket
+  readonly #socket: ClientEnd
   readonly #stream: ByteStream
   readonly #deadlines: Deadlines<RightDeadline | 'linger'>
   readonly #ending = new AbortController()
@@ -75,7 +78,7 @@ class Streamer implements Session, Host {
   #ended: Refusal | undefined
   #over = false
 
-  constructor(client: net.Socket, services: StreamServices) {
+  constructor(client: ClientEnd, services: StreamServices) {
     this.#services = services
     this.#socket = client
     this.#before = { read: client.bytesRead - client.readableLength, written: client.bytesWritten }

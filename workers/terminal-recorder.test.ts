@@ -19,7 +19,20 @@ import { recordTerminal } from './terminal-recorder.ts'
 import { FakeTimers } from './timers.ts'
 
 const SID = '0b7a4c9e-5a3e-4a41-9d3b-0d2f2f1d7c11'
-const START = { sid: SID, columns: 80, rows: 24, term: 'xterm', fields: { user: 'alice' } }
+const START = {
+  sid: SID,
+  columns: 80,
+  rows: 24,
+  term: 'xterm',
+  fields: { initial_command: ['vim'] },
+}
+/** Of test/fixtures/rights.ts. */
+const WHO = {
+  user: 'alice',
+  login: 'app',
+  server_hostname: 'orders',
+  decision_id: '01JALLOW',
+}
 
 class Rig {
   readonly timers = new FakeTimers()
@@ -99,7 +112,7 @@ it('begins with who it is and its size, and gathers what is shown in one moment'
   terminal.print(Buffer.from('three'))
   const printMs = max('recordingPrintMs')
   assert.deepEqual(await rig.sealed(terminal), [
-    { kind: 'start', atMs: beganMs, fields: { user: 'alice', term: 'xterm' } },
+    { kind: 'start', atMs: beganMs, fields: { ...WHO, initial_command: ['vim'], term: 'xterm' } },
     { kind: 'resize', atMs: beganMs, columns: 80, rows: 24 },
     { kind: 'print', atMs: beganMs, bytes: Buffer.from('one two ') },
     { kind: 'print', atMs: beganMs + printMs, bytes: Buffer.from('three') },
@@ -138,11 +151,16 @@ it('of sizes that come faster than anybody looks only the newest is kept, in its
   for (let columns = 1; columns <= 10_000; columns++) terminal.resize(columns, 50)
   const held = rig.recorders.share.bytes
   assert.ok(held < 1000, `${held} bytes`)
+  const resizedMs = rig.timers.clock.now()
+  rig.timers.clock.advance(3)
   terminal.print(Buffer.from('after'))
-  const kinds = (await rig.sealed(terminal)).map((event) =>
-    event.kind === 'resize' ? event.columns : event.kind,
-  )
+  const events = await rig.sealed(terminal)
+  const kinds = events.map((event) => (event.kind === 'resize' ? event.columns : event.kind))
   assert.deepEqual(kinds, ['start', 80, 'print', 10_000, 'print', 'end'])
+  assert.deepEqual(
+    events.slice(3, 5).map(({ atMs }) => atMs),
+    [resizedMs, resizedMs + 3],
+  )
 })
 
 it('sync modes, and threads that know no mode, wait for the disk at each piece', async () => {

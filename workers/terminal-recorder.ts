@@ -2,10 +2,12 @@
 // gigabyte in small pieces costs thousands of events and not millions. Whoever feeds it waits while it is full; the rule of design
 // section 9 is the session recorder's. Of sizes it keeps the newest: a client that changes its window without end fills no memory.
 
+import { freeBytes } from '../core/bytes/free.ts'
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Authorized } from '../core/login.ts'
-import type { Refusal } from '../core/protocol.ts'
+import type { AuditFields, Refusal } from '../core/protocol.ts'
+import type { TerminalEvent } from '../core/recording/events.ts'
 import type { Snapshot } from '../core/snapshot.ts'
 import type { TerminalRecorder, TerminalStart } from '../core/ssh/services.ts'
 import type { SessionRecorder } from './recorder.ts'
@@ -49,7 +51,18 @@ export function recordTerminal(
   const { share } = recorders
   // A sync mode shows nothing that the disk does not have: gathering would only make it wait longer.
   const gatherMs = rule === 'sync' ? 0 : max('recordingPrintMs')
-  return new TerminalRecording({ recorder, share, clock, timers, gatherMs }, start)
+  const fields = { ...whoAndWhere(right), ...start.fields }
+  return new TerminalRecording({ recorder, share, clock, timers, gatherMs }, { ...start, fields })
+}
+
+/** What a list of recordings shows of a session; the session itself tells the rest. */
+function whoAndWhere({ identity, access, decisionId }: Authorized): AuditFields {
+  return {
+    user: identity.name,
+    login: access.principal,
+    server_hostname: access.target.name,
+    decision_id: decisionId,
+  }
 }
 
 export interface TerminalRecordingParts {
@@ -62,6 +75,8 @@ export interface TerminalRecordingParts {
 
 const BUFFER_BYTES_MIN = 4 * 1024
 
+type Resize = Extract<TerminalEvent, { kind: 'resize' }>
+
 /** What was shown and is no event yet. */
 interface Gathered {
   readonly atMs: number
@@ -72,7 +87,9 @@ interface Gathered {
 export class TerminalRecording implements TerminalRecorder {
   readonly #parts: TerminalRecordingParts
   #gathered: Gathered | undefined
-  #size: { readonly columns: number; readonly rows: number } | undefined
+  /** What was full a moment ago: a busy terminal fills one buffer again and again. */
+  #spare: Buffer | undefined
+  #size: Omit<Resize, 'kind'> | undefined
   #cancel: (() => void) | undefined
   /** Of the next buffer: large where much is shown. */
   #room = BUFFER_BYTES_MIN
@@ -109,7 +126,7 @@ export class TerminalRecording implements TerminalRecorder {
 
   resize(columns: number, rows: number): void {
     if (this.#gathered !== undefined) this.#tellGathered(this.#gathered)
-    this.#size = { columns, rows }
+    this.#size = { atMs: this.#parts.clock.now(), columns, rows }
     this.#soon()
   }
 
@@ -122,6 +139,9 @@ export class TerminalRecording implements TerminalRecorder {
 
   #begin(): Gathered {
     const { share, clock } = this.#parts
+    const spare = this.#spare
+    this.#spare = undefined
+    if (spare !== undefined) return { atMs: clock.now(), bytes: spare, length: 0 }
     share.take(this.#room)
     return { atMs: clock.now(), bytes: Buffer.allocUnsafeSlow(this.#room), length: 0 }
   }
@@ -135,26 +155,31 @@ export class TerminalRecording implements TerminalRecorder {
     this.#cancel?.()
     this.#cancel = undefined
     if (this.#gathered !== undefined) this.#tellGathered(this.#gathered)
+    this.#drop(this.#spare)
+    this.#spare = undefined
     this.#tellSize()
   }
 
   #tellGathered({ atMs, bytes, length }: Gathered): void {
-    const { recorder, share } = this.#parts
     this.#gathered = undefined
-    share.give(bytes.length)
-    const scarce = length * 2 < bytes.length
-    if (length === bytes.length)
-      this.#room = Math.min(this.#room * 2, max('recordingPrintBytesMax'))
-    else if (scarce) this.#room = Math.max(this.#room / 2, BUFFER_BYTES_MIN)
-    // A few bytes must not hold a large buffer until the disk has them.
-    const shown = scarce ? Uint8Array.from(bytes.subarray(0, length)) : bytes.subarray(0, length)
-    recorder.add({ kind: 'print', atMs, bytes: shown })
+    this.#parts.recorder.add({ kind: 'print', atMs, bytes: bytes.subarray(0, length) })
+    const full = length === bytes.length
+    if (full) this.#room = Math.min(this.#room * 2, max('recordingPrintBytesMax'))
+    else if (length * 2 < bytes.length) this.#room = Math.max(this.#room / 2, BUFFER_BYTES_MIN)
+    if (full && this.#room === bytes.length) this.#spare = bytes
+    else this.#drop(bytes)
+  }
+
+  #drop(bytes: Buffer | undefined): void {
+    if (bytes === undefined) return
+    this.#parts.share.give(bytes.length)
+    freeBytes(bytes)
   }
 
   #tellSize(): void {
     const size = this.#size
     if (size === undefined) return
     this.#size = undefined
-    this.#parts.recorder.add({ kind: 'resize', atMs: this.#parts.clock.now(), ...size })
+    this.#parts.recorder.add({ kind: 'resize', ...size })
   }
 }

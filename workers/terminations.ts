@@ -32,6 +32,7 @@ import type { Caller } from './proxy-sessions.ts'
 import type { SignalOwner } from './proxy-signals.ts'
 import type { SignalSlots } from './signal-slots.ts'
 import { type Seeker, SpareSupply } from './spare-supply.ts'
+import { SshPermits } from './ssh-permits.ts'
 import type { Dial } from './tickets.ts'
 
 export interface TerminationsOptions {
@@ -64,6 +65,7 @@ export class Terminations {
   readonly #options: TerminationsOptions
   readonly #sessions = new Map<number, Termination>()
   readonly #supply: SpareSupply
+  readonly #permits: SshPermits
   readonly #leases: HeldLeases<Thread>
   readonly #resumption = new AgentResumption()
   readonly #keeping: NodeJS.Timeout
@@ -77,7 +79,9 @@ export class Terminations {
     this.#gate = new NodeGate(options.clock, options.ledger)
     const { control, connectionsMode: mode, log } = options
     this.#leases = new HeldLeases({ control, mode, log })
+    this.#permits = new SshPermits(options.clock, (wish) => control.sshPermit(wish))
     options.ledger.watch('terminated sessions', () => this.#sessions.size)
+    options.ledger.watch('permits for SSH', () => this.#permits.size)
     options.ledger.watch('leases', () => this.#leases.size)
     this.#keeping = setInterval(() => void this.#leases.keep(), max('leaseTtlMs') / 2)
   }
@@ -202,7 +206,7 @@ export class Terminations {
       case 'node':
         return { what: 'node', ...(await this.#node(question)) }
       case 'permit':
-        return { what: 'permit', permit: await this.#options.control.sshPermit(question) }
+        return { what: 'permit', permit: await this.#permits.get(question) }
       case 'openssh':
         return { what: 'openssh', certificate: await this.#options.control.openssh(question) }
       case 'lease': {

@@ -1,5 +1,5 @@
-// `sluice quickstart`: control, proxy and agent on this machine, a PostgreSQL behind them, a first user, one query through all of
-// it, and the commands to go on with. Ctrl-C ends everything it started.
+// `sluice quickstart`: control, proxy and agent on this machine, a PostgreSQL behind them, this machine as a node, a first user, one
+// query and one command through all of it, and the commands to go on with. Ctrl-C ends everything it started.
 
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
@@ -13,7 +13,8 @@ import {
 } from '../../control/api/client.ts'
 import { loadConfig } from '../../control/config.ts'
 import { readPem } from '../../core/cert/pem.ts'
-import { CommandError } from '../exit.ts'
+import { Input } from '../command.ts'
+import { CommandError, ProgramEnded } from '../exit.ts'
 import { connectTo } from '../connect.ts'
 import { createLogger } from '../logger.ts'
 import { writeService } from '../pg-service.ts'
@@ -33,14 +34,19 @@ import {
   type Person,
 } from '../quickstart/person.ts'
 import { serviceSettings, waysOf } from '../service-settings.ts'
+import { keepSshLogin } from '../ssh/keep.ts'
+import { realTools, type Tools } from '../tools.ts'
+import { ssh } from '../tsh/ssh.ts'
 import { supervise } from './start.ts'
 
 const SERVICE = 'quickstart'
 const USER = 'admin'
+/** Whoever runs this may be on this machine whom they are already. */
+const LOGIN = os.userInfo().username
 const FIRST = {
   user: USER,
   roles: ['access', 'editor', 'auditor'],
-  traits: { db_users: [DEMO.user], db_names: [DEMO.database] },
+  traits: { logins: [LOGIN], db_users: [DEMO.user], db_names: [DEMO.database] },
 }
 const READY_MS = 60_000
 
@@ -112,9 +118,10 @@ async function run(
   step(`Creating user ${USER}, completing the invite, logging in through ${proxy} …`)
   const person = await createPerson(admin, anonymous, FIRST)
   const login = await logIn(anonymous, person)
-  const profile = await writeProfile(folder, proxy, login)
+  const tools = { ...realTools(), profiles: new ProfileStore(path.join(folder, 'tsh')) }
+  const profile = await writeProfile(tools, proxy, login)
   const client = clientOf(proxy, login)
-  step(`Waiting for the agent to offer the database "${SERVICE}" …`)
+  step(`Waiting for the agent to offer the database and the node "${SERVICE}" …`)
   await untilOnline(client)
   const result = await firstQuery(folder, profile, client)
   process.stdout.write(
@@ -123,8 +130,20 @@ async function run(
       result.rows.map((row) => row.map((cell) => cell ?? '')),
     )}\n`,
   )
+  await firstCommand(tools)
   if (options.once !== true) process.stdout.write(goOn(folder, proxy, person, status.pins[0] ?? ''))
   for (const each of [admin, anonymous, client]) each.close()
+}
+
+/** What a user would type for this machine. An account without a shell says so itself, and the rest stays up. */
+async function firstCommand(tools: Tools): Promise<void> {
+  step(`Running a command on the node: tsh ssh ${LOGIN}@${SERVICE} id`)
+  try {
+    await ssh.run(new Input([`${LOGIN}@${SERVICE}`, 'id']), tools)
+  } catch (error) {
+    if (!(error instanceof ProgramEnded)) throw error
+    step(`It ended with status ${error.status}.`)
+  }
 }
 
 /** The query a user would type, through proxy and agent, with what is on disk for psql as well. */
@@ -162,11 +181,11 @@ async function firstQuery(
 }
 
 async function writeProfile(
-  folder: string,
+  tools: Tools,
   proxy: string,
-  { reply, pair }: LoggedIn,
+  { reply, pair, sshKey }: LoggedIn,
 ): Promise<Profile> {
-  const store = new ProfileStore(path.join(folder, 'tsh'))
+  const store = tools.profiles
   const { cluster, cas, proxies } = reply
   const profile: Profile = { proxy, user: USER, cluster, pins: cas.pins, proxies }
   const files = store.loginFiles(profile)
@@ -174,6 +193,8 @@ async function writeProfile(
   store.put(files.certificate, pair.certificate)
   store.put(files.cas, cas.host.join(''))
   await store.write(profile)
+  // Not into the person's ssh-agent: it outlives the trial.
+  await keepSshLogin(tools, profile, sshKey, reply.ssh, 'no')
   return profile
 }
 
@@ -189,12 +210,18 @@ function clientOf(proxy: string, { reply, pair }: LoggedIn): ControlClient {
 async function untilOnline(client: ControlClient): Promise<void> {
   const endMs = performance.now() + READY_MS
   while (performance.now() < endMs) {
-    const { items } = await client.call('databases', {})
-    if (items.some((item) => item.name === SERVICE && item.online)) return
+    const [databases, nodes] = await Promise.all([
+      client.call('databases', {}),
+      client.call('nodes', {}),
+    ])
+    const online = [databases.items, nodes.items].every((items) =>
+      items.some((item) => item.name === SERVICE && item.online),
+    )
+    if (online) return
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   throw new CommandError(
-    'the agent did not offer its database within a minute',
+    'the agent did not offer its database and its node within a minute',
     5,
     'Its log lines above say why.',
   )
@@ -216,6 +243,9 @@ function configText(folder: string, port: number, apiPort: number, uri: string):
     'proxy_service:',
     `${loopback('web_listen_addr')}${port}`,
     `${loopback('public_addr')}${port}`,
+    'ssh_service:',
+    '  enabled: yes',
+    '  labels: {env: trial}',
     'db_service:',
     '  enabled: yes',
     // So that `tctl create` of a `db` on this machine works at once.
@@ -237,6 +267,10 @@ function goOn(folder: string, proxy: string, person: Person, pin: string): strin
     `  npx tsh db ls`,
     `  npx tsh db exec ${SERVICE} "SELECT count(*) FROM fruit"`,
     `  psql service=${SERVICE}                 # plain psql, when it is installed`,
+    `  npx tsh ls`,
+    `  npx tsh ssh ${LOGIN}@${SERVICE}`,
+    `  npx tsh config > $SLUICE_HOME/openssh; ssh -F $SLUICE_HOME/openssh ${LOGIN}@${SERVICE}.quickstart.test    # plain ssh, scp, sftp, rsync`,
+    `  npx tsh recordings ls; npx tsh play SESSION-ID     # when a session has ended`,
     `  npx tctl users ls; npx tctl audit ls; npx tctl status`,
     '',
     'Log in as another machine would:',

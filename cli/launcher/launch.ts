@@ -36,7 +36,7 @@ export async function launchProgram(
   const { forced } = judged
   const what = forced === undefined ? launch.program : command(forced)
   const line = programLine(account, what, launch.terminal !== undefined)
-  const original = forced === undefined ? {} : { original: wished(launch.program) }
+  const original = forced === undefined ? {} : { original: wished(launch, forced) }
   const env = sessionEnvironment({ launch, account, identity: judged.identity, ...original })
   const start = (ends: Parameters<typeof Program.start>[3]): Promise<Program> =>
     Program.start(line, env, account, ends)
@@ -121,17 +121,21 @@ function command(text: string): ProgramKind {
   return { kind: 'exec', command: Buffer.from(text) }
 }
 
-/** What sshd puts into SSH_ORIGINAL_COMMAND. */
-function wished(what: ProgramKind): string {
-  switch (what.kind) {
-    case 'exec':
-      return Buffer.from(what.command).toString('utf8').replaceAll('\0', '')
+/** What sshd puts into SSH_ORIGINAL_COMMAND. The agent forces too, and says what its client asked for: text, whoever wrote it. */
+function wished({ program, env }: ProgramLaunch, forced: string): string {
+  switch (program.kind) {
+    case 'exec': {
+      const text = Buffer.from(program.command).toString('utf8')
+      return (text === forced ? (env[ORIGINAL_COMMAND] ?? '') : text).replaceAll('\0', '')
+    }
     case 'shell':
       return ''
     case 'subsystem':
-      return what.name
+      return program.name
   }
 }
+
+const ORIGINAL_COMMAND = 'SSH_ORIGINAL_COMMAND'
 
 function answer(stream: ByteStream, message: LaunchAnswer): Promise<void> {
   return writeMessage(stream, message)

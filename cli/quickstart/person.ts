@@ -9,6 +9,7 @@ import { totpCode } from '../../control/login/totp.ts'
 import { generateKey } from '../../core/cert/key.ts'
 import { max } from '../../core/limits.ts'
 import type { KeyPair } from '../profile.ts'
+import { type NewSshKey, newSshKey } from '../ssh/keep.ts'
 import { DEMO } from './database.ts'
 
 export interface Person {
@@ -27,6 +28,7 @@ export interface NewPerson {
 export interface LoggedIn {
   readonly reply: LoginReply
   readonly pair: KeyPair
+  readonly sshKey: NewSshKey
 }
 
 /** Creates user and invite as the local administrator, and completes the invite as the person would. */
@@ -44,26 +46,18 @@ export async function createPerson(
   return { user, password, otpSecret, otpUri }
 }
 
-/**
- * Logs in, and for SSH too when its key is given. The code of the invite is used up, so the next step's is taken: control accepts one
- * step ahead.
- */
-export async function logIn(
-  anonymous: ControlClient,
-  person: Person,
-  sshPublicKey?: Uint8Array,
-): Promise<LoggedIn> {
+/** Logs in. The code of the invite is used up, so the next step's is taken: control accepts one step ahead. */
+export async function logIn(anonymous: ControlClient, person: Person): Promise<LoggedIn> {
   const { key, publicKey } = newKey()
+  const sshKey = newSshKey()
   const reply = await anonymous.call('login', {
     user: person.user,
     password: person.password,
     otp: codeAt(person.otpSecret, 1),
     publicKey,
-    ...(sshPublicKey === undefined
-      ? {}
-      : { sshPublicKey: Buffer.from(sshPublicKey).toString('base64') }),
+    sshPublicKey: sshKey.publicKey,
   })
-  return { reply, pair: { certificate: reply.certificate, key } }
+  return { reply, pair: { certificate: reply.certificate, key }, sshKey }
 }
 
 /** The certificate routed to one database. */

@@ -207,7 +207,7 @@ test('q, Ctrl-C and the end of input stop it, and leave a terminal that can be u
     const world = new World([[7000, key]])
     await world.play()
     deepEqual(world.letters.at(-1), [5000, 'b'])
-    deepEqual(world.shown.at(-1), [7000, '\u{1b}[?1047l\u{1b}[!p\u{1b}[0m\n'])
+    deepEqual(world.shown.at(-1), [7000, '\u{1b}[?1047l\u{1b}[!p\u{1b}[0m\r\n'])
     deepEqual(world.modes, [true, false])
   }
 })

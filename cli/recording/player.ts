@@ -27,7 +27,7 @@ const WAIT_MS_MAX = 60_000
 /** Clears the terminal and all its modes. */
 const CLEAR = '\u{1b}c'
 /** Leaves the other screen, and resets modes and colours: the recording stopped in the middle of something. */
-const SETTLE = '\u{1b}[?1047l\u{1b}[!p\u{1b}[0m\n'
+const SETTLE = '\u{1b}[?1047l\u{1b}[!p\u{1b}[0m\r\n'
 const SIZE_MAX = 1000
 
 type Outcome = 'end' | 'quit' | 'again'
@@ -83,9 +83,14 @@ export class Player {
         const outcome = await this.#until(atMs)
         if (outcome !== 'due') return outcome
       }
-      const text = this.#sizeHint(event) + writer.event(event)
+      const text = this.#sizeHint(event) + this.#ours(event, writer.event(event))
       if (text !== '') await out(text)
     }
+  }
+
+  /** A raw terminal adds nothing to a line feed, which what was recorded relies on: our own line needs its return. */
+  #ours({ kind }: RecordingEvent, text: string): string {
+    return kind === 'start' && this.#keys !== undefined ? text.replace('\n', '\r\n') : text
   }
 
   async #until(atMs: number): Promise<'due' | 'quit' | 'again'> {

@@ -102,6 +102,15 @@ describe('a connection to a node', () => {
 
   it('is refused as a login the certificate is not for, and names that cannot be sent are not', async (t) => {
     await rejects(connect(t, [proxy.address], { user: 'nobody-else' }), { code: 'login.failed' })
+    const logins = ['deploy', 'root']
+    await rejects(connect(t, [proxy.address], { user: 'nobody-else', logins }), {
+      status: EXIT.denied,
+      next: `Your logins on ${NODE}: deploy, root.`,
+    })
+    await rejects(connect(t, [proxy.address], { user: 'nobody-else', logins: ['nobody-else'] }), {
+      code: 'login.failed',
+      next: undefined,
+    })
     await rejects(connect(t, [proxy.address], { node: 'a b' }), { status: EXIT.usage })
     await rejects(connect(t, [proxy.address], { node: 'a\nnode b' }), { status: EXIT.usage })
   })

@@ -3,6 +3,7 @@
 
 import type * as ssh from '../../protocols/ssh/client.ts'
 import type { CertificateKey, Connected, ConnectionHandlers } from '../../protocols/ssh/client.ts'
+import { errorCode } from '../../core/errors.ts'
 import { readPrivateKey } from '../../core/ssh/private-key.ts'
 import { socketStream } from '../../workers/socket-stream.ts'
 import { systemTimers } from '../../workers/timers.ts'
@@ -21,6 +22,8 @@ export interface NodeWanted {
   readonly hostName: string
   /** Who to be there. */
   readonly user: string
+  /** Logins that are known to be allowed there, for whoever asks for another. */
+  readonly logins?: readonly string[]
 }
 
 /** Loaded with ssh2 behind it, so only when there is somebody to connect to. */
@@ -59,8 +62,16 @@ export async function connectNode(
     return { ...connected, end: () => end(connected, socket) }
   } catch (error) {
     socket.destroy()
-    throw error
+    throw notLetIn(error, wanted)
   }
+}
+
+/** A refused login names those that are not. Roles may allow more by patterns, so nothing is refused here beforehand. */
+function notLetIn(error: unknown, { node, user, logins = [] }: NodeWanted): unknown {
+  if (errorCode(error) !== 'login.failed' || logins.length === 0 || logins.includes(user))
+    return error
+  const next = `Your logins on ${printable(node)}: ${logins.map(printable).join(', ')}.`
+  return new CommandError(error instanceof Error ? error.message : '', EXIT.denied, next)
 }
 
 /** What waits is sent; then the socket goes, since the node may leave it open for as long as it likes. */

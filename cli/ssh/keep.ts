@@ -117,11 +117,15 @@ function commentOf({ proxy, cluster, user }: Profile): string {
 
 function writeKnownHosts(tools: Tools, profile: Profile, cas: readonly Uint8Array[]): void {
   const { knownHosts } = tools.profiles.sshFiles(profile)
-  const hosts = `${hostOf(profile.proxy)},${profile.cluster},*.${profile.cluster}`
-  const start = `@cert-authority ${hosts} `
+  const start = authorityStart(profile.proxy, profile.cluster)
   const before = (readText(knownHosts) ?? '').split('\n')
   const others = before.filter((line) => line !== '' && !line.startsWith(start))
   if (cas.length === 0 && others.length === before.length - 1) return
   const lines = cas.map((each) => `${start}${writeLine(each, 'type=host').trimEnd()}`)
   tools.profiles.put(knownHosts, [...others, ...lines, ''].join('\n'))
+}
+
+/** How a line of known_hosts begins by which OpenSSH believes the cluster's hosts. */
+export function authorityStart(proxy: string, cluster: string): string {
+  return `@cert-authority ${hostOf(proxy)},${cluster},*.${cluster} `
 }

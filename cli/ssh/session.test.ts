@@ -46,6 +46,7 @@ class Keyboard implements Streams {
     this.terminal = {
       name: 'vt100',
       size: () => this.size,
+      modes: () => Uint8Array.of(0),
       raw: () => {
         this.raws.push(true)
         return () => void this.raws.push(false)

@@ -54,7 +54,7 @@ async function prepare(
       kind: 'pty',
       term: terminal?.name ?? 'xterm',
       size: sizeOf(terminal),
-      modes: Uint8Array.of(0),
+      modes: terminal?.modes() ?? Uint8Array.of(0),
     })
     if (!granted) throw refused('a terminal')
   }

@@ -75,7 +75,12 @@ async function asPerson<T>(
 ): Promise<T> {
   const input = new Input([], server === undefined ? {} : { proxy: server })
   try {
-    return await withSession(tools, input, async ({ client }) => await work(client))
+    // Who administers names whom they are by hand.
+    return await withSession(
+      { ...tools, interactive: false },
+      input,
+      async ({ client }) => await work(client),
+    )
   } catch (error) {
     if (!(error instanceof CommandError) || error.status !== EXIT.notLoggedIn) throw error
     const reason = why === undefined ? '' : `, and ${why}`

@@ -443,7 +443,7 @@ test('the status shows pins, CAs, who is away and who is stale', async (t) => {
           expiresAtMs: 0,
         },
       ],
-      agents: [member('a1', true), member('a2', false)],
+      agents: [member('a1', true), member('a2', false), { ...member('a3', false), lastSeenMs: 0 }],
       proxies: [],
       stale: ['a2'],
       insecureKeys: true,
@@ -458,7 +458,8 @@ test('the status shows pins, CAs, who is away and who is stale', async (t) => {
   match(text, /No proxies have joined/)
   match(text, /a1\.host +a1 +db +online +current/)
   match(text, /a2\.host +a2 +db +last seen 90s ago +stale/)
-  match(text, /Recordings at risk: 3, on a2\.host \(3\) and not here yet/)
+  match(text, /a3\.host +a3 +db +not seen yet/)
+  match(text, /Recordings at risk: 6, on a2\.host \(3\), a3\.host \(3\) and not here yet/)
 })
 
 test('databases are listed with their owner, and claims that were turned away', async (t) => {

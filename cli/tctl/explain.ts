@@ -23,7 +23,7 @@ export const explain: CommandSpec = {
       await render(format, decision, () =>
         [
           `Decision ${id} of ${timeText(timeMs)}`,
-          `${printable(user)} to ${printable(target)}: ${allowed ? colour('green', 'allowed') : colour('red', 'denied')}`,
+          `${user === '' ? 'Somebody who proved nothing' : printable(user)} to ${printable(target)}: ${allowed ? colour('green', 'allowed') : colour('red', 'denied')}`,
           ...(reason === '' ? [] : [printable(reason)]),
           // Who sees the roles needs no hint to ask somebody.
           ...(next === undefined || text !== undefined ? [] : [printable(next)]),

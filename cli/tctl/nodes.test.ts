@@ -92,6 +92,7 @@ test('another machine is told what to run, with a token for nodes alone', async 
   const { tools, control } = await scene(t, {
     'token-create': () => ({
       token: 'abcdef',
+      proxies: ['proxy.example.com:443'],
       pins: [PIN],
       expiresAtMs: tools.clock.now() + HOUR_MS,
     }),
@@ -100,7 +101,9 @@ test('another machine is told what to run, with a token for nodes alone', async 
   deepEqual(control.request('token-create'), { roles: ['node'], ttlMs: HOUR_MS })
   match(
     tools.printed(),
-    new RegExp(`sluice configure --roles=node --proxy=HOST:PORT --token=abcdef --ca-pin=${PIN}`),
+    new RegExp(
+      `sluice configure --roles=node --proxy=proxy.example.com:443 --token=abcdef --ca-pin=${PIN}`,
+    ),
   )
 })
 

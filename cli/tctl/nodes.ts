@@ -7,6 +7,7 @@ import { durationText, FORMATS, labelsText, printable, render, table, timeText }
 import { CommandError, EXIT } from '../exit.ts'
 import type { Tools } from '../tools.ts'
 import { withAdministrator } from './administrator.ts'
+import { joinLine } from './tokens.ts'
 
 export const nodesLs: CommandSpec = {
   takes: '[labels]',
@@ -87,15 +88,14 @@ function readPairs(text: string): readonly (readonly [string, string])[] {
     })
 }
 
-function joinText({ token, pins, expiresAtMs }: TokenReply, tools: Tools): string {
-  const pin = pins.map((each) => `--ca-pin=${each}`).join(' ')
+function joinText(reply: TokenReply, tools: Tools): string {
   return [
-    `The join token: ${token}`,
-    `Machines may join with it for ${durationText(expiresAtMs - tools.clock.now())}.`,
+    `The join token: ${reply.token}`,
+    `Machines may join with it for ${durationText(reply.expiresAtMs - tools.clock.now())}.`,
     '',
-    'On the machine that becomes a node:',
+    'On the machine that becomes a node, as root:',
     '',
-    `  sluice configure --roles=node --proxy=HOST:PORT --token=${token} ${pin} -o /etc/sluice.yaml`,
+    joinLine(reply, 'node'),
     '  sluice start',
     '',
     'It is called as its nodename in sluice.yaml says, or as the machine is; the name must be free.',

@@ -75,10 +75,18 @@ function membersText(
     member.id,
     member.services.join(','),
     member.address,
-    member.online ? 'online' : `last seen ${agoText(tools.clock.now() - member.lastSeenMs)} ago`,
+    linkText(member, tools),
     stale.includes(member.id) ? 'stale' : 'current',
   ])
   return table([title, 'ID', 'Services', 'Address', 'Link', 'Trust'], rows)
+}
+
+function linkText({ online, lastSeenMs }: Member, tools: Tools): string {
+  if (online) return 'online'
+  // Control forgets it when it starts.
+  return lastSeenMs === 0
+    ? 'not seen yet'
+    : `last seen ${agoText(tools.clock.now() - lastSeenMs)} ago`
 }
 
 function agoText(ms: number): string {

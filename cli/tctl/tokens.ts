@@ -25,6 +25,7 @@ export const tokensAdd: CommandSpec = {
   ],
   examples: [
     'tctl tokens add --type=db --ttl=1h',
+    'tctl tokens add --type=node,db',
     'tctl tokens add --type=db --targets=orders,billing --format=json',
   ],
   async run(input, tools) {
@@ -68,21 +69,25 @@ export const tokensRm: CommandSpec = {
   },
 }
 
-function tokenText(
-  { token, pins, expiresAtMs }: TokenReply,
-  roles: readonly string[],
-  tools: Tools,
-): string {
+function tokenText(reply: TokenReply, roles: readonly string[], tools: Tools): string {
   const services = roles.join(',')
   const role = roles.filter((each) => ['db', 'node', 'proxy'].includes(each)).join(',') || 'db'
   return [
-    `The join token: ${token}`,
-    `It is valid for ${durationText(expiresAtMs - tools.clock.now())} and lets join: ${services}.`,
+    `The join token: ${reply.token}`,
+    `It is valid for ${durationText(reply.expiresAtMs - tools.clock.now())} and lets join: ${services}.`,
     '',
     'On the machine that joins:',
     '',
-    `  sluice configure --roles=${role} --proxy=HOST:PORT --token=${token} ${pins.map((pin) => `--ca-pin=${pin}`).join(' ')} -o /etc/sluice.yaml`,
+    joinLine(reply, role),
     '  sluice start',
     '',
   ].join('\n')
+}
+
+/** What to type on a machine that joins. */
+export function joinLine({ token, proxies = [], pins }: TokenReply, roles: string): string {
+  const proxy = proxies[0] ?? 'HOST:PORT'
+  const words = [`--roles=${roles}`, `--proxy=${proxy}`, `--token=${token}`]
+  const all = [...words, ...pins.map((pin) => `--ca-pin=${pin}`), '-o /etc/sluice.yaml']
+  return `  sluice configure ${all.join(' ')}`
 }

@@ -1,5 +1,5 @@
 import { equal, match } from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, it, type TestContext } from 'node:test'
@@ -10,7 +10,9 @@ import { NODE_FLAGS, run, start } from '../../test/fixtures/processes.ts'
 import { HOST_CA } from '../../protocols/ssh/transport/pair.fixture.ts'
 import { publicLine } from '../../protocols/ssh/transport/openssh.fixture.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
+import type { SessionMode } from '../../core/login.ts'
 import { Input } from '../command.ts'
+import { aliasText, keepAliases } from '../ssh/aliases.ts'
 import {
   loggedInToSsh,
   ME,
@@ -24,8 +26,8 @@ import { configText } from './config.ts'
 import { requireLogin } from './session.ts'
 import { TSH } from './table.ts'
 
-const MAIN = join(import.meta.dirname, '../main.ts')
-const PROGRAM = [process.execPath, ...NODE_FLAGS, MAIN, 'tsh']
+const DOOR = join(import.meta.dirname, '../../scripts/bin.mjs')
+const PROGRAM = [process.execPath, ...NODE_FLAGS, DOOR, 'tsh']
 const HOSTNAME = `${NODE}.${CLUSTER}`
 
 describe('OpenSSH with the configuration that tsh prints', () => {
@@ -38,11 +40,11 @@ describe('OpenSSH with the configuration that tsh prints', () => {
     proxy = await startProxy(cleanup, port)
   })
 
-  /** A login and its configuration in a file; `atProxy` as configText has it. */
+  /** A login and its configuration in a file, where sessions end as `mode` says. */
   async function configured(
     t: TestContext,
     at: TestProxy = proxy,
-    atProxy: readonly string[] = [],
+    mode: SessionMode = 'relay',
   ): Promise<{ tools: FakeTools; file: string; env: NodeJS.ProcessEnv }> {
     const tools = await fakeTools(t)
     const profile = await loggedInToSsh(tools, [at.address])
@@ -51,7 +53,9 @@ describe('OpenSSH with the configuration that tsh prints', () => {
     tools.profiles.put(tools.profiles.sshFiles(profile).knownHosts, line)
     const login = await requireLogin(tools, new Input([]))
     const file = join(tools.folder, 'config')
-    await writeFile(file, configText(tools, login, atProxy, PROGRAM))
+    tools.profiles.put(tools.profiles.sshFiles(profile).aliases, aliasText(CLUSTER, mode, []))
+    // Whatever stands in the person's own file before it.
+    await writeFile(file, `Host other\n${configText(tools, login, PROGRAM)}`)
     const env = { ...process.env, SLUICE_HOME: join(tools.folder, 'tsh'), SSH_AUTH_SOCK: '' }
     return { tools, file, env }
   }
@@ -101,11 +105,16 @@ describe('OpenSSH with the configuration that tsh prints', () => {
 
   it('knows hosts by the cluster’s name where sessions end at proxies', async (t) => {
     const ends = await startProxy(t, await startSshd(t, { principals: [CLUSTER] }))
-    const { file, env } = await configured(t, ends, [`*.${CLUSTER}`])
+    const { tools, file, env } = await configured(t, ends, 'terminate')
     const through = await run('ssh', ['-F', file, `${ME}@${HOSTNAME}`, 'echo fine'], { env })
     equal(through.stdout, 'fine\n', through.stderr)
-    const plain = await configured(t, ends)
-    equal((await run('ssh', ['-F', plain.file, `${ME}@${HOSTNAME}`, 'id'], { env })).code, 255)
+    // The configuration stays; what it includes is renewed.
+    const profile = await tools.profiles.read()
+    if (profile === undefined) throw new Error('there is no profile')
+    keepAliases(tools, profile, 'relay', [])
+    equal((await run('ssh', ['-F', file, `${ME}@${HOSTNAME}`, 'id'], { env })).code, 255)
+    keepAliases(tools, profile, 'terminate', [])
+    equal((await run('ssh', ['-F', file, `${ME}@${HOSTNAME}`, 'id'], { env })).code, 0)
   })
 
   it('works with paths that have spaces, quotes and percent signs', async (t) => {
@@ -117,7 +126,7 @@ describe('OpenSSH with the configuration that tsh prints', () => {
     const moved = { ...tools, profiles: new ProfileStore(join(home, 'tsh')) }
     const login = await requireLogin(moved, new Input([]))
     const file = join(tools.folder, 'config')
-    await writeFile(file, configText(moved, login, [], PROGRAM))
+    await writeFile(file, configText(moved, login, PROGRAM))
     const env = { ...process.env, SLUICE_HOME: join(home, 'tsh'), SSH_AUTH_SOCK: '' }
     const { stdout, stderr } = await run('ssh', ['-F', file, `${ME}@${HOSTNAME}`, 'echo fine'], {
       env,
@@ -151,22 +160,28 @@ describe('OpenSSH with the configuration that tsh prints', () => {
       subKind: 'openssh',
     } as const
     for (const [mode, alias] of [
-      ['relay', new RegExp(`^Host legacy\\.${CLUSTER}\n {4}HostKeyAlias ${CLUSTER}\n`, 'm')],
-      ['terminate', new RegExp(`^Host \\*\\.${CLUSTER}\n {4}HostKeyAlias ${CLUSTER}\n`, 'm')],
+      ['relay', `legacy.${CLUSTER}`],
+      ['terminate', `*.${CLUSTER}`],
     ] as const) {
       const me = { user: 'alice', roles: [], traits: {}, expiresAtMs: 0, proxies: [], mode }
       const control = new FakeControl({
         me: () => ({ ...me, cluster: CLUSTER }),
         nodes: () => ({ items: [server] }),
       })
-      const tools = await fakeTools(t, { control })
-      await loggedInToSsh(tools, [proxy.address])
+      const tools = await fakeTools(t, { control, env: { SLUICE_HOME: '/somewhere/else' } })
+      const { aliases } = tools.profiles.sshFiles(await loggedInToSsh(tools, [proxy.address]))
+      await runCommand(TSH, tools, 'ls')
+      equal(existsSync(aliases), false)
       await runCommand(TSH, tools, 'config')
-      match(tools.printed(), alias)
       match(
         tools.printed(),
-        /ProxyCommand .* proxy ssh --cluster=sluice\.test --proxy=\S+ %r@%h:%p\n/,
+        /ProxyCommand env SLUICE_HOME=\/somewhere\/else \S.*scripts\/bin\.mjs tsh proxy ssh --cluster=sluice\.test --proxy=\S+ %r@%h:%p\n/,
       )
+      match(tools.printed(), new RegExp(`^Match all\\n {4}Include ${aliases}$`, 'm'))
+      equal(readFileSync(aliases, 'utf8'), `Host ${alias}\n    HostKeyAlias ${CLUSTER}\n`)
+      await writeFile(aliases, 'old')
+      await runCommand(TSH, tools, 'ls')
+      equal(readFileSync(aliases, 'utf8'), `Host ${alias}\n    HostKeyAlias ${CLUSTER}\n`)
     }
   })
 })

@@ -2,10 +2,13 @@
 // what to prove with, which way to go. Text for ~/.ssh/config; nothing is written. Words that ssh_config would read otherwise are quoted.
 
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import type { CommandSpec } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
-import { hostOf } from '../profile.ts'
+import { hostOf, readText } from '../profile.ts'
+import { aliasText } from '../ssh/aliases.ts'
+import { configWord, shellWord } from '../ssh/config-word.ts'
 import { requireSshLogin } from '../ssh/login.ts'
 import { splitAddress } from '../supervisor/listeners.ts'
 import type { Tools } from '../tools.ts'
@@ -18,11 +21,11 @@ export const config: CommandSpec = {
     { flags: '-p, --port <port>', about: 'taken from scripts: a node has one SSH service' },
   ],
   about: [
-    'Print it into a file that ~/.ssh/config includes; then `ssh login@node.CLUSTER` works, and scp, sftp, rsync, git',
-    'and Ansible with it. It does not change with a new login. Print it again when the cluster’s recording mode changes,',
-    'or servers without an agent come.',
+    'Add it to ~/.ssh/config once; then `ssh login@node.CLUSTER` works, and scp, sftp, rsync, git',
+    'and Ansible with it. It holds for later logins too. Which hosts prove themselves by the cluster’s name lies in a file that it',
+    'includes; tsh login, ls, ssh and scp renew that when the recording mode has changed or servers without an agent have come.',
   ].join('\n'),
-  examples: ['tsh config > ~/.ssh/sluice && echo "Include sluice" >> ~/.ssh/config', 'tsh config'],
+  examples: ['tsh config >> ~/.ssh/config', 'tsh config'],
   async run(input, tools) {
     await withSession(tools, input, async ({ login, client }) => {
       const { profile } = login
@@ -34,46 +37,40 @@ export const config: CommandSpec = {
         )
       requireSshLogin(tools, login)
       const [{ mode }, nodes] = await Promise.all([client.call('me', {}), listNodes(client)])
-      const agentless = nodes.filter(({ subKind }) => subKind === 'openssh').map(({ name }) => name)
-      const atProxy =
-        mode === 'terminate'
-          ? [`*.${profile.cluster}`]
-          : agentless.map((each) => `${each}.${profile.cluster}`)
-      tools.out(configText(tools, login, atProxy, programWords()))
+      const aliases = aliasText(profile.cluster, mode, nodes)
+      tools.profiles.put(tools.profiles.sshFiles(profile).aliases, aliases)
+      tools.out(configText(tools, login, programWords(tools)))
     })
   },
 }
 
-/** How this very program was started, by whole paths: OpenSSH may run it with another PATH, and each connection starts it. */
-function programWords(): readonly string[] {
-  return [process.execPath, ...process.execArgv, path.resolve(process.argv[1] ?? ''), 'tsh']
+/**
+ * This very program by whole paths: OpenSSH may run it with another PATH. Each connection starts it, so it goes the shortest way in.
+ * Where logins lie is part of it: what starts ssh later may not have our environment.
+ */
+function programWords({ env }: Tools): readonly string[] {
+  const home = env['SLUICE_HOME'] ?? env['TELEPORT_HOME']
+  const setting = home === undefined ? [] : ['env', `SLUICE_HOME=${path.resolve(home)}`]
+  return [...setting, process.execPath, ...process.execArgv, fileURLToPath(DOOR), 'tsh']
 }
 
-/** `atProxy`: hosts whose sessions end at proxies, which prove themselves by the cluster's name. */
-export function configText(
-  tools: Tools,
-  { profile }: Login,
-  atProxy: readonly string[],
-  program: readonly string[],
-): string {
+const DOOR = new URL('../../scripts/bin.mjs', import.meta.url)
+
+export function configText(tools: Tools, { profile }: Login, program: readonly string[]): string {
   const files = tools.profiles.sshFiles(profile)
   const { cluster, proxy } = profile
   const words = [...program, 'proxy', 'ssh', `--cluster=${cluster}`, `--proxy=${proxy}`]
   const command = [...words.map(shellWord), '%r@%h:%p'].join(' ')
-  const alias =
-    atProxy.length === 0
-      ? []
-      : [`Host ${atProxy.map(quoted).join(' ')}`, `    HostKeyAlias ${cluster}`, '']
   return [
     `# Nodes of the Sluice cluster ${cluster}, by tsh config.`,
-    ...alias,
+    ...included(files.aliases),
     `Host *.${cluster} ${hostOf(proxy)}`,
-    `    UserKnownHostsFile ${quoted(files.knownHosts)}`,
+    `    UserKnownHostsFile ${configWord(files.knownHosts)}`,
     '    GlobalKnownHostsFile /dev/null',
     '    StrictHostKeyChecking yes',
     '    UpdateHostKeys no',
-    `    IdentityFile ${quoted(files.key)}`,
-    `    CertificateFile ${quoted(files.certificate)}`,
+    `    IdentityFile ${configWord(files.key)}`,
+    `    CertificateFile ${configWord(files.certificate)}`,
     '    IdentitiesOnly yes',
     '    PasswordAuthentication no',
     '    KbdInteractiveAuthentication no',
@@ -87,14 +84,9 @@ export function configText(
   ].join('\n')
 }
 
-/** For ssh_config itself: double quotes, and `%` doubled where tokens are expanded. */
-function quoted(text: string): string {
-  const plain = text.replaceAll('%', '%%')
-  return /[\s"\\#]/.test(plain) ? `"${plain.replaceAll(/["\\]/g, '\\$&')}"` : plain
-}
-
-/** For the shell that OpenSSH gives a ProxyCommand to, behind its own tokens. */
-function shellWord(text: string): string {
-  const plain = text.replaceAll('%', '%%')
-  return /^[\w@%+=:,./-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", "'\\''")}'`
+/** Names of files are patterns to Include, and some releases of OpenSSH expand tokens in them: then its lines stand here as they are now. */
+function included(file: string): readonly string[] {
+  // Behind another's Host line an Include would hold for that host alone.
+  if (/^[\w@+=:,./-]+$/.test(file)) return ['Match all', `    Include ${file}`, '']
+  return [readText(file)?.trimEnd() ?? '', '']
 }

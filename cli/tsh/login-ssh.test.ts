@@ -13,6 +13,7 @@ import { certificate, HOST_CA, keyOf } from '../../protocols/ssh/transport/pair.
 import { CLUSTER } from '../../test/fixtures/certificates.ts'
 import { temporaryFolder } from '../../test/fixtures/files.ts'
 import { run, start } from '../../test/fixtures/processes.ts'
+import type { Profile } from '../profile.ts'
 import { SshAgent } from '../ssh-agent.ts'
 import {
   type Answers,
@@ -227,3 +228,55 @@ test('an agent that must be there and is not is told before a password is asked 
   const { tools } = await setUp(t, { TELEPORT_ADD_KEYS_TO_AGENT: 'sometimes' })
   await rejects(runCommand(TSH, tools, 'login', [], ONLY_LOGIN), /is one of auto, no, yes, only/)
 })
+
+test('a login renews which hosts go by the cluster’s name, where tsh config wrote that before', async (t) => {
+  const me = { user: 'alice', cluster: CLUSTER, roles: [], traits: {}, expiresAtMs: 0, proxies: [] }
+  const answers: Answers = {
+    me: () => ({ ...me, mode: 'terminate' }),
+    nodes: () => ({ items: [] }),
+  }
+  const { tools, control } = await setUp(t, {}, answers)
+  await runCommand(TSH, tools, 'login', [], ONLY_LOGIN)
+  equal(control.request('nodes'), undefined)
+  const { aliases } = tools.profiles.sshFiles(await profileOf(tools))
+  tools.profiles.put(aliases, '# old')
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, force: true })
+  equal(readFileSync(aliases, 'utf8'), `Host *.${CLUSTER}\n    HostKeyAlias ${CLUSTER}\n`)
+})
+
+test('a login holds when hosts cannot be asked for, and says so', async (t) => {
+  const { tools } = await setUp(t)
+  await runCommand(TSH, tools, 'login', [], ONLY_LOGIN)
+  const { aliases } = tools.profiles.sshFiles(await profileOf(tools))
+  tools.profiles.put(aliases, '# old')
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, force: true })
+  match(tools.noted(), /hosts is as it was: ERROR/)
+})
+
+test('--out leaves three files for OpenSSH, of their owner alone, and nothing else', async (t) => {
+  const { tools, control } = await setUp(t)
+  const out = join(tools.folder, 'key')
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out })
+  const key = readPrivateKey(readFileSync(out, 'utf8'))
+  const sent = Buffer.from(control.request('login')?.sshPublicKey ?? '', 'base64')
+  deepEqual(Buffer.from(publicBlob(key)), sent)
+  equal(statSync(out).mode & 0o777, 0o600)
+  const listed = await run('ssh-keygen', ['-L', '-f', `${out}-cert.pub`])
+  match(listed.stdout, /Principals:\s+root\s+deploy/)
+  match(
+    readFileSync(`${out}-known_hosts`, 'utf8'),
+    new RegExp(`^@cert-authority proxy\\.example\\.com,${CLUSTER},\\*\\.${CLUSTER} ssh-ed25519 `),
+  )
+  match(tools.printed(), /-W %h:%p -p 443 root@proxy\.example\.com" root@NODE/)
+  equal(await tools.profiles.read(), undefined)
+  // Asked before anybody types a password.
+  await rejects(runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out }), /is there already/)
+  equal(control.asked.filter(({ name }) => name === 'login').length, 1)
+  await runCommand(TSH, tools, 'login', [], { ...ONLY_LOGIN, out, overwrite: true })
+})
+
+async function profileOf(tools: FakeTools): Promise<Profile> {
+  const profile = await tools.profiles.read()
+  ok(profile !== undefined)
+  return profile
+}

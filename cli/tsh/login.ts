@@ -7,13 +7,17 @@ import type { ControlClient } from '../../control/api/client.ts'
 import type { LoginReply } from '../../control/api/messages.ts'
 import { errorCode } from '../../core/errors.ts'
 import { type CommandSpec, type Input, usage } from '../command.ts'
+import { errorText } from '../exit.ts'
 import { newKey } from '../new-key.ts'
 import type { Profile } from '../profile.ts'
 import type { Prompt } from '../prompt.ts'
+import { hasAliases } from '../ssh/aliases.ts'
+import { checkOut, writeIdentity } from '../ssh/identity-out.ts'
 import { checkAgent, KEEP_OPTION, keepSshLogin, keepWay, newSshKey } from '../ssh/keep.ts'
 import type { Tools } from '../tools.ts'
 import { firstTrust, proxyAddress } from './first-trust.ts'
-import { type Login, loginHint, readLogin, wantedProxy, wantedUser } from './session.ts'
+import { renewAliases } from './hosts.ts'
+import { connectAs, type Login, loginHint, readLogin, wantedProxy, wantedUser } from './session.ts'
 import { statusText } from './status.ts'
 
 const MINUTE_MS = 60_000
@@ -28,6 +32,12 @@ export const login: CommandSpec = {
     { flags: '--stdin', about: 'read the answers from standard input, one per line' },
     { flags: '--force', about: 'log in again although a login is still valid' },
     KEEP_OPTION,
+    {
+      flags: '-o, --out <file>',
+      about: 'write the SSH login to files for OpenSSH, and nothing else',
+    },
+    { flags: '--format <format>', about: 'of --out: openssh', choices: ['openssh'] },
+    { flags: '--overwrite', about: 'with --out: replace files that are there' },
   ],
   about: [
     'The cluster must be known before a password is typed: by --ca-pin, by the pin of an earlier login, or by',
@@ -38,12 +48,15 @@ export const login: CommandSpec = {
     'tsh login --proxy=proxy.example.com:443 --user=alice --ca-pin=sha256:…',
     'tsh login --proxy=proxy.example.com:443 --ca-pin=sha256:… --invite=TOKEN',
     'tsh login --proxy=proxy.example.com:443 --add-keys-to-agent=only',
+    'tsh login --proxy=proxy.example.com:443 --out=deploy_key --ttl=60',
     'printf \'%s\\n\' "$password" "$code" | tsh login --proxy=proxy.example.com:443 --stdin',
   ],
   async run(input, tools) {
     const invite = readInvite(input.text('invite'))
     const proxy = await chooseProxy(input, tools, invite?.proxy)
     const profile = await tools.profiles.read(proxy)
+    const out = input.text('out')
+    if (out !== undefined) checkOut(out, input.flag('overwrite'))
     const valid = profile === undefined ? undefined : stillValid(input, tools, profile)
     if (valid !== undefined && invite === undefined) {
       await tools.profiles.write(valid.profile)
@@ -54,8 +67,7 @@ export const login: CommandSpec = {
     const trust = await firstTrust(tools, proxy, input.list('ca-pin'))
     const client = await tools.control({ proxies: [proxy], trust })
     try {
-      const written = await logIn({ client, prompt, tools, input, proxy, token: invite?.token })
-      tools.out(statusText(written, tools, true))
+      await logIn({ client, prompt, tools, input, proxy, token: invite?.token })
     } finally {
       client.close()
     }
@@ -71,7 +83,7 @@ interface Attempt {
   readonly token: string | undefined
 }
 
-async function logIn(attempt: Attempt): Promise<Login> {
+async function logIn(attempt: Attempt): Promise<void> {
   const { client, prompt, tools, input, proxy, token } = attempt
   const way = keepWay(input, tools)
   await checkAgent(tools, way)
@@ -93,9 +105,26 @@ async function logIn(attempt: Attempt): Promise<Login> {
       if (errorCode(error) !== 'resource.invalid') throw error
       return await client.call('login', wanted)
     })
+  const out = input.text('out')
+  if (out !== undefined)
+    return tools.out(writeIdentity(out, { proxy, cluster, user: person.user }, ssh, reply.ssh))
   const written = await store(tools, proxy, person.user, key, reply)
   await keepSshLogin(tools, written.profile, ssh, reply.ssh, way)
-  return written
+  await renewHosts(tools, written)
+  tools.out(statusText(written, tools, true))
+}
+
+/** What OpenSSH knows of hosts. A login is one without it too. */
+async function renewHosts(tools: Tools, login: Login): Promise<void> {
+  if (!hasAliases(tools, login.profile)) return
+  const client = await connectAs(tools, login)
+  try {
+    await renewAliases(tools, login.profile, client)
+  } catch (error) {
+    tools.note(`What tsh config wrote of hosts is as it was: ${errorText(error)}\n`)
+  } finally {
+    client.close()
+  }
 }
 
 interface Person {
@@ -155,7 +184,8 @@ async function store(
 
 function stillValid(input: Input, tools: Tools, profile: Profile): Login | undefined {
   const again =
-    ['force', 'stdin'].some((name) => input.flag(name)) || input.text('ttl') !== undefined
+    ['force', 'stdin'].some((name) => input.flag(name)) ||
+    ['ttl', 'out'].some((name) => input.text(name) !== undefined)
   const known = again ? undefined : readLogin(tools, profile)
   const user = wantedUser(input, tools)
   const same = known !== undefined && (user === undefined || user === known.profile.user)

@@ -3,6 +3,7 @@
 import type { Node } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption, usage } from '../command.ts'
 import { labelsText, printable, render, table } from '../render.ts'
+import { renewAliases } from './hosts.ts'
 import { listNodes } from './node.ts'
 import { withSession } from './session.ts'
 
@@ -30,7 +31,8 @@ export const ls: CommandSpec = {
       throw usage('--query is not built', 'Filter by labels (tsh ls key=value) or with --search.')
     const bad = input.args.find((each) => !each.includes('='))
     if (bad !== undefined) throw usage(`"${bad}" is no label`, 'Labels are key=value.')
-    await withSession(tools, input, async ({ client }) => {
+    await withSession(tools, input, async ({ login, client }) => {
+      await renewAliases(tools, login.profile, client)
       const nodes = await listNodes(client, {
         search: input.text('search'),
         labels: input.args.join(','),

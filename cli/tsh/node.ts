@@ -8,7 +8,9 @@ import type { Node } from '../../control/api/messages.ts'
 import { usage } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
 import { printable } from '../render.ts'
+import { keepAliases } from '../ssh/aliases.ts'
 import { loginsOf, type SshLogin } from '../ssh/login.ts'
+import type { Tools } from '../tools.ts'
 import type { Login, Session } from './session.ts'
 
 /** One node to go to. */
@@ -69,6 +71,7 @@ export async function listNodes(
 
 /** The nodes that are meant; at least one. Several only by labels. */
 export async function findDestinations(
+  tools: Tools,
   login: Login,
   ssh: SshLogin,
   connect: () => Promise<Session>,
@@ -82,6 +85,7 @@ export async function findDestinations(
       client.call('me', {}, { signal }),
       listNodes(client, byLabels ? { labels: host } : {}, signal),
     ])
+    if (!byLabels) keepAliases(tools, login.profile, mode, nodes)
     const found = byLabels ? nodes : matches(nodes, host, cluster)
     if (found.length === 0) throw unknown(host, byLabels)
     if (!byLabels && found.length > 1) throw ambiguous(host, found)

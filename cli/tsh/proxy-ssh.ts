@@ -14,7 +14,6 @@ export const proxySsh: CommandSpec = {
   takes: '<host>',
   options: [
     { flags: '-c, --cluster <name>', about: 'refuse when the login is of another cluster' },
-    { flags: '--no-relogin', about: 'taken from scripts: tsh does not log in again by itself' },
   ],
   about: [
     'For ProxyCommand of OpenSSH; `tsh config` writes the lines. The host is [user@]node[:port]; user and port are',

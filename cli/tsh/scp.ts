@@ -77,7 +77,7 @@ async function destinationOf(input: Input, tools: Tools, node: string): Promise<
   const host = readHost(node)
   return await withLogin(tools, input, async (login, connect) => {
     checkCluster(input, login)
-    const found = await findDestinations(login, requireSshLogin(tools, login), connect, host)
+    const found = await findDestinations(tools, login, requireSshLogin(tools, login), connect, host)
     const [to, ...more] = found
     if (to === undefined || more.length > 0)
       throw usage(`"${host.host}" names ${found.length} nodes`, 'Copy to one node at a time.')

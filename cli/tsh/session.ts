@@ -6,7 +6,7 @@ import type { UserIdentity } from '../../core/identity.ts'
 import { decodeIdentity } from '../../core/cert/identity.ts'
 import { readPem } from '../../core/cert/pem.ts'
 import { readCertificate } from '../../core/cert/x509.ts'
-import type { Input } from '../command.ts'
+import { Input } from '../command.ts'
 import { CommandError, EXIT } from '../exit.ts'
 import { type KeyPair, type Profile, readText } from '../profile.ts'
 import type { Tools } from '../tools.ts'
@@ -59,6 +59,25 @@ export async function requireLogin(tools: Tools, input: Input): Promise<Login> {
   return login
 }
 
+/** The same, for a person at a terminal: who is not logged in any more answers there, and the command goes on. */
+async function signedIn(tools: Tools, input: Input): Promise<Login> {
+  try {
+    return await requireLogin(tools, input)
+  } catch (error) {
+    const proxy = wantedProxy(input, tools) ?? (await tools.profiles.read())?.proxy
+    const missing = error instanceof CommandError && error.status === EXIT.notLoggedIn
+    if (!missing || proxy === undefined || !tools.interactive || input.without('relogin'))
+      throw error
+    tools.note(`${error.message}; logging in again.\n`)
+    const { login } = await import('./login.ts')
+    const user = wantedUser(input, tools)
+    const wanted = { proxy, ...(user === undefined ? {} : { user }) }
+    // What was asked for may be read by a program.
+    await login.run(new Input([], wanted), { ...tools, out: (text) => tools.note(text) })
+    return await requireLogin(tools, input)
+  }
+}
+
 export function loginHint(proxy: string | undefined): string {
   return `Log in: tsh login --proxy=${proxy ?? 'HOST:PORT'}`
 }
@@ -69,7 +88,7 @@ export async function withSession<T>(
   input: Input,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const login = await requireLogin(tools, input)
+  const login = await signedIn(tools, input)
   const client = await connectAs(tools, login)
   try {
     return await work({ login, client })
@@ -84,7 +103,7 @@ export async function withLogin<T>(
   input: Input,
   work: (login: Login, connect: () => Promise<Session>) => Promise<T>,
 ): Promise<T> {
-  const login = await requireLogin(tools, input)
+  const login = await signedIn(tools, input)
   let client: Promise<ControlClient> | undefined
   try {
     return await work(login, async () => {
@@ -97,7 +116,7 @@ export async function withLogin<T>(
   }
 }
 
-async function connectAs(tools: Tools, login: Login): Promise<ControlClient> {
+export async function connectAs(tools: Tools, login: Login): Promise<ControlClient> {
   const cas = casOf(tools, login)
   return await tools.control({
     proxies: proxiesOf(login),

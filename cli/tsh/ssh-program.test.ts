@@ -40,17 +40,17 @@ describe('the program tsh', () => {
     equal(code, 7)
   })
 
-  it('gives a shell on a terminal, echoes once, and leaves the terminal as it was', async (t) => {
+  it('gives a shell on a terminal, echoes once, and leaves the terminal as it was; the node’s is set as it is', async (t) => {
     const env = await environment(t)
     const tsh = [process.execPath, ...NODE_FLAGS, MAIN, 'tsh', 'ssh', `${ME}@${NODE}`].join(' ')
-    const shell = `stty -a | tr ';' '\\n' > ${env['SLUICE_HOME'] ?? ''}/before; ${tsh}; echo ended $?; stty -a | tr ';' '\\n' | diff ${env['SLUICE_HOME'] ?? ''}/before - && echo same`
+    const shell = `stty erase ^X; stty -a | tr ';' '\\n' > ${env['SLUICE_HOME'] ?? ''}/before; ${tsh}; echo ended $?; stty -a | tr ';' '\\n' | diff ${env['SLUICE_HOME'] ?? ''}/before - && echo same`
     const program = start(t, 'script', ['-q', '-e', '-c', shell, '/dev/null'], { env })
     program.write("PS1='' ; stty -echo; echo ready'-'now\r")
     await program.line(/ready-now/, 20_000)
-    program.write('tty; echo $TERM; exit 3\r')
+    program.write('tty; echo $TERM; stty -a | grep -o "erase = ^."; exit 3\r')
     await program.line(/ended 3/)
     await program.line(/^same\r?$/, 20_000)
-    match(program.output(), /\/dev\/pts\/\d+\r\nvt100/)
+    match(program.output(), /\/dev\/pts\/\d+\r\nvt100\r\nerase = \^X\r\n/)
   })
 
   it('ends at ~. with 255', async (t) => {

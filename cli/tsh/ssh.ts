@@ -24,7 +24,6 @@ export const SSH_OPTIONS: readonly Option[] = [
     about: 'an option as OpenSSH writes it: Name=value',
     many: true,
   },
-  { flags: '--no-relogin', about: 'taken from scripts: tsh does not log in again by itself' },
 ]
 
 const OPTIONS: readonly Option[] = [
@@ -71,7 +70,13 @@ export const ssh: CommandSpec = {
     const plan = planOf(input, tools)
     const destinations = await withLogin(tools, input, async (login, connect) => {
       checkCluster(input, login)
-      const found = await findDestinations(login, requireSshLogin(tools, login), connect, host)
+      const found = await findDestinations(
+        tools,
+        login,
+        requireSshLogin(tools, login),
+        connect,
+        host,
+      )
       const wanted = host.login ?? input.text('login') ?? tools.env['TELEPORT_LOGIN']
       const user = os.userInfo().username
       return found.map((each) => ({ login, to: each, user: chooseLogin(wanted, each, user) }))
@@ -164,7 +169,7 @@ async function visit(
     ...agentOf(tools, plan),
     failed: (text) => tools.note(`${text}\n`),
   })
-  const wanted = { node: to.name, hostName: to.hostName, user }
+  const wanted = { node: to.name, hostName: to.hostName, user, logins: to.logins }
   const { connection, end } = await connectNode(tools, login, wanted, forwards)
   try {
     await forwards.start(connection)

@@ -8,6 +8,7 @@ export const TSH: ProgramSpec = {
   options: [
     { flags: '--proxy <host:port>', about: 'public address of the cluster (SLUICE_PROXY)' },
     { flags: '--user <name>', about: 'who to log in as (SLUICE_USER)' },
+    { flags: '--no-relogin', about: 'fail when the login is over, also at a terminal' },
     { flags: '-d, --debug', about: 'say more about failures' },
   ],
   groups: {

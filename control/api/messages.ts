@@ -334,6 +334,7 @@ export interface TokenRequest {
 
 export interface TokenReply {
   readonly token: string
+  readonly proxies?: readonly string[]
   readonly pins: readonly string[]
   readonly expiresAtMs: number
 }
@@ -392,7 +393,6 @@ export interface AuditQuery {
   readonly toMs?: number
   /** Event names, separated by commas. */
   readonly types?: string
-  /** Of one session. */
   readonly sid?: string
   readonly limit?: number
   readonly cursor?: string

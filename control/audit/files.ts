@@ -50,7 +50,6 @@ export class DailyFiles implements JournalSink {
     const before = this.#size ?? 0
     try {
       await writeAll(file, bytes, before)
-      await file.datasync()
     } catch (error) {
       // Nothing of it was acknowledged, so nothing of it may stay in front of the next group.
       await file.truncate(before).catch(() => this.close())
@@ -80,7 +79,9 @@ export class DailyFiles implements JournalSink {
     const day = today > this.#day ? today : this.#day
     if (this.#handle !== undefined && day === this.#day) return this.#handle
     await this.close()
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+    // O_DSYNC: a write returns when it is durable.
+    const { O_RDWR, O_CREAT, O_NOFOLLOW, O_DSYNC } = constants
+    const flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_DSYNC
     const handle = await open(join(this.#folder, nameOf(day)), flags, 0o600)
     // What a failed write left and could not cut off is cut off now.
     if (day === this.#day && this.#size !== undefined) await handle.truncate(this.#size)

@@ -19,6 +19,11 @@ export function freePacketOf(bytes: Uint8Array): void {
   if (bytes.buffer.byteLength - bytes.byteLength <= AROUND_BYTES_MAX) free(bytes.buffer)
 }
 
+/** The same for all the memory that a view is a part of, where its caller knows that it is no pool's. */
+export function freeAllOf(bytes: Uint8Array): void {
+  free(bytes.buffer)
+}
+
 function free(buffer: ArrayBufferLike): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength >= FREED_BYTES_MIN) buffer.transfer(0)
 }

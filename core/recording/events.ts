@@ -80,7 +80,8 @@ export function unpackEvents(chunk: Chunk): readonly RecordingEvent[] {
   })
 }
 
-function packEvent(event: RecordingEvent, deltaMs: number): Packed {
+/** One of them. `deltaMs`: behind the one before. */
+export function packEvent(event: RecordingEvent, deltaMs: number): Packed {
   switch (event.kind) {
     case 'start':
       return ['start', deltaMs, JSON.stringify(event.fields)]

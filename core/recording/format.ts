@@ -3,8 +3,9 @@
 // a crash loses the unsynced tail and no more. Big-endian throughout.
 //
 //   file   = magic "SLUICE-REC1\n", u32 length, header (canonical JSON), chunk*
-//   chunk  = magic "SLRC", u32 seq (from 1), u8 kind (1 events, 2 end), u64 start (ms since the epoch), u32 length of the payload,
-//            32 bytes hash of the chunk before (of the file's head for the first), 32 bytes own hash, payload (zstd of a msgpack list)
+//   chunk  = magic "SLRC", u32 seq (from 1), u8 kind (1 events, 2 the last of them and the end), u64 start (ms since the epoch),
+//            u32 length of the payload, 32 bytes hash of the chunk before (of the file's head for the first), 32 bytes own hash,
+//            payload (zstd of a msgpack list)
 //   hash   = SHA-256 over everything of the chunk but the hash itself
 //
 // It opens no file and knows no event; who reads decompressed bytes has capped them (`recordingChunkBytesMax`).
@@ -78,6 +79,8 @@ const packer = new Packr({ useRecords: false, moreTypes: false, mapsAsObjects: t
 const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 }
 /** Room for most chunks: each piece of output beyond it is another way to the compressor's thread and back. */
 const OUTPUT_BYTES = 128 * 1024
+/** What is short and does not compress grows by less. */
+const OUTPUT_SLACK_BYTES = 1024
 
 /** The file's head, and where the first chunk goes on from. */
 export function writeHead(header: RecordingHeader): {
@@ -133,7 +136,8 @@ export function compressPacked(packed: Uint8Array): Uint8Array {
 
 function compression({ length }: Uint8Array): ZstdOptions {
   // Whoever knows the size takes no more memory than that needs.
-  return { params: LEVEL, pledgedSrcSize: length, chunkSize: OUTPUT_BYTES }
+  const chunkSize = Math.min(OUTPUT_BYTES, length + OUTPUT_SLACK_BYTES)
+  return { params: LEVEL, pledgedSrcSize: length, chunkSize }
 }
 
 /** The same beside the event loop: most of what a busy recording costs is this. `done` is called in a turn of its own. */

@@ -85,6 +85,8 @@ export interface JumpServices {
   readonly hostKeys: readonly SshKeyPair[]
   /** Whether the person of this certificate, whose key was proved, may ask for nodes: a sentence when not. */
   admit(certificate: Uint8Array): Promise<string | undefined>
+  /** Somebody showed a key and proved nothing by it. */
+  unproved(): void
   /** A connection to the node's own SSH. Rejects with a sentence for the person. */
   open(node: string): Promise<ByteStream>
 }

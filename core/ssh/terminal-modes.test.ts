@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { errorCode } from '../errors.ts'
-import { sttyArguments } from './terminal-modes.ts'
+import { modesOf, sttyArguments } from './terminal-modes.ts'
 
 /** Pairs of an opcode and a number, RFC 4254 section 8. */
 function modes(...pairs: readonly (readonly [opcode: number, value: number])[]): Uint8Array {
@@ -54,5 +54,39 @@ describe('terminal modes', () => {
       () => sttyArguments(modes([1, 256])),
       (error) => errorCode(error) === 'protocol.violation',
     )
+  })
+})
+
+describe('what stty prints', () => {
+  it('is encoded, and means the same when it is read again', () => {
+    const linux = [
+      'speed 38400 baud; rows 24; columns 80; line = 0;',
+      'intr = ^C; quit = ^\\; erase = ^?; eol = <undef>; kill = M-^U; start = x; min = 1; time = 0;',
+      '-parenb cs8 -cread',
+      'ixon -ixoff -iuclc -imaxbel',
+      'opost -echoprt echoctl -flusho',
+    ].join('\n')
+    assert.equal(
+      sttyArguments(modesOf(linux)).join(' '),
+      'ispeed 38400 ospeed 38400 intr 0x3 quit 0x1c erase 0x7f eol undef kill 0x95 start 0x78 -parenb cs8 ixon -ixoff -imaxbel opost echoctl',
+    )
+  })
+
+  it('is read as a BSD prints it too', () => {
+    const bsd = [
+      'speed 9600 baud; 24 rows; 80 columns;',
+      'lflags: icanon -echo',
+      'iflags: -istrip',
+      'cchars: discard = ^O; dsusp = ^Y; reprint = ^R;',
+      '\tstatus = ^T;',
+    ].join('\n')
+    assert.equal(
+      sttyArguments(modesOf(bsd)).join(' '),
+      'ispeed 9600 ospeed 9600 discard 0xf rprnt 0x12 icanon -echo -istrip',
+    )
+  })
+
+  it('may be nothing', () => {
+    assert.deepEqual(modesOf(''), Buffer.from(END))
   })
 })

@@ -1,9 +1,9 @@
-// Encoded terminal modes (RFC 4254 section 8, and IUTF8 of RFC 8160) as the settings of stty: pairs of an opcode and a 32-bit number,
-// ended by opcode 0. Opcodes from 160 on have no defined form: what follows the first of them is not read, as the standard says.
+// Encoded terminal modes (RFC 4254 section 8, and IUTF8 of RFC 8160) as the settings of stty, and back: pairs of an opcode and a 32-bit
+// number, ended by opcode 0. Opcodes from 160 on have no defined form: what follows the first of them is not read, as the standard says.
 // Not applied: VDSUSP, VFLUSH, VSTATUS (Linux has no such characters), IUCLC and OLCUC (not POSIX), XCASE, PENDIN.
 
 import { ProxyError } from '../errors.ts'
-import { SshReader } from './bytes.ts'
+import { SshReader, u32 } from './bytes.ts'
 
 /** Control characters: an opcode and stty's name. */
 const CHARACTERS: ReadonlyMap<number, string> = new Map([
@@ -101,4 +101,42 @@ function characterText(value: number): string {
       side: 'client',
     })
   return value === NO_CHARACTER ? 'undef' : `0x${value.toString(16)}`
+}
+
+/** What `stty -a` prints, of Linux or of a BSD, encoded. Names that are not known here are left out, as the standard lets both sides do. */
+export function modesOf(printed: string): Uint8Array {
+  const pairs: (readonly [number, number])[] = []
+  const speed = /\bspeed (\d{1,9}) baud/.exec(printed)?.[1]
+  if (speed !== undefined) pairs.push([ISPEED, Number(speed)], [OSPEED, Number(speed)])
+  for (const [, name = '', text = ''] of printed.matchAll(/([a-z0-9]+) = ([^;\s]+);/g)) {
+    const [opcode, value] = [opcodeOf(CHARACTERS, name), characterValue(text)]
+    if (opcode !== undefined && value !== undefined) pairs.push([opcode, value])
+  }
+  const settings = printed.replaceAll(/[a-z0-9]+ = [^;]*;/g, ' ')
+  for (const [, off = '', name = ''] of settings.matchAll(
+    /(?<=[\s:]|^)(-?)([a-z0-9]+)(?=[\s;]|$)/g,
+  )) {
+    const opcode = opcodeOf(FLAGS, name)
+    if (opcode !== undefined) pairs.push([opcode, off === '' ? 1 : 0])
+    else if (off === '' && (name === 'cs7' || name === 'cs8'))
+      pairs.push([name === 'cs7' ? CS7 : CS8, 1])
+  }
+  const encoded = pairs.flatMap(([opcode, value]) => [Uint8Array.of(opcode), u32(value)])
+  return Buffer.concat([...encoded, Uint8Array.of(TTY_OP_END)])
+}
+
+function opcodeOf(names: ReadonlyMap<number, string>, wanted: string): number | undefined {
+  // As the BSDs call it.
+  const name = wanted === 'reprint' ? 'rprnt' : wanted
+  return [...names].find(([, each]) => each === name)?.[0]
+}
+
+/** `^C`, `^?`, a character itself, `<undef>`; with `M-` in front, the same with its top bit. */
+function characterValue(text: string): number | undefined {
+  if (text === '<undef>') return NO_CHARACTER
+  const [, meta = '', caret = '', letter = ''] = /^(M-)?(\^)?([!-~])$/.exec(text) ?? []
+  if (letter === '') return undefined
+  const code = letter.charCodeAt(0)
+  const plain = caret === '' ? code : letter === '?' ? 0x7f : code & 0x1f
+  return meta === '' ? plain : plain | 0x80
 }

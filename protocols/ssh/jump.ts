@@ -27,6 +27,7 @@ export async function serveJump(
       const no = await services.admit(certificate.raw)
       return no === undefined ? true : new LoginRefused(forbidden(no), false)
     },
+    unproved: () => services.unproved(),
     serve: () => new Jump(services),
   })
   const end = (): void => {

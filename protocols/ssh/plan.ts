@@ -6,6 +6,9 @@ import { max } from '../../core/limits.ts'
 import type { ProgramKind } from '../../core/ssh/machine.ts'
 import type { ChannelRequest } from './transport/requests.ts'
 
+/** What the forced command reads. */
+export const ORIGINAL_COMMAND = 'SSH_ORIGINAL_COMMAND'
+
 export type Wish = Extract<ChannelRequest, { kind: 'shell' | 'exec' | 'subsystem' }>
 
 export interface Plan {
@@ -19,10 +22,16 @@ export interface Plan {
   readonly env: Readonly<Record<string, string>>
 }
 
+/** A proxy that ended the client's SSH: it read the same certificate, and forced what that commands already. */
+export interface InFront {
+  /** What it says its client asked for; undefined: a shell. */
+  readonly asked: string | undefined
+}
+
 /** Undefined: no program of this kind is known here. */
-export function planOf(wish: Wish, forced: string | undefined): Plan | undefined {
+export function planOf(wish: Wish, forced: string | undefined, proxy?: InFront): Plan | undefined {
   if (wish.kind === 'subsystem' && wish.name !== 'sftp') return undefined
-  if (forced !== undefined) return forcedPlan(wish, forced)
+  if (forced !== undefined) return forcedPlan(wishBehind(wish, forced, proxy), forced)
   const fields = wish.kind === 'exec' ? commandFields(wish.command) : {}
   const copy = wish.kind === 'exec' ? copyCommandOf(wish.command) : undefined
   const story = wish.kind === 'subsystem' ? 'sftp' : (copy?.tool ?? 'command')
@@ -51,8 +60,17 @@ function forcedPlan(wish: Wish, forced: string): Plan {
     story: copy?.tool ?? 'command',
     copy,
     fields: { ...commandFields(command), forced: true, original_command: asked },
-    env: wish.kind === 'shell' ? {} : { SSH_ORIGINAL_COMMAND: original.replaceAll('\0', '') },
+    env: wish.kind === 'shell' ? {} : { [ORIGINAL_COMMAND]: original.replaceAll('\0', '') },
   }
+}
+
+/** The client's wish, where what came is what a proxy made of it. Both are the client's words, and change nothing that runs. */
+function wishBehind(wish: Wish, forced: string, proxy: InFront | undefined): Wish {
+  const made = wish.kind === 'exec' && Buffer.from(forced).equals(wish.command)
+  if (!made || proxy === undefined) return wish
+  return proxy.asked === undefined
+    ? { kind: 'shell' }
+    : { kind: 'exec', command: Buffer.from(proxy.asked) }
 }
 
 /** The command as text, cut to its bound; `command_bytes` when it was longer. */

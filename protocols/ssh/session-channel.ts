@@ -8,7 +8,7 @@ import { Carried } from './carried.ts'
 import { Environment } from './environment.ts'
 import { SftpAccount } from './file-transfer.ts'
 import type { Lendings } from './lendings.ts'
-import { planOf, type Plan, type Wish } from './plan.ts'
+import { ORIGINAL_COMMAND, planOf, type Plan, type Wish } from './plan.ts'
 import { denied, failed, forbidden, onStderr } from './refusal.ts'
 import type { Served } from './served.ts'
 import { CommandAccount, type Account } from './telling.ts'
@@ -33,6 +33,8 @@ export class SessionChannel {
   readonly #environment = new Environment()
   /** Variables that lead to what the client lends: its ssh-agent, its display. */
   #lent: Readonly<Record<string, string>> = {}
+  /** What a proxy's client asked for, in place of the command it was forced to. */
+  #asked: string | undefined
   #pty: Pty | undefined
   #phase: Phase = { kind: 'asked' }
   #carried: Carried | undefined
@@ -65,7 +67,7 @@ export class SessionChannel {
       case 'pty':
         return this.#terminal(request)
       case 'env':
-        return this.#phase.kind === 'asked' && this.#environment.set(request.name, request.value)
+        return this.#phase.kind === 'asked' && this.#variable(request)
       case 'shell':
       case 'exec':
       case 'subsystem':
@@ -112,6 +114,13 @@ export class SessionChannel {
     return true
   }
 
+  #variable({ name, value }: Extract<ChannelRequest, { kind: 'env' }>): boolean {
+    const original = name === ORIGINAL_COMMAND && this.#served.ssh.forwarded !== undefined
+    if (!original) return this.#environment.set(name, value)
+    this.#asked = value.slice(0, max('sshVariableBytesMax'))
+    return true
+  }
+
   #signal(name: string): boolean {
     if (this.#phase.kind !== 'running' || !SIGNALS.test(name)) return false
     this.#phase.program.signal(name)
@@ -120,7 +129,9 @@ export class SessionChannel {
 
   async #begin(wish: Wish): Promise<RequestAnswer> {
     if (this.#phase.kind !== 'asked') return false
-    const plan = planOf(wish, this.#served.permits.forced)
+    const { permits, ssh } = this.#served
+    const proxy = ssh.forwarded === undefined ? undefined : { asked: this.#asked }
+    const plan = planOf(wish, permits.forced, proxy)
     if (plan === undefined) {
       const name = wish.kind === 'subsystem' ? wish.name.slice(0, max('shownTextMax')) : ''
       this.#served.refused('T3001E', { name, error: 'there is no such subsystem' })

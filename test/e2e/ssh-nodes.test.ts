@@ -73,7 +73,10 @@ describe('a node behind an agent, in node mode', () => {
   })
 
   it('lets nobody in as a login that is not theirs', async () => {
-    await assert.rejects(world.connect({ as: 'root' }), /not for the login “root”/)
+    await assert.rejects(world.connect({ as: 'root' }), {
+      code: 'login.failed',
+      message: /not for the login “root”/,
+    })
   })
 
   it('ends with a lock, of which the agent says why', async () => {

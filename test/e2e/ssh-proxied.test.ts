@@ -10,7 +10,9 @@ import { before, describe, it } from 'node:test'
 
 import { publicBlob } from '../../core/ssh/key.ts'
 import { opensshKeys } from '../../protocols/ssh/transport/openssh.fixture.ts'
+import { channelStream } from '../../protocols/ssh/channel-stream.ts'
 import { suiteCleanup, temporaryFolder } from '../fixtures/files.ts'
+import type { Audited } from '../fixtures/members.ts'
 import { freePort } from '../fixtures/net.ts'
 import { run as runProgram, start } from '../fixtures/processes.ts'
 import { until } from '../fixtures/sockets.ts'
@@ -43,6 +45,22 @@ describe('a node behind an agent, in proxy mode', () => {
     assert.ok(!world.proxy.events.all.some(({ name }) => name === 'session.relay'))
   })
 
+  it('is reached through a jump, whose inner SSH ends at the proxy as well', async () => {
+    const outer = await world.jump()
+    const from = { host: '127.0.0.1', port: 1 }
+    const kind = { kind: 'direct-tcpip', to: { host: 'web-1', port: 22 }, from } as const
+    const channel = await outer.connection.open(kind)
+    const inner = await world.over(channelStream(channel), world.login, PROXY)
+    assert.equal(await run(inner, 'echo jumped'), 'jumped\n')
+    await world.proxy.events.have('exec', { command: 'echo jumped' })
+    outer.connection.end()
+    await until(() => world.agent.agent.sessions === 0, 'the agent has no session')
+    const begun = await world.proxy.events.have('exec', { command: 'echo jumped' })
+    const isEnd = ({ code, fields }: Audited): boolean =>
+      code === 'SLR007I' && fields['sid'] === begun['sid']
+    await until(() => world.proxy.events.all.some(isEnd), 'the proxy tells of the end')
+  })
+
   it('records a terminal at the proxy', async () => {
     const { connection } = await world.connect({ host: PROXY })
     const channel = await connection.open({ kind: 'session' })
@@ -57,7 +75,7 @@ describe('a node behind an agent, in proxy mode', () => {
   })
 
   it('lets nobody in as a login that is not theirs, and ends with a lock', async () => {
-    await assert.rejects(world.connect({ as: 'root', host: PROXY }), /before authentication/)
+    await assert.rejects(world.connect({ as: 'root', host: PROXY }), /not for the login “root”/)
     const { connection } = await world.connect({ host: PROXY })
     const said: string[] = []
     const channel = await connection.open({ kind: 'session' })

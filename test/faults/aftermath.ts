@@ -21,12 +21,19 @@ export class Aftermath {
   readonly #cluster: Cluster
   readonly #diagnostics: Diagnostics
   readonly #types: string
+  readonly #roles: number
 
-  /** `types`: the audit events that a session of this protocol leaves, comma-separated. */
-  constructor(cluster: Cluster, diagnostics: Diagnostics, types: string) {
+  /** `types`: the audit events that a session of this protocol leaves, comma-separated. `roles`: that the supervisor runs. */
+  constructor(
+    cluster: Cluster,
+    diagnostics: Diagnostics,
+    types: string,
+    roles: number = ROLES.length,
+  ) {
     this.#cluster = cluster
     this.#diagnostics = diagnostics
     this.#types = types
+    this.#roles = roles
   }
 
   /** Control answers calls again. */
@@ -77,9 +84,9 @@ export class Aftermath {
     )
     const supervisor = this.#cluster.program.pid
     await eventually(
-      () => childrenOf(supervisor).length === ROLES.length,
+      () => childrenOf(supervisor).length === this.#roles,
       READY_MS,
-      () => `the supervisor has its four roles: ${childrenOf(supervisor).join(' ')}`,
+      () => `the supervisor has its ${this.#roles} roles: ${childrenOf(supervisor).join(' ')}`,
     )
   }
 

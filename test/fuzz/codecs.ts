@@ -5,6 +5,7 @@ import { firstBytes } from './codecs/first-bytes.ts'
 import { postgresCodecs } from './codecs/postgres.ts'
 import { sshCodecs } from './codecs/ssh.ts'
 import { sshClientCodecs } from './codecs/ssh-clients.ts'
+import { sshWayCodecs } from './codecs/ssh-ways.ts'
 import { textCodecs } from './codecs/text.ts'
 import { tunnelCodecs } from './codecs/tunnel.ts'
 import type { Codec } from './engine.ts'
@@ -16,5 +17,6 @@ export const CODECS: readonly Codec[] = [
   ...certificateCodecs,
   ...sshCodecs,
   ...sshClientCodecs,
+  ...sshWayCodecs,
   ...textCodecs,
 ]

@@ -3,13 +3,15 @@
 
 import { equal } from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
-import type { TestContext } from 'node:test'
 
+import type { Cleanup } from '../fixtures/files.ts'
 import { type Frame, Terminal, type TerminalSize } from '../fixtures/terminal.ts'
 import type { Cell, Seat } from './seat.ts'
 
 export interface VimSession {
   readonly size: TerminalSize
+  /** By the clock of the wall; all other times count from here. */
+  readonly beganAtMs: number
   /** All that the client's terminal got, in the pieces it came in. */
   readonly frames: readonly Frame[]
   readonly resizes: readonly { readonly atMs: number; readonly size: TerminalSize }[]
@@ -29,22 +31,18 @@ const VIM = 'vim -N -u NONE -i NONE -n'
 const ESCAPE = '\x1b'
 
 /** Writes a file in vim, looks around in it, changes the terminal's size three times, leaves with status 7. */
-export async function driveVim(
-  seat: Seat,
-  context: TestContext,
-  name: string,
-): Promise<VimSession> {
+export async function driveVim(seat: Seat, cleanup: Cleanup, name: string): Promise<VimSession> {
   const command = `${VIM} '${seat.there(name)}'; exit 7`
   const words = seat.ssh(['-tt'], command)
-  const began = performance.now()
-  const terminal = await Terminal.open(context, words, { size: SIZE, env: seat.env() })
+  const terminal = await Terminal.open(cleanup, words, { size: SIZE, env: seat.env() })
   const resizes: { atMs: number; size: TerminalSize }[] = []
   await terminal.shows(/\[New\]/)
   terminal.type(`:set noswapfile ruler number\r:syntax on\ri${text()}${ESCAPE}`)
   await says(terminal, 'typed')
   for (const [at, size] of SIZES.entries()) {
+    // Taken before: nobody can have recorded it earlier.
+    resizes.push({ atMs: performance.now() - terminal.beganMs, size })
     await terminal.resize(size)
-    resizes.push({ atMs: performance.now() - began, size })
     await sized(terminal, size, at)
     terminal.type('gg/line 3\rzz')
     await says(terminal, `looked ${at}`)
@@ -53,7 +51,8 @@ export async function driveVim(
   await says(terminal, 'changed')
   terminal.type(':wq\r')
   const { code } = await terminal.exit
-  return { size: SIZE, frames: terminal.frames, resizes, code }
+  const beganAtMs = performance.timeOrigin + terminal.beganMs
+  return { size: SIZE, beganAtMs, frames: terminal.frames, resizes, code }
 }
 
 export const VIM_SESSION: Cell = {

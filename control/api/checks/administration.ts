@@ -81,7 +81,12 @@ export const resources: Pick<Checks, ResourceCalls> = {
         .exactOptional(),
       targets: list(text(512)).exactOptional(),
     }),
-    reply: z.strictObject({ token: text(KB), pins: list(text(100)), expiresAtMs: time }),
+    reply: z.strictObject({
+      token: text(KB),
+      proxies: list(text(300)).exactOptional(),
+      pins: list(text(100)),
+      expiresAtMs: time,
+    }),
   },
 }
 

@@ -43,6 +43,8 @@ export interface AcceptOptions<Right> {
   authorize(login: ProvenLogin): Promise<Right | LoginRefused | undefined>
   /** For a client that is known already: what it may do as this user. Absent: `none` is refused. */
   authorizeNone?(user: string): Promise<Right | LoginRefused | undefined>
+  /** A key was shown, and nothing proved by it; may be called for each attempt. */
+  unproved?(): void
   /** What the connection does for its client. Asked before the client is told that it is in. */
   serve(right: Right, connection: SshConnection): ConnectionHandlers
   /** Shown to people before they authenticate. */
@@ -217,6 +219,7 @@ class Acceptor<Right> {
     login: ProvenLogin | undefined,
   ): Promise<Right | LoginRefused | undefined> | undefined {
     if (login !== undefined) return this.#options.authorize(login)
+    if (method === 'publickey') this.#options.unproved?.()
     return method === 'none' ? this.#options.authorizeNone?.(user) : undefined
   }
 

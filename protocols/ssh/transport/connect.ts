@@ -74,7 +74,7 @@ class Connector {
         handshake: (handshake) => this.#begin(handshake),
         payload: (payload) => this.#payload(payload),
         closed: (error) => {
-          this.#reject(this.#distrust ?? error ?? left(this.#transport.farewell))
+          this.#reject(this.#distrust ?? error ?? left(this.#transport.farewell, this.#asked))
           this.#connection?.over(this.#distrust ?? error)
         },
       },
@@ -177,12 +177,14 @@ class Connector {
   }
 }
 
-function left(farewell: string): ProxyError {
+/** Who was asked to let somebody in and says good-bye instead has refused. */
+function left(farewell: string, asked: boolean): ProxyError {
   const message =
     farewell === ''
       ? 'The SSH connection ends: the host left before authentication.'
       : `The SSH host says: ${farewell}`
-  return new ProxyError('protocol.violation', message, { side: 'target', detail: farewell })
+  const code = asked && farewell !== '' ? 'login.failed' : 'protocol.violation'
+  return new ProxyError(code, message, { side: 'target', detail: farewell })
 }
 
 function untrusted(why: string): ProxyError {

@@ -3,7 +3,7 @@
 // by time. An own core could stand in its place: nothing above it knows ssh2. Nothing is delivered inside a write.
 
 import { freeBytes } from '../../../core/bytes/free.ts'
-import { errorCode, ProxyError } from '../../../core/errors.ts'
+import type { ProxyError } from '../../../core/errors.ts'
 import { max } from '../../../core/limits.ts'
 import { u32 } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
@@ -14,7 +14,7 @@ import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
-import { violation } from './violation.ts'
+import { failure, gone, violation } from './violation.ts'
 
 /** Time as an argument, as `Timers` of workers has it. */
 export interface SshTimers {
@@ -381,17 +381,4 @@ export class SshTransport {
       this.#resolveGone()
     }
   }
-}
-
-function gone(): ProxyError {
-  return new ProxyError('protocol.violation', 'The SSH connection is over.', { side: 'client' })
-}
-
-/** What ssh2 or the stream threw. A message may quote the peer: it is for the log, cut and without control characters. */
-function failure(error: unknown): ProxyError {
-  if (error instanceof ProxyError && errorCode(error) !== 'cert.malformed') return error
-  const text = error instanceof Error ? error.message : 'unknown'
-  const detail = text.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
-  const message = 'The SSH connection ends: the transport layer failed.'
-  return new ProxyError('protocol.violation', message, { side: 'client', cause: error, detail })
 }
