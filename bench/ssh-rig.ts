@@ -21,7 +21,8 @@ export interface SshWay {
   readonly args: readonly string[]
   /** Seconds of CPU so far of what serves it; of an sshd with its programs, for they are its children. */
   readonly pid: number
-  readonly cpu: () => Promise<number>
+  /** Seconds of CPU so far of what serves it; an sshd's are of processes that come and go unseen. */
+  readonly cpu: () => number | undefined
   /** The client's environment. */
   readonly env?: NodeJS.ProcessEnv
 }
