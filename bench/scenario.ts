@@ -25,26 +25,10 @@ const TICKS_PER_SECOND = 100
 
 /** CPU seconds of a process and all its threads so far. */
 export function cpuSeconds(pid: number): number {
-  const [own] = cpuFields(pid)
-  return own
-}
-
-/** The same with its children that ended and were waited for, and theirs: a server that forks for each connection. */
-export function cpuSecondsWithEnded(pid: number): number {
-  const [own, ended] = cpuFields(pid)
-  return own + ended
-}
-
-function cpuFields(pid: number): readonly [number, number] {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  // The name in brackets may hold spaces; utime and stime are fields 14 and 15, those of ended children the two after them.
-  const [user, system, endedUser, endedSystem] = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 15)
-    .map(Number)
-  const seconds = (ticks = 0, more = 0): number => (ticks + more) / TICKS_PER_SECOND
-  return [seconds(user, system), seconds(endedUser, endedSystem)]
+  // The name in brackets may hold spaces; utime and stime are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
 export interface Part {

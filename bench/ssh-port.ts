@@ -28,8 +28,7 @@ export async function sshPort(cleanup: Cleanup, recording: RecordingMode): Promi
   const config = await tsh.sshConfig()
   const pid = cluster.pid('agent')
   const ends = [cluster.pid('proxy'), pid]
-  const cpu = (): Promise<number> =>
-    Promise.resolve(ends.reduce((sum, each) => sum + cpuSeconds(each), 0))
+  const cpu = (): number => ends.reduce((sum, each) => sum + cpuSeconds(each), 0)
   const options = ['-o', 'BatchMode=yes', '-o', 'LogLevel=ERROR']
   const args = ['-F', config, ...options, '-l', login, `${NODE_NAME}.test.cluster`]
   const way = { name: `through the port, recording ${recording}`, args, pid, cpu, env: tsh.env }

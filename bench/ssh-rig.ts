@@ -2,7 +2,6 @@
 // proxy's session before the sshd, all on plain loopback ports, and OpenSSH's client with one key that all of them know.
 
 import { generateKeyPairSync } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -13,7 +12,7 @@ import { atEnd, type Cleanup, openFolder, temporaryFolder } from '../test/fixtur
 import { run, type Output } from '../test/fixtures/processes.ts'
 import { sshCertificate, sshTestCa } from '../test/fixtures/ssh.ts'
 import { SshAuthority, startSshd } from '../test/fixtures/sshd.ts'
-import { cpuSeconds, cpuSecondsWithEnded, type Part, startPart } from './scenario.ts'
+import { cpuSeconds, type Part, startPart } from './scenario.ts'
 import { type Wanted, writeWanted, written } from './ssh-wanted.ts'
 
 export interface SshWay {
@@ -22,7 +21,8 @@ export interface SshWay {
   readonly args: readonly string[]
   /** Seconds of CPU so far of what serves it; of an sshd with its programs, for they are its children. */
   readonly pid: number
-  readonly cpu: () => Promise<number>
+  /** Seconds of CPU so far of what serves it; an sshd's are of processes that come and go unseen. */
+  readonly cpu: () => number | undefined
   /** The client's environment. */
   readonly env?: NodeJS.ProcessEnv
 }
@@ -72,21 +72,14 @@ export async function sshRig(cleanup: Cleanup): Promise<SshRig> {
     return { name, args: argumentsOf(identity, login, port), pid, cpu }
   }
   const of = (name: string, part: Part): SshWay =>
-    way(name, part.said[0] ?? 0, part.pid, () => Promise.resolve(cpuSeconds(part.pid)))
+    way(name, part.said[0] ?? 0, part.pid, () => cpuSeconds(part.pid))
   return {
     wanted,
-    sshd: way('stock sshd', sshd.port, sshd.program.pid, () => cpuOfSshd(sshd.program.pid)),
+    sshd: way('stock sshd', sshd.port, sshd.program.pid, () => undefined),
     relay: of('raw relay', relay),
     agent: of('own server', agent),
     proxy: of('session at the proxy', proxy),
   }
-}
-
-/** Once those who served the last client have ended. */
-async function cpuOfSshd(pid: number): Promise<number> {
-  while (readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8') !== '')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  return cpuSecondsWithEnded(pid)
 }
 
 async function server(cleanup: Cleanup, wanted: Wanted): Promise<Part> {

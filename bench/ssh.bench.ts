@@ -37,7 +37,7 @@ const TERMINAL = {
 
 interface Seen {
   readonly mibPerS: number
-  readonly cpuPerGb: number
+  readonly cpuPerGb: number | undefined
 }
 
 /** Ratios of throughput to the stock server that the design asks for. */
@@ -88,12 +88,14 @@ async function interleaved(ways: readonly SshWay[], bulk: Bulk): Promise<readonl
 }
 
 async function pass(way: SshWay, { line, mib }: Bulk): Promise<Seen> {
-  const before = await way.cpu()
+  const before = way.cpu()
   const startedMs = performance.now()
   await withSsh(way, line)
   const seconds = (performance.now() - startedMs) / 1000
-  const cpu = (await way.cpu()) - before
-  return { mibPerS: mib / seconds, cpuPerGb: (cpu * 1e9) / (mib * 2 ** 20) }
+  const after = way.cpu()
+  const known = before !== undefined && after !== undefined
+  const cpuPerGb = known ? ((after - before) * 1e9) / (mib * 2 ** 20) : undefined
+  return { mibPerS: mib / seconds, cpuPerGb }
 }
 
 /** The first way is the yardstick. Ratios are taken turn by turn: what disturbs one turn disturbs all of it. */
@@ -102,11 +104,11 @@ function compared(ways: readonly SshWay[], seen: readonly Seen[][], bulk: Bulk):
   return ways.flatMap(({ name }, index) => {
     const turns = seen[index] ?? []
     const rate = median(turns.map(({ mibPerS }) => mibPerS))
-    const cpu = median(turns.map(({ cpuPerGb }) => cpuPerGb))
+    const cpu = median(turns.flatMap(({ cpuPerGb }) => cpuPerGb ?? []))
     const title = `${name}: ${bulk.name}, ${bulk.mib} MiB`
+    const figure = { name: title, value: round(rate), unit: 'MiB/s' }
     const note = `${round(cpu)} s CPU per GB`
-    const figure = { name: title, value: round(rate), unit: 'MiB/s', note }
-    if (index === 0) return [figure]
+    if (index === 0) return [Number.isNaN(cpu) ? figure : { ...figure, note }]
     const ratio = median(
       turns.map(({ mibPerS }, turn) => mibPerS / (yardstick[turn]?.mibPerS ?? 1)),
     )
