@@ -19,7 +19,6 @@ export interface SshWay {
   readonly name: string
   /** Arguments of `ssh` up to the command. */
   readonly args: readonly string[]
-  /** Seconds of CPU so far of what serves it; of an sshd with its programs, for they are its children. */
   readonly pid: number
   /** Seconds of CPU so far of what serves it; an sshd's are of processes that come and go unseen. */
   readonly cpu: () => number | undefined
