@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
+import { freeBytes } from '../core/bytes/free.ts'
 import { joined } from './joined.ts'
 import { socketStream } from './socket-stream.ts'
 
@@ -22,6 +23,17 @@ describe('Joined ends', () => {
     assert.deepEqual([one.bytesWritten, other.bytesRead], [4, 4])
     assert.deepEqual([other.bytesWritten, one.bytesRead], [11, 11])
     await Promise.all([here.closed, there.closed])
+  })
+
+  it('give a reader bytes of its own, which stay when the writer frees what it wrote', async () => {
+    const [one, other] = joined()
+    const [here, there] = [socketStream(one), socketStream(other)]
+    const bytes = new Uint8Array(32 * 1024).fill(7)
+    const reading = there.read()
+    await here.writeAll?.([bytes])
+    freeBytes(bytes)
+    const read = await reading
+    assert.deepEqual([bytes.length, read?.length, read?.[0], read?.at(-1)], [0, 32 * 1024, 7, 7])
   })
 
   it('hold a writer back until the other end reads', async () => {

@@ -54,7 +54,10 @@ export class JoinedEnd extends Duplex {
   #take(chunk: Buffer, written: Callback): void {
     this.bytesRead += chunk.length
     this.#writer = written
-    this.push(chunk)
+    // A copy: whoever wrote frees its bytes once they are written (core/bytes/free.ts), and a reader may free what it read.
+    const own = Buffer.allocUnsafeSlow(chunk.length)
+    chunk.copy(own)
+    this.push(own)
   }
 }
 
