@@ -310,6 +310,7 @@ async function fillRoom(spool: RecordingSpool): Promise<readonly string[]> {
   const sids: string[] = []
   for (const bytes of [250_000, 16_000, 1000, 3]) {
     do {
+      assert.ok(sids.length < 200, 'there is room without end')
       sids.push(`${SID.slice(0, -3)}${sids.length + 100}`)
       await keep(spool, [oneChunk([randomBytes(bytes).toString('hex').slice(bytes)], sids.at(-1))])
     } while (spool.due.at(-1)?.whole !== undefined)

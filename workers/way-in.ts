@@ -83,7 +83,8 @@ export class WayIn implements LiveSession {
   }
 
   get keySha256(): string {
-    return this.#stream?.keySha256 ?? this.#keySha256
+    // Empty until a key was proved inside: until then a lock on the login's own key must find it.
+    return this.#stream?.keySha256 || this.#keySha256
   }
 
   get target(): Target['ref'] {

@@ -2,12 +2,13 @@
 // agent's, which decides again, or a stock sshd's, which believes a certificate of minutes.
 
 import assert from 'node:assert/strict'
-import { generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { before, describe, it } from 'node:test'
 
+import { keySha256 } from '../../core/cert/key.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
 import { opensshKeys } from '../../protocols/ssh/transport/openssh.fixture.ts'
 import { channelStream } from '../../protocols/ssh/channel-stream.ts'
@@ -72,6 +73,23 @@ describe('a node behind an agent, in proxy mode', () => {
     const began = await world.proxy.events.have('session.start', { recorded: true })
     assert.equal(began['terminal_size'], '80:24')
     connection.end()
+  })
+
+  it('ends a way on which no key was proved yet by a lock on the key of its login', async () => {
+    const { answer, socket } = await world.wayTo('web-1')
+    assert.equal(answer, 'ok')
+    const spki = new X509Certificate(world.alice.certificate).publicKey
+    const key_sha256 = keySha256(spki.export({ format: 'der', type: 'spki' }))
+    const document = {
+      kind: 'lock',
+      version: 'v2',
+      metadata: { name: 'key' },
+      spec: { target: { key_sha256 } },
+    }
+    await world.control.admin.call('resource-create', { kind: 'lock', document })
+    socket.on('error', () => {}).resume()
+    await until(() => socket.readableEnded || socket.destroyed, 'the way is closed')
+    await world.control.admin.call('resource-delete', { kind: 'lock', name: 'key' })
   })
 
   it('lets nobody in as a login that is not theirs, and ends with a lock', async () => {
