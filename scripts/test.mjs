@@ -23,7 +23,7 @@ if (unknown.length > 0) fail(`unknown option ${unknown.join(' ')}; there is --fu
 process.chdir(root)
 const files = named.length > 0 ? named : all()
 if (files.length === 0) fail('no test file found')
-const long = files.some((file) => isWhole(file) && file.endsWith('.full.test.ts'))
+const long = files.some(isLong)
 const lacking = provide({ full: long })
 // Somebody who names files may well not need the programs; whoever asks for everything does.
 if (lacking.length > 0 && named.length === 0) fail(advice(lacking))
@@ -38,7 +38,13 @@ await pass(
   availableParallelism(),
   3 * MINUTE,
 )
-await pass(files.filter(isWhole), availableParallelism() > 2 ? 2 : 1, (long ? 20 : 6) * MINUTE)
+// Two at a time: each waits for its processes more than it computes. The long ones measure memory and move gigabytes, each alone.
+await pass(
+  files.filter((file) => isWhole(file) && !isLong(file)),
+  2,
+  6 * MINUTE,
+)
+await pass(files.filter(isLong), 1, 20 * MINUTE)
 
 for (const line of cellTables(cells)) console.log(line)
 for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
@@ -47,16 +53,19 @@ if (totals.tests === 0) fail('no test ran')
 console.log(`${totals.passed} passed, ${totals.bad} failed`)
 process.exitCode = totals.bad === 0 ? 0 : 1
 
-/** The tests of the whole start servers and measure deadlines: they do not share two cores with others. */
+/** The tests of the whole start servers and measure deadlines: they do not share their cores with one test file for each. */
 function isWhole(file) {
   return file.startsWith('test/e2e/')
 }
 
+function isLong(file) {
+  return isWhole(file) && file.endsWith('.full.test.ts')
+}
+
 /** What the long tests among the files need from elsewhere and could not have, as sentences. */
 function unfetched() {
-  const whole = files.filter((file) => isWhole(file) && file.endsWith('.full.test.ts'))
-  const ssh = whole.some((file) => file.includes('/ssh-'))
-  const others = whole.some((file) => !file.includes('/ssh-'))
+  const ssh = files.some((file) => isLong(file) && file.includes('/ssh-'))
+  const others = files.some((file) => isLong(file) && !file.includes('/ssh-'))
   const wheel = 'pip could not fetch what scripts/postgres-clients.txt names'
   const reasons = [others && !provideClients() && wheel, ssh && provideOpenssh()]
   return reasons.filter((reason) => typeof reason === 'string')
