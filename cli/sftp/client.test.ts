@@ -6,12 +6,12 @@ import { test } from 'node:test'
 
 import { max } from '../../core/limits.ts'
 import { string, u32 } from '../../core/ssh/bytes.ts'
+import { REQUEST, RESPONSE } from '../../core/ssh/sftp.ts'
 import { temporaryFolder } from '../../test/fixtures/files.ts'
 import { SftpClient } from './client.ts'
 import { Frames, readAnswer, writeRequest } from './codec.ts'
 import { names, packet, ScriptedServer, status } from './server.fixture.ts'
 import { download, upload } from './transfer.ts'
-import { TYPE } from './wire.ts'
 
 test('requests wait in a bounded number, and are answered in whatever order', async (t) => {
   const file = await open(path.join(await temporaryFolder(t), 'a'), 'w+')
@@ -22,7 +22,7 @@ test('requests wait in a bounded number, and are answered in whatever order', as
     fields.string()
     const at = Number(fields.u64())
     const part = bytes.subarray(at, at + fields.u32())
-    const answer = part.length === 0 ? status(id, 1) : packet(TYPE.data, u32(id), string(part))
+    const answer = part.length === 0 ? status(id, 1) : packet(RESPONSE.data, u32(id), string(part))
     held.push(() => server.say(answer))
     most = Math.max(most, held.length)
     // The last that came is answered first, once no more can come.
@@ -49,7 +49,7 @@ test('a server that answers in small pieces, or has less than it said, is seen t
     fields.string()
     const at = Number(fields.u64())
     const part = bytes.subarray(at, at + Math.min(1000, fields.u32()))
-    return part.length === 0 ? status(id, 1) : packet(TYPE.data, u32(id), string(part))
+    return part.length === 0 ? status(id, 1) : packet(RESPONSE.data, u32(id), string(part))
   })
   const remote = { client: await SftpClient.start(server), path: 'a', handle: Uint8Array.of(1) }
   equal(await download(remote, file, bytes.length, () => undefined), bytes.length)
@@ -64,7 +64,7 @@ test('a write that the server lost is found out', async (t) => {
   const file = await open(path.join(await temporaryFolder(t), 'a'), 'w+')
   await file.write(randomBytes(100_000))
   const server = new ScriptedServer(({ id, type }) =>
-    type === TYPE.fstat ? packet(TYPE.attrs, u32(id), u32(1), u32(0), u32(99_999)) : status(id, 0),
+    type === REQUEST.fstat ? packet(RESPONSE.attrs, u32(id), u32(1), u32(0), u32(99_999)) : status(id, 0),
   )
   const remote = { client: await SftpClient.start(server), path: 'a', handle: Uint8Array.of(1) }
   await rejects(
@@ -76,11 +76,11 @@ test('a write that the server lost is found out', async (t) => {
 
 test('what no server may say ends the client: every request fails, none waits for ever', async () => {
   for (const said of [
-    Buffer.concat([u32(max('sftpPacketBytesMax') + 1), Uint8Array.of(TYPE.status)]),
+    Buffer.concat([u32(max('sftpPacketBytesMax') + 1), Uint8Array.of(RESPONSE.status)]),
     status(77, 0),
-    packet(TYPE.status, u32(1)),
+    packet(RESPONSE.status, u32(1)),
     packet(99, u32(1)),
-    packet(TYPE.name, u32(1), u32(0xffff_ffff)),
+    packet(RESPONSE.name, u32(1), u32(0xffff_ffff)),
   ]) {
     const server: ScriptedServer = new ScriptedServer(() => said)
     const client = await SftpClient.start(server)
@@ -101,15 +101,15 @@ test('the end of the channel is the end of every request', async () => {
 test('a server without version 3, and one that lists without an end, are refused', async () => {
   const old = new ScriptedServer(() => undefined)
   const started = SftpClient.start({
-    read: () => Promise.resolve({ bytes: packet(TYPE.version, u32(2)), stderr: false }),
+    read: () => Promise.resolve({ bytes: packet(RESPONSE.version, u32(2)), stderr: false }),
     write: (bytes) => old.write(bytes),
   })
   await rejects(started, /it speaks version 2/)
   const answers = (entries: (id: number) => Uint8Array) => (asked: { id: number; type: number }) =>
-    asked.type === TYPE.readdir
+    asked.type === REQUEST.readdir
       ? entries(asked.id)
-      : asked.type === TYPE.opendir
-        ? packet(TYPE.handle, u32(asked.id), string('h'))
+      : asked.type === REQUEST.opendir
+        ? packet(RESPONSE.handle, u32(asked.id), string('h'))
         : status(asked.id, 0)
   const silent = await SftpClient.start(new ScriptedServer(answers((id) => names(id))))
   await rejects(silent.list('a'), /without an end/)

@@ -3,6 +3,7 @@
 
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
+import { OPEN, STATUS, VERSION } from '../../core/ssh/sftp.ts'
 import { CommandError } from '../exit.ts'
 import { printable } from '../render.ts'
 import {
@@ -18,7 +19,6 @@ import {
   writeInit,
   writeRequest,
 } from './codec.ts'
-import { OPEN, STATUS, VERSION } from './wire.ts'
 
 /** A channel whose subsystem is sftp. */
 export interface SftpChannel {

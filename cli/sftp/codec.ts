@@ -4,7 +4,7 @@
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
 import { SshReader, string, u32, u64 } from '../../core/ssh/bytes.ts'
-import { ATTRIBUTE, MODE, STATUS, TYPE, VERSION } from './wire.ts'
+import { ATTRIBUTE, MODE, REQUEST, RESPONSE, STATUS, VERSION } from '../../core/ssh/sftp.ts'
 
 /** Undefined: the server did not say. Times in seconds. */
 export interface Attributes {
@@ -53,11 +53,11 @@ export type Request =
 
 /** The first message: which version we speak. */
 export function writeInit(): Uint8Array {
-  return frame(Uint8Array.of(TYPE.init), u32(VERSION))
+  return frame(Uint8Array.of(REQUEST.init), u32(VERSION))
 }
 
 export function writeRequest(id: number, request: Request): Uint8Array {
-  return frame(Uint8Array.of(TYPE[request.kind]), u32(id), ...fieldsOf(request))
+  return frame(Uint8Array.of(REQUEST[request.kind]), u32(id), ...fieldsOf(request))
 }
 
 function fieldsOf(request: Request): readonly Uint8Array[] {
@@ -126,7 +126,7 @@ export class Frames {
 export function readVersion(message: Uint8Array): number {
   const reader = new SshReader(message)
   return understood(() => {
-    if (reader.u8() !== TYPE.version) throw violation('it does not begin with its version')
+    if (reader.u8() !== RESPONSE.version) throw violation('it does not begin with its version')
     return reader.u32()
   })
 }
@@ -142,18 +142,18 @@ export function readAnswer(message: Uint8Array): { id: number; answer: Answer } 
 
 function readBody(type: number, reader: SshReader): Answer {
   switch (type) {
-    case TYPE.status: {
+    case RESPONSE.status: {
       const code = reader.u32()
       // Servers older than version 3 leave the text out.
       return { kind: 'status', code, text: reader.done ? '' : lossy(reader.string()) }
     }
-    case TYPE.handle:
+    case RESPONSE.handle:
       return { kind: 'handle', handle: reader.string() }
-    case TYPE.data:
+    case RESPONSE.data:
       return { kind: 'data', bytes: reader.string() }
-    case TYPE.name:
+    case RESPONSE.name:
       return { kind: 'name', entries: readEntries(reader) }
-    case TYPE.attrs:
+    case RESPONSE.attrs:
       return { kind: 'attrs', attributes: readAttributes(reader) }
     default:
       throw violation(`message ${type} is no answer`)

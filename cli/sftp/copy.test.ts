@@ -6,12 +6,12 @@ import { type TestContext, test } from 'node:test'
 
 import { FakeClock } from '../../core/clock.ts'
 import { string, u32 } from '../../core/ssh/bytes.ts'
+import { REQUEST, RESPONSE } from '../../core/ssh/sftp.ts'
 import { temporaryFolder } from '../../test/fixtures/files.ts'
 import { SftpClient } from './client.ts'
 import { Copy } from './copy.ts'
 import { Progress } from './progress.ts'
 import { folders, names, opensshChannel, packet, ScriptedServer, status } from './server.fixture.ts'
-import { TYPE } from './wire.ts'
 
 interface Places {
   readonly here: string
@@ -125,9 +125,9 @@ test('folders in folders without an end end somewhere, and are a failure', async
   const failures: string[] = []
   let listed = false
   const server = new ScriptedServer(({ id, type }) => {
-    if (type === TYPE.stat) return packet(TYPE.attrs, u32(id), u32(4), u32(0o040_755))
-    if (type === TYPE.opendir) return packet(TYPE.handle, u32(id), string('h'))
-    if (type !== TYPE.readdir) return status(id, 0)
+    if (type === REQUEST.stat) return packet(RESPONSE.attrs, u32(id), u32(4), u32(0o040_755))
+    if (type === REQUEST.opendir) return packet(RESPONSE.handle, u32(id), string('h'))
+    if (type !== REQUEST.readdir) return status(id, 0)
     listed = !listed
     return listed ? folders(id, 'x') : status(id, 1)
   })
@@ -146,9 +146,9 @@ test('names of a hostile server lead nowhere', async (t) => {
   const failures: string[] = []
   let listed = false
   const server = new ScriptedServer(({ id, type }) => {
-    if (type === TYPE.stat) return packet(TYPE.attrs, u32(id), u32(4), u32(0o040_755))
-    if (type === TYPE.opendir) return packet(TYPE.handle, u32(id), string('h'))
-    if (type !== TYPE.readdir) return status(id, 0)
+    if (type === REQUEST.stat) return packet(RESPONSE.attrs, u32(id), u32(4), u32(0o040_755))
+    if (type === REQUEST.opendir) return packet(RESPONSE.handle, u32(id), string('h'))
+    if (type !== REQUEST.readdir) return status(id, 0)
     const once = listed
     listed = true
     return once

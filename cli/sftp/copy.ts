@@ -6,13 +6,13 @@ import { chmod, mkdir, open, readdir, stat, utimes } from 'node:fs/promises'
 import path from 'node:path'
 
 import { max } from '../../core/limits.ts'
+import { MODE } from '../../core/ssh/sftp.ts'
 import { CommandError, errorText } from '../exit.ts'
 import { printable } from '../render.ts'
 import type { SftpClient } from './client.ts'
 import { type Attributes, isFile, isFolder } from './codec.ts'
 import { patternOf } from './place.ts'
 import { download, upload } from './transfer.ts'
-import { MODE } from './wire.ts'
 
 export interface CopyOptions {
   readonly recursive: boolean

@@ -4,10 +4,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
 import { SshReader, string, u32 } from '../../core/ssh/bytes.ts'
+import { REQUEST, RESPONSE } from '../../core/ssh/sftp.ts'
 import { atEnd, type Cleanup } from '../../test/fixtures/files.ts'
 import type { SftpChannel } from './client.ts'
 import { Frames } from './codec.ts'
-import { TYPE } from './wire.ts'
 
 const SFTP_SERVER = '/usr/lib/openssh/sftp-server'
 
@@ -86,7 +86,7 @@ export class ScriptedServer implements SftpChannel {
     const id = reader.u32()
     this.outstanding += 1
     this.outstandingMax = Math.max(this.outstandingMax, this.outstanding)
-    if (type === TYPE.init) return this.say(packet(TYPE.version, u32(3)))
+    if (type === REQUEST.init) return this.say(packet(RESPONSE.version, u32(3)))
     const answer = this.#answer({ id, type, fields: reader })
     if (answer !== undefined) this.say(answer)
   }
@@ -98,7 +98,7 @@ export function packet(type: number, ...fields: readonly Uint8Array[]): Uint8Arr
 }
 
 export function status(id: number, code: number): Uint8Array {
-  return packet(TYPE.status, u32(id), u32(code), string('a text'), string(''))
+  return packet(RESPONSE.status, u32(id), u32(code), string('a text'), string(''))
 }
 
 /** Entries of a folder that are files. */
@@ -114,5 +114,5 @@ export function folders(id: number, ...entries: readonly string[]): Uint8Array {
 function listing(id: number, mode: number, entries: readonly (string | Uint8Array)[]): Uint8Array {
   const attributes = Buffer.concat([u32(4), u32(mode)])
   const fields = entries.map((name) => Buffer.concat([string(name), string('long'), attributes]))
-  return packet(TYPE.name, u32(id), u32(entries.length), ...fields)
+  return packet(RESPONSE.name, u32(id), u32(entries.length), ...fields)
 }

@@ -5,9 +5,9 @@
 import type { AuditFields } from '../../core/protocol.ts'
 import { max } from '../../core/limits.ts'
 import { SshReader } from '../../core/ssh/bytes.ts'
+import { REQUEST, RESPONSE, STATUS, STATUS_NAMES, VERSION } from '../../core/ssh/sftp.ts'
 import { SftpFrames } from './sftp-frames.ts'
 import { handleOf, readRequest, requestHead, type SftpRequest } from './sftp-requests.ts'
-import { REQUEST, RESPONSE, STATUS, STATUS_NAMES, VERSION } from './sftp-wire.ts'
 
 interface Open {
   readonly path: string

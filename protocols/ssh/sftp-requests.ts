@@ -3,7 +3,7 @@
 
 import { max } from '../../core/limits.ts'
 import type { SshReader } from '../../core/ssh/bytes.ts'
-import { OPEN_FLAGS, REQUEST } from './sftp-wire.ts'
+import { OPEN, REQUEST } from '../../core/ssh/sftp.ts'
 
 /** `code`: of the audit event, without its severity. */
 export type SftpRequest =
@@ -171,5 +171,8 @@ export function handleOf(reader: SshReader): string {
 }
 
 function flagsOf(bits: number): string {
-  return OPEN_FLAGS.filter((_, bit) => ((bits >>> bit) & 1) === 1).join(',')
+  return Object.entries(OPEN)
+    .filter(([, bit]) => (bits & bit) !== 0)
+    .map(([name]) => name)
+    .join(',')
 }

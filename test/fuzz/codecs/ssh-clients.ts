@@ -6,12 +6,12 @@ import { generateKeyPairSync } from 'node:crypto'
 
 import { Frames, readAnswer, readVersion } from '../../../cli/sftp/codec.ts'
 import { folders, names, packet, status } from '../../../cli/sftp/server.fixture.ts'
-import { TYPE } from '../../../cli/sftp/wire.ts'
 import { readGreeting, readRequest } from '../../../cli/ssh/socks.ts'
 import { max } from '../../../core/limits.ts'
 import { string, u32 } from '../../../core/ssh/bytes.ts'
 import { publicBlob } from '../../../core/ssh/key.ts'
 import { readPrivateKey, writePrivateKey } from '../../../core/ssh/private-key.ts'
+import { RESPONSE } from '../../../core/ssh/sftp.ts'
 import type { Codec } from '../engine.ts'
 import { declared } from './postgres.ts'
 
@@ -26,7 +26,7 @@ function answersOf(bytes: Uint8Array, piece: number): string {
       frames.push(bytes.subarray(at, at + piece))
       for (let message = frames.next(); message !== undefined; message = frames.next()) {
         assert.ok(message.length <= max('sftpPacketBytesMax'))
-        seen.push(message[0] === TYPE.version ? `v${readVersion(message)}` : kindOf(message))
+        seen.push(message[0] === RESPONSE.version ? `v${readVersion(message)}` : kindOf(message))
       }
     }
   } catch (error) {
@@ -43,13 +43,13 @@ function kindOf(message: Uint8Array): string {
 const sftpAnswers: Codec = {
   name: 'sftp-answers',
   seeds: () => [
-    packet(TYPE.version, u32(3)),
+    packet(RESPONSE.version, u32(3)),
     Buffer.concat([status(1, 0), names(2, 'a', 'ä'), folders(3, 'x')]),
     Buffer.concat([
-      packet(TYPE.handle, u32(1), string('h')),
-      packet(TYPE.data, u32(2), string('data')),
+      packet(RESPONSE.handle, u32(1), string('h')),
+      packet(RESPONSE.data, u32(2), string('data')),
     ]),
-    packet(TYPE.attrs, u32(1), u32(13), u32(0), u32(9), u32(0o100_644), u32(1), u32(2)),
+    packet(RESPONSE.attrs, u32(1), u32(13), u32(0), u32(9), u32(0o100_644), u32(1), u32(2)),
   ],
   check(bytes) {
     const whole = answersOf(bytes, Math.max(1, bytes.length))
