@@ -1,6 +1,7 @@
-// Who a login is on this machine, asked of its name services through getent, and whether it may be used: an account that has expired,
-// one without a runnable shell, and everybody but root while /etc/nologin exists are refused, as sshd does. A locked password refuses
-// nobody: no password is asked for here. A shell that only says that the account is not available is run, and says so.
+// Who a login is on this machine, read from its files (account-files.ts) or asked of its name services through getent, and whether it
+// may be used: an account that has expired, one without a runnable shell, and everybody but root while /etc/nologin exists are refused,
+// as sshd does. A locked password refuses nobody: no password is asked for here. A shell that only says that the account is not
+// available is run, and says so.
 
 import { execFile } from 'node:child_process'
 import { access, constants, readFile } from 'node:fs/promises'
@@ -9,6 +10,7 @@ import { promisify } from 'node:util'
 
 import { ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
+import { type AccountTable, lineInFiles } from './account-files.ts'
 
 export interface Account {
   readonly name: string
@@ -30,10 +32,10 @@ const LOGIN = /^[A-Za-z_][A-Za-z0-9_.@+-]*\$?$/
 export async function findAccount(login: string, nowMs: number): Promise<Account> {
   if (!LOGIN.test(login)) throw refusal('The name of the login is none this machine could have.')
   const root = process.getuid?.() === 0
-  // Asked together: each is a process of its own, and only root may read the second.
+  // Asked together: each may be a process of its own. Only root may read the second.
   const [passwd, shadow] = await Promise.all([
-    getent('passwd', login),
-    root ? getent('shadow', login) : '',
+    lookUp('passwd', login),
+    root ? lookUp('shadow', login) : '',
   ])
   const account = readPasswd(login, passwd)
   if (account === undefined) throw refusal(`This machine has no account "${login}".`)
@@ -87,8 +89,12 @@ function isId(text: string): boolean {
   return /^\d{1,10}$/.test(text) && Number(text) < 2 ** 32 - 1
 }
 
+async function lookUp(table: AccountTable, login: string): Promise<string> {
+  return lineInFiles(table, login) ?? (await getent(table, login))
+}
+
 /** The line; '' when there is none. A machine that cannot say it lets nobody in. */
-async function getent(table: 'passwd' | 'shadow', login: string): Promise<string> {
+async function getent(table: AccountTable, login: string): Promise<string> {
   try {
     const options = { timeout: max('launchAccountMs'), maxBuffer: max('launchAccountBytesMax') }
     return (await run(GETENT, [table, '--', login], { ...options, env: {} })).stdout
