@@ -169,6 +169,6 @@ export class ServerReach {
 }
 
 function notCertified(answer: ProxyAnswer): ProxyError {
-  const text = answer.what === 'no' ? answer.message : 'control certified nothing'
-  return new ProxyError('dial.failed', text)
+  if (answer.what !== 'no') return new ProxyError('dial.failed', 'control certified nothing')
+  return new ProxyError(answer.kind === 'refused' ? 'policy.denied' : 'dial.failed', answer.message)
 }

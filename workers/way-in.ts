@@ -238,7 +238,8 @@ const NO_HOST_KEY = 'control has not certified this proxy’s SSH host key yet'
 
 /** Says no, and why; the reason is the session's end. */
 function refused(socket: net.Socket, refusal: Refusal): string {
-  lastWord(socket, writeWayInAnswer({ open: false, sentence: sentenceOf(refusal) }))
+  const [away, sentence] = [refusal.kind === 'unavailable', sentenceOf(refusal)]
+  lastWord(socket, writeWayInAnswer({ open: false, away, sentence }))
   return refusal.reason
 }
 

@@ -65,7 +65,9 @@ describe('a connection to a node', () => {
 
   it('is refused by the first proxy that refuses, in its words and without its control characters', async (t) => {
     const sentence = 'denied by Sluice policy\u001b[2J'
-    const refusing = await startProxy(t, port, { answer: () => ({ open: false, sentence }) })
+    const refusing = await startProxy(t, port, {
+      answer: () => ({ open: false, away: false, sentence }),
+    })
     const error = await connect(t, [refusing.address, proxy.address]).then(
       () => undefined,
       (thrown: unknown) => thrown,
@@ -73,6 +75,17 @@ describe('a connection to a node', () => {
     equal(exitStatus(error), EXIT.denied)
     match(String(error), /does not open the way: denied by Sluice policy.?\[2J/)
     equal(String(error).includes('\u001b'), false)
+  })
+
+  it('of a node that is away is told apart from a refusal', async (t) => {
+    const sentence = 'the node is not reached: no agent is connected'
+    const waiting = await startProxy(t, port, {
+      answer: () => ({ open: false, away: true, sentence }),
+    })
+    await rejects(connect(t, [waiting.address, proxy.address]), {
+      status: EXIT.unreachable,
+      message: /does not open the way: the node is not reached: no agent/,
+    })
   })
 
   it('trusts no proxy of another cluster or another name', async (t) => {

@@ -33,7 +33,7 @@ export async function openWayIn(wanted: WayIn): Promise<tls.TLSSocket> {
       const { socket, answer } = await ask(address, line, wanted)
       if (answer.open) return socket
       socket.destroy()
-      throw refused(address, answer.sentence)
+      throw refused(address, answer)
     } catch (error) {
       if (error instanceof CommandError) throw error
       failure = error
@@ -124,14 +124,14 @@ function read(socket: tls.TLSSocket): Buffer | null {
 }
 
 /** What the proxy says is for the person: it names the layer itself. */
-function refused(address: string, sentence: string): CommandError {
-  const next = 'See what your roles let you reach with: tsh ls'
-  return new CommandError(
-    `the proxy at ${address} does not open the way: ${printable(sentence)}`,
-    EXIT.denied,
-    next,
-  )
+function refused(address: string, { away, sentence }: Closed): CommandError {
+  const message = `the proxy at ${address} does not open the way: ${printable(sentence)}`
+  // What to do about a node that is away, the sentence says.
+  if (away) return new CommandError(message, EXIT.unreachable)
+  return new CommandError(message, EXIT.denied, 'See what your roles let you reach with: tsh ls')
 }
+
+type Closed = Extract<WayInAnswer, { readonly open: false }>
 
 function failed(address: string, cause: unknown): ProxyError {
   const reason = cause instanceof Error ? cause.message : String(cause)

@@ -95,7 +95,7 @@ describe('OpenSSH with the configuration that tsh prints', () => {
 
   it('shows what the proxy says when it does not open the way', async (t) => {
     const refusing = await startProxy(t, port, {
-      answer: () => ({ open: false, sentence: 'no node of that name' }),
+      answer: () => ({ open: false, away: false, sentence: 'no node of that name' }),
     })
     const { file, env } = await configured(t, refusing)
     const { code, stderr } = await run('ssh', ['-F', file, `${ME}@${HOSTNAME}`, 'id'], { env })

@@ -36,10 +36,14 @@ test('an answer is one line, whatever its sentence holds', () => {
     value: { open: true },
     end: 3,
   })
-  const written = writeWayInAnswer({ open: false, sentence: `no such\nnode${'!'.repeat(9999)}` })
-  const reading = readWayInAnswer(written)
-  assert.equal(reading.verdict, 'line')
-  assert.ok(reading.verdict === 'line' && !reading.value.open)
-  assert.match(reading.value.sentence, /^no such node!+$/)
-  assert.equal(reading.end, written.length)
+  const sentence = `no such\nnode${'!'.repeat(9999)}`
+  for (const away of [false, true]) {
+    const written = writeWayInAnswer({ open: false, away, sentence })
+    assert.match(Buffer.from(written).toString(), away ? /^away no such/ : /^no no such/)
+    const reading = readWayInAnswer(written)
+    assert.ok(reading.verdict === 'line' && !reading.value.open)
+    assert.equal(reading.value.away, away)
+    assert.match(reading.value.sentence, /^no such node!+$/)
+    assert.equal(reading.end, written.length)
+  }
 })

@@ -3,7 +3,8 @@
 //
 //   client:  node <name>\n          the name as the person typed it: `web-1`, `web-1.example.com`
 //   proxy:   ok\n                   SSH follows
-//            no <sentence>\n        and the connection ends
+//            no <sentence>\n        and the connection ends: it is not allowed
+//            away <sentence>\n      and the connection ends: it is not there, or who knows of it is not
 
 import { max } from '../limits.ts'
 
@@ -16,7 +17,12 @@ export type WayInReading<T> =
 
 export type WayInAnswer =
   | { readonly open: true }
-  | { readonly open: false; readonly sentence: string }
+  | {
+      readonly open: false
+      /** Nobody says no: the same may be answered otherwise in a moment. */
+      readonly away: boolean
+      readonly sentence: string
+    }
 
 /** A name longer than `nameLengthMax`, or with a control character or a space, is no name. */
 export function writeWanted(node: string): Uint8Array {
@@ -36,17 +42,23 @@ export function writeWayInAnswer(answer: WayInAnswer): Uint8Array {
   if (answer.open) return Buffer.from('ok\n')
   // One line, whatever the sentence holds, and short enough for its reader.
   const sentence = answer.sentence.replaceAll(/[\p{Cc}\s]+/gu, ' ').slice(0, SENTENCE_CHARS_MAX)
-  return Buffer.from(`no ${sentence}\n`)
+  return Buffer.from(`${answer.away ? AWAY : NO}${sentence}\n`)
 }
 
 export function readWayInAnswer(bytes: Uint8Array): WayInReading<WayInAnswer> {
   const line = readLine(bytes)
   if (line.verdict !== 'line') return line
   if (line.value === 'ok') return { ...line, value: { open: true } }
-  return line.value.startsWith('no ')
-    ? { ...line, value: { open: false, sentence: line.value.slice(3) } }
-    : { verdict: 'bad' }
+  for (const word of [NO, AWAY])
+    if (line.value.startsWith(word)) {
+      const sentence = line.value.slice(word.length)
+      return { ...line, value: { open: false, away: word === AWAY, sentence } }
+    }
+  return { verdict: 'bad' }
 }
+
+const NO = 'no '
+const AWAY = 'away '
 
 const SENTENCE_CHARS_MAX = 400
 const LINE_FEED = 0x0a

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { ProxyError } from '../../core/errors.ts'
+import { type ErrorCode, errorCode, ProxyError } from '../../core/errors.ts'
 import { max } from '../../core/limits.ts'
+import type { Refusal } from '../../core/protocol.ts'
 import {
   clientKey,
   exec,
@@ -79,6 +80,24 @@ describe('a login', () => {
     assert.match(await failing(new ProxyError('dial.failed', 'The launcher is not up.')), /not up/)
     const system = Object.assign(new Error('connect ENOENT /run/secret'), { code: 'ENOENT' })
     assert.match(await failing(system), /cannot be reached: it failed/)
+  })
+
+  it('is told from a refusal when what it leads to, or what decides, is away', async () => {
+    const codeOf = async (change: Parameters<typeof session>[0]): Promise<unknown> => {
+      const it = session(change)
+      await hears(it)
+      return it.connected.catch(errorCode)
+    }
+    const reaching = (code: ErrorCode): Promise<unknown> =>
+      codeOf({ ssh: { reach: () => Promise.reject(new ProxyError(code, 'no')) } })
+    assert.equal(await reaching('dial.failed'), 'dial.failed')
+    assert.equal(await reaching('control.unavailable'), 'dial.failed')
+    assert.equal(await reaching('login.failed'), 'login.failed')
+    assert.equal(await reaching('policy.denied'), 'login.failed')
+    const deciding = (kind: Refusal['kind']): Promise<unknown> =>
+      codeOf({ host: { authorize: () => Promise.resolve({ ...LOCKED, kind }) } })
+    assert.equal(await deciding('unavailable'), 'dial.failed')
+    assert.equal(await deciding('lock'), 'login.failed')
   })
 
   it('that the thread cannot decide ends the connection', async () => {

@@ -3,7 +3,7 @@
 
 import type { SshCertificate } from '../../core/cert/ssh.ts'
 import { readSshCertificate } from '../../core/cert/ssh.ts'
-import { ProxyError } from '../../core/errors.ts'
+import { type ErrorCode, errorCode, ProxyError } from '../../core/errors.ts'
 import type { TargetRef } from '../../core/identity.ts'
 import { max } from '../../core/limits.ts'
 import type { Authorized } from '../../core/login.ts'
@@ -130,7 +130,7 @@ class Session {
       return new LoginRefused(forbidden(`${reason}. Log in again if your roles changed.`), true)
     }
     const right = await this.#authorize(user, peer)
-    if ('reason' in right) return new LoginRefused(denied(right), true)
+    if ('reason' in right) return new LoginRefused(denied(right), true, isAway(right))
     return this.#reach(right, certificate)
   }
 
@@ -157,9 +157,11 @@ class Session {
       this.#machine = machine
       if (!this.#signal.aborted && !this.#left) return { right, certificate, machine }
       machine.end()
-      return new LoginRefused(evicted(refusalOf(this.#signal.reason)), true)
+      const refusal = refusalOf(this.#signal.reason)
+      return new LoginRefused(evicted(refusal), true, isAway(refusal))
     } catch (error) {
-      return new LoginRefused(failed('the machine cannot be reached', error), true)
+      const away = !SAID_NO.has(errorCode(error))
+      return new LoginRefused(failed('the machine cannot be reached', error), true, away)
     }
   }
 
@@ -168,6 +170,18 @@ class Session {
     this.#channels = new Channels(new Served(entry, connection, this.#host, this.#ssh))
     return this.#channels
   }
+}
+
+/** Of what was reached, or of control: more attempts would hear the same. */
+const SAID_NO: ReadonlySet<ErrorCode | undefined> = new Set<ErrorCode>([
+  'policy.denied',
+  'login.failed',
+  'login.locked',
+  'limit.exceeded',
+])
+
+function isAway({ kind }: Refusal): boolean {
+  return kind === 'unavailable'
 }
 
 /** Why this login is asked for by nobody who means well. */

@@ -27,10 +27,13 @@ export class LoginRefused {
   readonly sentence: string
   /** No other certificate would change it: the connection ends. */
   readonly final: boolean
+  /** Nobody says no: what decides, or what they want to reach, is away. */
+  readonly away: boolean
 
-  constructor(sentence: string, final: boolean) {
+  constructor(sentence: string, final: boolean, away = false) {
     this.sentence = sentence
     this.final = final
+    this.away = away
   }
 }
 
@@ -224,10 +227,10 @@ class Acceptor<Right> {
   }
 
   /** The sentence comes as a banner, which people see while they log in, and once more as the last word: some see only one of them. */
-  #refuse({ sentence, final }: LoginRefused): void {
+  #refuse({ sentence, final, away }: LoginRefused): void {
     this.#banner(sentence)
     // A failure would make the client go by itself, before it has read the last word.
-    if (final) this.#transport.end(refused(sentence), sentence)
+    if (final) this.#transport.end(refused(sentence, away), sentence)
     else this.#send(MESSAGE.authFailure, METHODS, Uint8Array.of(0))
   }
 
@@ -247,8 +250,10 @@ class Acceptor<Right> {
   }
 }
 
-function refused(sentence: string): ProxyError {
-  return new ProxyError('policy.denied', sentence, { side: 'client' })
+function refused(sentence: string, away = false): ProxyError {
+  return away
+    ? new ProxyError('dial.failed', sentence, { side: 'target' })
+    : new ProxyError('policy.denied', sentence, { side: 'client' })
 }
 
 /** Would a signature by this key be looked at? */

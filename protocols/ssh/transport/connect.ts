@@ -9,8 +9,9 @@ import { SshReader, string } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
 import { signatureOf } from './algorithms.ts'
 import { SshConnection, type ConnectionHandlers } from './connection.ts'
+import type { Farewell } from './disconnect.ts'
 import type { CertificateKey, HostVerifier } from './host-key.ts'
-import { MESSAGE } from './message.ts'
+import { MESSAGE, REASON } from './message.ts'
 import { SshTransport, type Handshake, type SshTimers } from './transport.ts'
 import { violation } from './violation.ts'
 
@@ -177,14 +178,17 @@ class Connector {
   }
 }
 
-/** Who was asked to let somebody in and says good-bye instead has refused. */
-function left(farewell: string, asked: boolean): ProxyError {
+/** Who was asked to let somebody in and says good-bye instead has refused, unless what is behind it is away. */
+function left({ reason, sentence }: Farewell, asked: boolean): ProxyError {
   const message =
-    farewell === ''
+    sentence === ''
       ? 'The SSH connection ends: the host left before authentication.'
-      : `The SSH host says: ${farewell}`
-  const code = asked && farewell !== '' ? 'login.failed' : 'protocol.violation'
-  return new ProxyError(code, message, { side: 'target', detail: farewell })
+      : `The SSH host says: ${sentence}`
+  const details = { side: 'target', detail: sentence } as const
+  if (!asked || sentence === '') return new ProxyError('protocol.violation', message, details)
+  if (reason === REASON.serviceNotAvailable)
+    return new ProxyError('dial.failed', message, { ...details, retry: true })
+  return new ProxyError('login.failed', message, details)
 }
 
 function untrusted(why: string): ProxyError {

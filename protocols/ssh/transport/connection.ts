@@ -131,7 +131,7 @@ export class SshConnection {
 
   /** What the peer said when it ended the connection. */
   get farewell(): string {
-    return this.#transport.farewell
+    return this.#transport.farewell.sentence
   }
 
   /** A message of the peer. */

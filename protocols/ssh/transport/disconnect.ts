@@ -9,16 +9,23 @@ export function writeDisconnect(reason: number, sentence: string): Uint8Array {
   return Buffer.concat([Uint8Array.of(MESSAGE.disconnect), u32(reason), said, string('')])
 }
 
-/** The sentence, cut and without control characters; '' when it is not spelt as it should be: the peer goes anyway. */
-export function readDisconnect(payload: Uint8Array): string {
+export interface Farewell {
+  /** Undefined: it was not said. */
+  readonly reason: number | undefined
+  /** Cut and without control characters. */
+  readonly sentence: string
+}
+
+export const NO_FAREWELL: Farewell = { reason: undefined, sentence: '' }
+
+/** Nothing when it is not spelt as it should be: the peer goes anyway. */
+export function readDisconnect(payload: Uint8Array): Farewell {
   try {
     const reader = new SshReader(payload.subarray(1))
-    reader.u32()
-    return reader
-      .text()
-      .slice(0, max('sshBannerCharsMax'))
-      .replaceAll(/\p{Cc}+/gu, ' ')
+    const [reason, text] = [reader.u32(), reader.text()]
+    const sentence = text.slice(0, max('sshBannerCharsMax')).replaceAll(/\p{Cc}+/gu, ' ')
+    return { reason, sentence }
   } catch {
-    return ''
+    return NO_FAREWELL
   }
 }

@@ -30,7 +30,7 @@ export const MESSAGE = {
 } as const
 
 /** Of SSH_MSG_DISCONNECT. */
-export const REASON = { protocolError: 2, byApplication: 11 } as const
+export const REASON = { protocolError: 2, serviceNotAvailable: 7, byApplication: 11 } as const
 
 /** Of SSH_MSG_CHANNEL_OPEN_FAILURE. */
 export const OPEN_REFUSED = {

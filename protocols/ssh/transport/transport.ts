@@ -8,7 +8,7 @@ import { max } from '../../../core/limits.ts'
 import { u32 } from '../../../core/ssh/bytes.ts'
 import type { ByteStream } from '../../../core/stream.ts'
 import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS } from './algorithms.ts'
-import { readDisconnect, writeDisconnect } from './disconnect.ts'
+import { type Farewell, NO_FAREWELL, readDisconnect, writeDisconnect } from './disconnect.ts'
 import { Exchanges, extensions } from './exchange.ts'
 import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
@@ -71,7 +71,7 @@ export class SshTransport {
   #admitted = false
   #over = false
   #error: ProxyError | undefined
-  #farewell = ''
+  #farewell: Farewell = NO_FAREWELL
   readonly #resolveGone: () => void
   /** Received before admission; both ways under one key after it. */
   #bytes = 0
@@ -165,16 +165,14 @@ export class SshTransport {
   }
 
   /** What the peer said when it ended the connection; of a stranger's choosing, made printable. */
-  get farewell(): string {
+  get farewell(): Farewell {
     return this.#farewell
   }
 
   /** Ends the connection: what was sent before goes out first, then the reason. `farewell`: a sentence instead of the error's. */
   end(error?: ProxyError, farewell?: string): void {
     if (this.#over) return
-    const orderly = error === undefined || farewell !== undefined
-    const reason = orderly ? REASON.byApplication : REASON.protocolError
-    this.#disconnect(reason, farewell ?? error?.message ?? '')
+    this.#disconnect(reasonOf(error, farewell), farewell ?? error?.message ?? '')
     this.#end(error)
   }
 
@@ -381,4 +379,10 @@ export class SshTransport {
       this.#resolveGone()
     }
   }
+}
+
+/** What the peer's program may go by: that something behind us is away is not that we refuse. */
+function reasonOf(error: ProxyError | undefined, farewell: string | undefined): number {
+  if (error !== undefined && farewell === undefined) return REASON.protocolError
+  return error?.code === 'dial.failed' ? REASON.serviceNotAvailable : REASON.byApplication
 }

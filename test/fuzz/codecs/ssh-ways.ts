@@ -63,8 +63,8 @@ const wanted: Codec = {
 const answered: Codec = {
   name: 'ssh-way-in-answer',
   seeds: () =>
-    ['ok\nSSH-2.0-x\r\n', 'no such node. Ask.\n', 'no \u001b[2J\n', 'okay\n'].map((text) =>
-      Buffer.from(text),
+    ['ok\nSSH-2.0-x\r\n', 'no such node. Ask.\n', 'no \u001b[2J\n', 'away for now\n', 'okay\n'].map(
+      (text) => Buffer.from(text),
     ),
   check(bytes, cuts) {
     const reading = lineOf(bytes, readWayInAnswer)
@@ -74,7 +74,8 @@ const answered: Codec = {
     // Whatever sentence is answered stays one line that its reader takes.
     const again = readWayInAnswer(writeWayInAnswer(reading.value))
     assert.ok(again.verdict === 'line' && !again.value.open)
-    return 'closed'
+    assert.equal(again.value.away, reading.value.away)
+    return reading.value.away ? 'away' : 'closed'
   },
 }
 
