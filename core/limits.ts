@@ -1363,6 +1363,11 @@ export const LIMITS = {
     'ms',
     'What the machine has for saying who a login is; directories on a network are slow.',
   ) as Limit,
+  accountFileBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'A longer passwd or shadow is left to getent; 10,000 accounts.',
+  ) as Limit,
   launchAccountBytesMax: limit(64 * KB, 'bytes', 'What getent says of one login.') as Limit,
   launchLingerMs: limit(
     10 * SECOND,
@@ -1383,6 +1388,11 @@ export const LIMITS = {
     1 * KB,
     'bytes',
     'Terminal modes of a request, five bytes each; 60 are defined.',
+  ) as Limit,
+  utmpBytesMax: limit(
+    1 * MB,
+    'bytes',
+    'The machine’s list of terminals in use (utmp), read for each that begins; 2700 records.',
   ) as Limit,
   terminalsMax: limit(
     2048,

@@ -12,6 +12,7 @@ import { type LaunchAnswer, launchOrder, type ProgramLaunch } from '../../worker
 import type { Account } from './account.ts'
 import { sessionEnvironment } from './environment.ts'
 import type { Judged } from './judge.ts'
+import type { LoginRecords, LoginSession } from './login-records.ts'
 import { programLine } from './program-line.ts'
 import { Program } from './program.ts'
 import { expectStreams } from './streams.ts'
@@ -23,6 +24,8 @@ export interface LaunchPlace {
   readonly agentUid: number
   /** The group terminals belong to, where the machine has one. */
   readonly ttyGid: number | undefined
+  /** Who hears of terminals, where the machine keeps records of them. */
+  readonly records: LoginRecords | undefined
 }
 
 /** Resolves when the program ended. */
@@ -44,9 +47,22 @@ export async function launchProgram(
     launch.terminal === undefined
       ? await withStreams(stream, place, start)
       : await withTerminal(launch.terminal.path, account, place, start)
+  const session = loginSession(launch, account, program)
+  if (session !== undefined) place.records?.began(session)
   await answer(stream, { kind: 'started' }).catch(() => program.hangUp())
   void obey(stream, program)
-  await answer(stream, { kind: 'exit', exit: await program.exit })
+  const exit = await program.exit
+  if (session !== undefined) place.records?.ended(session)
+  await answer(stream, { kind: 'exit', exit })
+}
+
+function loginSession(
+  { terminal, ask }: ProgramLaunch,
+  { name }: Account,
+  { pid }: Program,
+): LoginSession | undefined {
+  if (terminal === undefined) return undefined
+  return { line: terminal.path.slice('/dev/'.length), pid, user: name, host: ask.client.host }
 }
 
 type Start = (ends: Parameters<typeof Program.start>[3]) => Promise<Program>

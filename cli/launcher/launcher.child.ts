@@ -20,6 +20,8 @@ const launcher = new Launcher({
   agentGid: agentUid,
   trustFile: { read: () => readText(file), write: (text) => writeFileSync(file, text) },
   clock: systemClock,
+  // Kept where a test makes them.
+  loginFiles: { utmp: path.join(folder, 'utmp'), wtmp: path.join(folder, 'wtmp') },
   log: {
     ...silentLogger,
     warn: (message, fields) => console.error(message, JSON.stringify(fields)),

@@ -28,10 +28,13 @@ import { pathOf } from './environment.ts'
 import { Helpers } from './login-helpers.ts'
 import { judgeAsk, type Judged } from './judge.ts'
 import { launchProgram } from './launch.ts'
+import { type LoginFiles, LoginRecords } from './login-records.ts'
 import { checkPrograms } from './program-line.ts'
 import { Rooms } from './rooms.ts'
 import { TerminalsProcess } from './terminals-process.ts'
+import { thisSystem } from './this-system.ts'
 import { LauncherTrust, type TrustFile } from './trust.ts'
+import { layoutOf } from './utmp.ts'
 
 export interface LauncherOptions {
   /** Everything its sockets need is made below it. */
@@ -41,6 +44,8 @@ export interface LauncherOptions {
   readonly trustFile: TrustFile
   readonly clock: Clock
   readonly log: Logger
+  /** Where the machine keeps records of terminals, for a launcher that may write them. */
+  readonly loginFiles?: LoginFiles
 }
 
 export class Launcher {
@@ -51,6 +56,7 @@ export class Launcher {
   readonly #helpers: Helpers
   readonly #terminals: TerminalsProcess
   readonly #ttyGid = groupId('tty')
+  readonly #records: LoginRecords | undefined
   #carrier: ByteStream | undefined
   #server: LocalServer | undefined
 
@@ -61,6 +67,7 @@ export class Launcher {
     this.#trust = new LauncherTrust(trustFile, clock, log)
     this.#helpers = new Helpers({ folder: this.#paths.logins, agentGid, path: pathOf, log })
     this.#terminals = new TerminalsProcess({ paths: this.#paths, agentUid, agentGid, log })
+    this.#records = recordsFor(options)
   }
 
   /** Live things by kind. */
@@ -72,6 +79,7 @@ export class Launcher {
   async start(): Promise<void> {
     checkPrograms()
     this.#prepareFolders()
+    this.#records?.endStale()
     await this.#terminals.start()
     this.#server = await serveLocal({
       path: this.#paths.launcher,
@@ -85,6 +93,8 @@ export class Launcher {
   async close(): Promise<void> {
     await this.#server?.close()
     await Promise.all([this.#helpers.close(), this.#terminals.stop()])
+    // Terminals are hung up; nobody may be left to hear how their programs end.
+    this.#records?.close()
   }
 
   /** What is left of sockets is of a launcher that is gone. */
@@ -155,6 +165,7 @@ export class Launcher {
         folder: this.#paths.agent,
         agentUid: this.#options.agentUid,
         ttyGid: this.#ttyGid,
+        records: this.#records,
       })
     } finally {
       release()
@@ -209,6 +220,13 @@ function checkGranted({ terminal, program }: ProgramLaunch, judged: Judged): voi
 
 function answer(stream: ByteStream, message: LaunchAnswer): Promise<void> {
   return writeMessage(stream, message)
+}
+
+function recordsFor(options: LauncherOptions): LoginRecords | undefined {
+  const { loginFiles: files, folder: owner, clock, log } = options
+  const layout = files === undefined ? undefined : layoutOf(thisSystem())
+  if (files === undefined || layout === undefined) return undefined
+  return new LoginRecords({ files, layout, owner, clock, log })
 }
 
 function groupId(name: string): number | undefined {

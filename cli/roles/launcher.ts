@@ -12,6 +12,9 @@ import { runRole } from './bootstrap.ts'
 import { KeptFile } from './kept-file.ts'
 import { launcherFolder, roleFolder, roleLogger } from './settings.ts'
 
+/** utmp(5). */
+const LOGIN_FILES = { utmp: '/var/run/utmp', wtmp: '/var/log/wtmp' }
+
 runRole('launcher', async ({ config: text, configFile }) => {
   const config = loadConfig(text, configFile)
   const log = roleLogger('launcher', text, configFile)
@@ -25,6 +28,7 @@ runRole('launcher', async ({ config: text, configFile }) => {
     trustFile,
     clock: systemClock,
     log,
+    ...(root ? { loginFiles: LOGIN_FILES } : {}),
   })
   await launcher.start()
   return {

@@ -64,7 +64,9 @@ test('a write that the server lost is found out', async (t) => {
   const file = await open(path.join(await temporaryFolder(t), 'a'), 'w+')
   await file.write(randomBytes(100_000))
   const server = new ScriptedServer(({ id, type }) =>
-    type === REQUEST.fstat ? packet(RESPONSE.attrs, u32(id), u32(1), u32(0), u32(99_999)) : status(id, 0),
+    type === REQUEST.fstat
+      ? packet(RESPONSE.attrs, u32(id), u32(1), u32(0), u32(99_999))
+      : status(id, 0),
   )
   const remote = { client: await SftpClient.start(server), path: 'a', handle: Uint8Array.of(1) }
   await rejects(
