@@ -10,7 +10,7 @@ const TESTS = {
   'postgresql-15': [`${POSTGRES}/initdb`, `${POSTGRES}/postgres`, `${POSTGRES}/pgbench`],
   'postgresql-client-15': [`${POSTGRES}/psql`],
   openssl: ['/usr/bin/openssl'],
-  'util-linux': ['/usr/bin/setpriv'],
+  'util-linux': ['/usr/bin/setpriv', '/usr/bin/last', '/usr/bin/utmpdump'],
   faketime: ['/usr/bin/faketime'],
   mount: ['/usr/bin/mount', '/usr/bin/umount'],
   'openssh-client': ['/usr/bin/ssh', '/usr/bin/ssh-keygen'],

@@ -1,5 +1,5 @@
 // A launcher as a process of its own, for tests: its first argument says where and for whom. Each line of its input is answered by one
-// with what it has open.
+// with what it has open; SIGINT stops it in order.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -38,7 +38,9 @@ say('ready')
 let asked = 0
 const lines = createInterface({ input: process.stdin })
 lines.on('line', () => say(`counts ${++asked}`))
-lines.on('close', () => void launcher.close().then(() => process.exit(0)))
+const stop = (): void => void launcher.close().then(() => process.exit(0))
+lines.on('close', stop)
+process.once('SIGINT', stop)
 
 function readText(name: string): string | undefined {
   try {

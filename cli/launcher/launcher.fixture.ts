@@ -155,7 +155,11 @@ export interface World {
 
 /** A launcher that believes its control. `as`: a login that runs it, with its agent, in place of root. */
 export async function startWorld(cleanup: Cleanup, as?: string): Promise<World> {
-  const root = await openFolder(cleanup)
+  return await startWorldIn(cleanup, await openFolder(cleanup), as)
+}
+
+/** In a folder that may hold what another launcher left. */
+export async function startWorldIn(cleanup: Cleanup, root: string, as?: string): Promise<World> {
   const control = new FakeControl()
   const process_ = await startLauncher(cleanup, root, as)
   await process_.line(/^ready/)

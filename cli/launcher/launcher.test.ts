@@ -214,14 +214,12 @@ describe('a program of a login', () => {
   it('that ended while another holds its output ends the session when that is silent', async (context) => {
     const program = await world.machine('root').start(exec('sleep 1000 & echo $!; exit 5'))
     assert.deepEqual(await program.exit, { kind: 'status', code: 5 })
+    const pid = Number(Buffer.from((await program.io.read()) ?? []).toString())
     context.mock.timers.enable({ apis: ['setTimeout'] })
-    const reading = readText(program.io)
-    const errors = program.stderr === undefined ? '' : readText(program.stderr)
-    // The first line is here; the next read waits.
-    await new Promise((resolve) => setImmediate(resolve))
+    // From the call on, each of these waits.
+    const reading = [program.io.read(), program.stderr?.read()]
     context.mock.timers.tick(max('launchLingerMs'))
-    const pid = Number(await reading)
-    assert.equal(await errors, '')
+    assert.deepEqual(await Promise.all(reading), [undefined, undefined])
     assert.ok(existsSync(`/proc/${pid}`))
     process.kill(pid, 'SIGKILL')
   })
