@@ -56,10 +56,11 @@ async function startPlain(
   await writeMessage(control, { kind: 'program', ask, program, env })
   const streams = await next(control)
   if (streams.kind !== 'streams') throw refused(streams)
-  // One after the other: the launcher knows them by their order.
-  const input = await dial(streams.path)
-  const output = await dial(streams.path)
-  const stderr = await dial(streams.path)
+  // The launcher knows them by their order, which is that of these calls: each is in its queue before the next is made.
+  const dialled = [dial(streams.path), dial(streams.path), dial(streams.path)] as const
+  // One that comes after another failed is closed with the rest.
+  await Promise.allSettled(dialled)
+  const [input, output, stderr] = await Promise.all(dialled)
   const started = await next(control)
   if (started.kind !== 'started') throw refused(started)
   const running = new LaunchedProgram({ control, input, output, stderr })
