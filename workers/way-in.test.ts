@@ -104,7 +104,7 @@ describe('the way in to a node', () => {
     reset.trust.apply({ kind: 'locks', lockSet: { revision: 2, locks: [], generations } })
     assert.match(await heard(reset), /^no the account was reset/)
     const stale = await start(context, { stale: true })
-    assert.match(await heard(stale), /^no locks cannot be checked/)
+    assert.match(await heard(stale), /^away locks cannot be checked/)
     for (const rig of [locked, reset, stale]) assert.deepEqual(rig.asked, [])
   })
 
@@ -135,14 +135,14 @@ describe('the way in to a node', () => {
     const rig = await start(context, { dying: 2 })
     await running(rig)
     assert.equal(rig.sent.filter(({ kind }) => kind === 'need-spare').length, 3)
-    assert.match(await heard(await start(context, { alone: true })), /^no .*no agent/)
-    assert.match(await heard(await start(context, { dying: 1000 })), /^no .*spares were lost/)
+    assert.match(await heard(await start(context, { alone: true })), /^away .*no agent/)
+    assert.match(await heard(await start(context, { dying: 1000 })), /^away .*spares were lost/)
   })
 
   it('says that the agent refuses', async (context) => {
     const node = (): ProxyAnswer => ({ what: 'node', target: { ...WEB, protocol: 'line' } })
     const rig = await start(context, { node })
-    assert.match(await heard(rig), /^no .*refuses the session \(protocol\)/)
+    assert.match(await heard(rig), /^away .*refuses the session \(protocol\)/)
   })
 
   it('is cut a moment after a lock, which the agent has said, and at once when the proxy stops', async (context) => {

@@ -217,7 +217,7 @@ describe('a program of a login', () => {
     const pid = Number(Buffer.from((await program.io.read()) ?? []).toString())
     context.mock.timers.enable({ apis: ['setTimeout'] })
     // From the call on, each of these waits.
-    const reading = [program.io.read(), program.stderr?.read()]
+    const reading = [program.io.read(), program.stderr?.read() ?? Promise.reject(new Error('none'))]
     context.mock.timers.tick(max('launchLingerMs'))
     assert.deepEqual(await Promise.all(reading), [undefined, undefined])
     assert.ok(existsSync(`/proc/${pid}`))

@@ -22,7 +22,7 @@ const FOREIGN = { ...ALICE, pid: 77, type: TYPE.user, atMs: 0, mark: new Uint8Ar
 interface Rig {
   readonly files: LoginFiles
   readonly said: string[]
-  open(owner?: string): LoginRecords
+  readonly open: (owner?: string) => LoginRecords
 }
 
 async function rig(t: TestContext, utmp: readonly LoginRecord[] = []): Promise<Rig> {

@@ -22,9 +22,9 @@ const PTY = { term: 'xterm', size: SIZE, modes: Buffer.of(0) }
 
 interface Records {
   readonly world: World
-  who(): Promise<string>
+  readonly who: () => Promise<string>
   /** All of wtmp. */
-  ever(): Promise<string>
+  readonly ever: () => Promise<string>
 }
 
 async function recorded(t: TestContext, root: string): Promise<Records> {
