@@ -90,6 +90,25 @@ describe('records of terminals', () => {
     assert.deepEqual(recordsIn(files.utmp), [...kept, 'user pts/3 31', 'user pts/4 41'])
   })
 
+  it('leave a record of the same id that is another terminal’s, and one that names ours otherwise', async (t) => {
+    const session = { ...ALICE, line: 'pts/20003' }
+    const { files, open } = await rig(t, [
+      { ...FOREIGN, line: 'pts/10003' },
+      { ...FOREIGN, line: 'pts/20003' },
+    ])
+    const utmp = readFileSync(files.utmp)
+    // ut_id of the second.
+    utmp.write('zz', 384 + 40)
+    await writeFile(files.utmp, utmp)
+    open().began(session)
+    const kept = ['user pts/10003 77', 'user pts/20003 77']
+    assert.deepEqual(recordsIn(files.utmp), [...kept, 'user pts/20003 31'])
+    utmp.writeInt16LE(TYPE.dead, 384)
+    await writeFile(files.utmp, utmp)
+    open().began(session)
+    assert.deepEqual(recordsIn(files.utmp), ['user pts/10003 77', 'user pts/20003 31'])
+  })
+
   it('that another took over are not ended there', async (t) => {
     const { files, open } = await rig(t)
     const records = open()
@@ -121,7 +140,7 @@ describe('records of terminals', () => {
   })
 
   it('are of no file that is not there', async (t) => {
-    const { said, open } = await rig(t)
+    const said: string[] = []
     const gone = path.join(await temporaryFolder(t), 'none')
     assert.ok(LAYOUT !== undefined)
     const files = { utmp: gone, wtmp: gone }
@@ -130,13 +149,12 @@ describe('records of terminals', () => {
       layout: LAYOUT,
       owner: '',
       clock: new FakeClock(),
-      log: silentLogger,
+      log: { ...silentLogger, warn: (message) => void said.push(message) },
     })
     records.endStale()
     records.began(ALICE)
     records.ended(ALICE)
     assert.equal(existsSync(gone), false)
-    open().began(ALICE)
     assert.deepEqual(said, [])
   })
 
@@ -155,7 +173,7 @@ describe('records of terminals', () => {
   })
 
   it('follow no link', async (t) => {
-    const { files, said, open } = await rig(t)
+    const { files, said } = await rig(t)
     const folder = await temporaryFolder(t)
     const linked = path.join(folder, 'wtmp')
     await symlink(files.wtmp, linked)
@@ -170,6 +188,5 @@ describe('records of terminals', () => {
     records.began(ALICE)
     assert.equal(said.length, 1)
     assert.equal(readFileSync(files.wtmp).length, 0)
-    open().began(ALICE)
   })
 })

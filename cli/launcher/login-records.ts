@@ -63,11 +63,7 @@ export class LoginRecords {
   began(session: LoginSession): void {
     this.#open.add(session)
     const record = { ...session, type: TYPE.user, atMs: this.#options.clock.now() }
-    const { line } = session
-    this.#write(record, (each) => {
-      const here = each.line === line && each.id === idOf(line)
-      return here && (each.type === TYPE.user || each.type === TYPE.dead)
-    })
+    this.#write(record, (each) => isLeftOf(each, session.line))
   }
 
   /** Once for each that began. */
@@ -131,6 +127,12 @@ export class LoginRecords {
       })
     }
   }
+}
+
+/** Of the same terminal: over, or left by somebody who names terminals as we do. Another's name for it stays beside ours. */
+function isLeftOf({ type, line, id }: ReadRecord, ours: string): boolean {
+  if (line !== ours) return false
+  return type === TYPE.dead || (type === TYPE.user && id === idOf(ours))
 }
 
 function append(file: string, record: Uint8Array): void {
