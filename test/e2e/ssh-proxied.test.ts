@@ -8,6 +8,7 @@ import { writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { before, describe, it } from 'node:test'
 
+import { EXIT, exitStatus } from '../../cli/exit.ts'
 import { keySha256 } from '../../core/cert/key.ts'
 import { publicBlob } from '../../core/ssh/key.ts'
 import { opensshKeys } from '../../protocols/ssh/transport/openssh.fixture.ts'
@@ -121,18 +122,32 @@ describe('a server without an agent', () => {
 
   before(async () => {
     world = await sshWorld(cleanup)
-    const port = await stockServer(world)
+    await addNode('old-1', await stockServer(world))
+    await addNode('off-1', await freePort())
+  })
+
+  async function addNode(name: string, port: number): Promise<void> {
     await world.control.admin.call('resource-create', {
       kind: 'node',
       document: {
         kind: 'node',
         version: 'v2',
         sub_kind: 'openssh',
-        metadata: { name: 'old-1', labels: { env: 'test' } },
-        spec: { addr: `127.0.0.1:${port}`, hostname: 'old-1' },
+        metadata: { name, labels: { env: 'test' } },
+        spec: { addr: `127.0.0.1:${port}`, hostname: name },
       },
     })
-  })
+  }
+
+  /** The inventory is on its way to the proxy. */
+  async function untilKnown(node: string): Promise<void> {
+    let answer = ''
+    while (answer !== 'ok') {
+      const way = await world.wayTo(node)
+      answer = way.answer
+      way.socket.destroy()
+    }
+  }
 
   /** An sshd of the system that trusts the cluster, with a host certificate of it. */
   async function stockServer({ control, login }: SshWorld): Promise<number> {
@@ -166,13 +181,7 @@ describe('a server without an agent', () => {
   }
 
   it('is reached by whoever may, in any recording mode, and the proxy alone tells of it', async () => {
-    // The inventory is on its way to the proxy.
-    let answer = ''
-    while (answer !== 'ok') {
-      const way = await world.wayTo('old-1')
-      answer = way.answer
-      way.socket.destroy()
-    }
+    await untilKnown('old-1')
     const connected = await world.connect({ node: 'old-1', host: PROXY })
     assert.equal(await run(connected, 'id -un'), `${world.login}\n`)
     connected.connection.end()
@@ -180,5 +189,18 @@ describe('a server without an agent', () => {
     assert.deepEqual([begun['target_name'], begun['login']], ['old-1', world.login])
     await world.proxy.events.have('exec', { command: 'id -un' })
     assert.ok(!world.agent.events.all.some(({ name }) => name === 'session.forward'))
+  })
+
+  it('that is off is not reached, which is no refusal: tsh ends with another status', async () => {
+    await untilKnown('off-1')
+    const failure: unknown = await world
+      .connect({ node: 'off-1', host: PROXY })
+      .catch((error: unknown) => error)
+    assert.match(String(failure), /cannot be reached/)
+    assert.equal(exitStatus(failure), EXIT.unreachable)
+    const refused: unknown = await world
+      .connect({ node: 'off-1', host: PROXY, as: 'root' })
+      .catch((error: unknown) => error)
+    assert.equal(exitStatus(refused), EXIT.denied)
   })
 })
