@@ -1,6 +1,6 @@
 // The whole environment of a login's program: nothing of the launcher's own, what passwd and login.defs say, what the session is, and
 // of what the client wants only names that change no more than language and terminal. The last is checked here again, whoever checked
-// it before: these variables are seen by setpriv while it is still root.
+// it before: these variables are seen by setpriv, and with a terminal by sh, while they are still root.
 
 import { readFileSync } from 'node:fs'
 

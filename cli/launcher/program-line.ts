@@ -1,5 +1,5 @@
-// The command line that turns root into a login and becomes its program: setsid for a terminal of its own, setpriv for uid, gid and
-// the login's groups, then a few lines of sh, already as the login: the home, umask and limits of a session, and the login's shell.
+// The command line that turns root into a login and becomes its program: setsid for a terminal of its own and whose it is, setpriv for uid,
+// gid and the login's groups, then a few lines of sh, already as the login: the home, umask and limits of a session, and the login's shell.
 // Nothing a client says is part of a line that a shell reads, but for the command itself, which the login's own shell gets with -c.
 
 import { existsSync, readFileSync } from 'node:fs'
@@ -33,8 +33,19 @@ const SFTP_SERVERS: readonly string[] = [
 /** What a program of a login begins as. `terminal`: its standard input is the terminal it gets as its own. */
 export function programLine(account: Account, what: ProgramKind, terminal: boolean): ProgramLine {
   const words = [...becoming(account), ...shellWords(account, what)]
-  const [file = SH, ...args] = terminal ? [SETSID, '--ctty', ...words] : words
+  const [file = SH, ...args] = terminal
+    ? [SETSID, '--ctty', ...attributed(account), ...words]
+    : words
   return { file, args }
+}
+
+/**
+ * Tells the kernel whose session this is (loginuid), as pam_loginuid does: `last` believes nobody else that it lasts. Only a process itself can say
+ * it, while it is root; a kernel without it, or one that has been told already and holds to it, is none the worse. These words are fixed but for the number.
+ */
+function attributed({ uid }: Account): readonly string[] {
+  if (process.getuid?.() !== 0) return []
+  return [SH, '-c', '{ echo "$0" >/proc/self/loginuid; } 2>/dev/null; exec "$@"', String(uid)]
 }
 
 /** Words that become the login; none where the launcher is the login already. */

@@ -23,6 +23,7 @@ const PTY = { term: 'xterm', size: SIZE, modes: Buffer.of(0) }
 interface Records {
   readonly world: World
   readonly who: () => Promise<string>
+  readonly last: () => Promise<string>
   /** All of wtmp. */
   readonly ever: () => Promise<string>
 }
@@ -36,6 +37,7 @@ async function recorded(t: TestContext, root: string): Promise<Records> {
   return {
     world,
     who: () => text('/usr/bin/who', path.join(root, 'utmp')),
+    last: () => text('/usr/bin/last', '-w', '-f', path.join(root, 'wtmp')),
     ever: () => text('/usr/bin/utmpdump', path.join(root, 'wtmp')),
   }
 }
@@ -60,13 +62,17 @@ function dead(tty: string): RegExp {
 
 describe('a session', () => {
   it('with a terminal is seen while it lasts and remembered when it ended; one without is not', async (t) => {
-    const { world, who, ever } = await recorded(t, await withFiles(t))
+    const { world, who, last, ever } = await recorded(t, await withFiles(t))
     const login = await throwawayLogin(t)
     assert.equal((await say(world.machine(login), exec('echo quiet'))).out, 'quiet\n')
     assert.equal(await who(), '')
     const { program, tty } = await sitting(world, login)
     assert.match(await who(), new RegExp(`^${login} +${tty} .*\\(192\\.0\\.2\\.7\\)$`, 'm'))
-    // Not asked of `last`, which calls what ended in this very second running, and what has no loginuid of PAM's gone.
+    assert.match(
+      await last(),
+      new RegExp(`^${login} +${tty} +192\\.0\\.2\\.7 .*still logged in`, 'm'),
+    )
+    // From here on not asked of `last`, which says of what ended in this very second that it is running.
     assert.match(await ever(), new RegExp(`^\\[7\\] .* \\[${login} *\\] \\[${tty} *\\] `, 'm'))
     program.signal('KILL')
     assert.equal((await program.exit).kind, 'signal')
