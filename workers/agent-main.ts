@@ -7,13 +7,8 @@ import type { Clock } from '../core/clock.ts'
 import type { TargetRef } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type {
-  AgentAnswer,
-  AgentQuestion,
-  FromAgentWorker,
-  ToAgentWorker,
-  TrustMessage,
-} from '../core/messages.ts'
+import type { FromAgentWorker, ToAgentWorker, TrustMessage } from '../core/messages.ts'
+import type { AgentAnswer, AgentQuestion } from '../core/questions.ts'
 import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
 import type { ClusterConfig, LightSnapshot } from '../core/snapshot.ts'
