@@ -358,7 +358,7 @@ describe('the watch', () => {
     assert.ok((await catchUp('snapshot')).includes('snapshot'))
   })
 
-  it('ends within a second when its member is locked', async () => {
+  it('tells its member of the lock on it, and ends within a second', async () => {
     const doomed = await newMember(control, 'proxy')
     const stream = follow(doomed)
     await stream.next()
@@ -370,7 +370,11 @@ describe('the watch', () => {
       spec: { target: { server_id: doomed.id } },
     }
     await control.admin.call('resource-create', { kind: 'lock', document })
-    for (let next = await stream.next(); next.done !== true; next = await stream.next());
+    let told: readonly string[] = []
+    for (let next = await stream.next(); next.done !== true; next = await stream.next())
+      if (next.value.type === 'locks')
+        told = decodeLocks(Buffer.from(next.value.body, 'base64')).locks.map(({ name }) => name)
+    assert.ok(told.includes('w2'), 'it was cut without a word')
     assert.ok(performance.now() - start < 1000)
     assert.equal(await codeOf(follow(doomed).next()), 'login.locked')
   })

@@ -158,6 +158,8 @@ export class Snapshots {
     const message = publish(await this.#signed('locks', encodeLocks(lockSet)))
     this.#locks = { revision: lockSet.revision, message }
     this.#send(message)
+    // A host that is locked is cut off now, and hears of it before: whoever else hears of locks through it would hear of none.
+    await turn()
     this.#locked()
   }
 
