@@ -123,6 +123,7 @@ export class Agent {
       sessions: () => this.#sessions,
       unhealthy: () => this.#targets.unhealthy,
       opened: (spare) => this.#opened(spare),
+      lockedOut: () => void this.#targets.announce(),
       signalled: (address, frame) => this.#signals.fromProxy(address, frame),
     })
     this.#signals = this.#makeSignals()
@@ -139,6 +140,7 @@ export class Agent {
       held: () => this.#held(),
       announce: (word) => control.announce(word),
       serve: ({ targets, keys }) => this.#workers.broadcast({ kind: 'targets', targets, ...keys }),
+      locks: (message) => this.#feed.accept(message, 'control'),
       answered: () => this.#answered(),
       outdated: () => this.#certificates.outdate(),
       healthChanged: () => this.#links.tell(),
@@ -299,8 +301,9 @@ export class Agent {
   }
 
   #held(): AgentHeld {
-    const { checkpoint, trustedAtMs } = this.#feed
-    return { trustedAtMs, ...(checkpoint === undefined ? {} : { checkpoint }) }
+    const { checkpoint, trustedAtMs, held } = this.#feed
+    const { lockRevision } = held
+    return { trustedAtMs, lockRevision, ...(checkpoint === undefined ? {} : { checkpoint }) }
   }
 
   /**

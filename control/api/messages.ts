@@ -220,6 +220,8 @@ export interface InventoryRequest {
   readonly checkpoint?: AuditCheckpoint
   /** Control's own time in the newest beacon this agent holds everything of; 0: none. No proxy can say it for the agent. */
   readonly trustedAtMs?: number
+  /** Newest lock set the agent holds: it is given a newer one, which no proxy can withhold. */
+  readonly lockRevision?: number
   readonly recordingsAtRisk?: number
 }
 
@@ -237,6 +239,8 @@ export interface InventoryReply {
   readonly dynamic: readonly DynamicTarget[]
   /** When resources, stored passwords or health checks changed last: what is cached from before is asked for again. */
   readonly revision: number
+  /** Locks newer than those the agent said it holds. */
+  readonly locks?: WatchItem
   /** Server certificate chain for all accepted names; absent when none was accepted or no CSR was sent. */
   readonly certificate?: string
 }
