@@ -128,9 +128,7 @@ export class Agent {
     })
     this.#signals = this.#makeSignals()
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
-    const mode = (): ConnectionsMode =>
-      this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort'
-    this.#leases = new HeldLeases({ control, mode, log })
+    this.#leases = new HeldLeases({ control, mode: () => this.#connectionsMode, log })
     this.#targets = new AgentTargets({
       own: options.own,
       clock,
@@ -160,6 +158,11 @@ export class Agent {
   /** Linked to a proxy, and allowed to serve what it announced. */
   get ready(): boolean {
     return this.#links.up > 0 && this.#targets.served !== undefined
+  }
+
+  /** What decides on leases while control is away. */
+  get #connectionsMode(): ConnectionsMode {
+    return this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort'
   }
 
   get sessions(): number {

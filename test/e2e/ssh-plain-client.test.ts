@@ -34,10 +34,14 @@ const SHOWN = [
   'login of no role',
 ]
 
+const DENIED = /Permission denied \(publickey\)/
+
 interface Place {
   readonly column: string
   readonly doors: Doors
   readonly route: Route
+  /** All that is said of what proves nothing: ssh’s own word, or the agent’s of a certificate that a proxy forwards and nobody can read. */
+  readonly unproved: RegExp
 }
 
 describe('OpenSSH’s own client', () => {
@@ -49,10 +53,20 @@ describe('OpenSSH’s own client', () => {
     node = await sshDoors(cleanup, NODE_MODE)
     const proxy = await sshDoors(cleanup, PROXY_MODE)
     places = [
-      { column: 'node mode', doors: node, route: routeByLine(node, 'web-1') },
-      { column: 'proxy mode', doors: proxy, route: routeByLine(proxy, '127.0.0.1') },
-      { column: 'forwarded', doors: proxy, route: routeForwarded(proxy) },
-      { column: 'ssh -J', doors: node, route: routeByJump(node) },
+      { column: 'node mode', doors: node, route: routeByLine(node, 'web-1'), unproved: DENIED },
+      {
+        column: 'proxy mode',
+        doors: proxy,
+        route: routeByLine(proxy, '127.0.0.1'),
+        unproved: DENIED,
+      },
+      {
+        column: 'forwarded',
+        doors: proxy,
+        route: routeForwarded(proxy),
+        unproved: /who may log in cannot be decided/,
+      },
+      { column: 'ssh -J', doors: node, route: routeByJump(node), unproved: DENIED },
     ]
     for (const { world } of [node, proxy])
       await world.control.admin.call('resource-create', {
@@ -85,7 +99,7 @@ describe('OpenSSH’s own client', () => {
             const launches = asked.length
             const { code, stdout, stderr } = await ssh(place, wrong)
             assert.deepEqual([code, stdout], [255, ''], stderr)
-            assert.match(stderr, wrong.shows === 'nothing' ? UNPROVED : wrong.reason)
+            assert.match(stderr, wrong.shows === 'nothing' ? place.unproved : wrong.reason)
             assert.doesNotMatch(stderr, /Host key verification|No such file|bad permissions/)
             assert.equal(asked.length, launches, 'the launcher was asked')
           }),
@@ -159,9 +173,6 @@ describe('OpenSSH’s own client', () => {
 })
 
 type Who = Pick<WrongSsh, 'shown' | 'as'>
-
-/** All that ssh says of what proves nothing. */
-const UNPROVED = /Permission denied \(publickey\)/
 
 function wrongs({ ssh, alice, world, genuine }: Doors): readonly WrongSsh[] {
   const known = wrongSsh(ssh, alice, world.login, genuine)
