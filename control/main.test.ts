@@ -24,7 +24,7 @@ import {
   type TestMember,
   type TestPerson,
 } from '../test/fixtures/control.ts'
-import type { DbCertificate, WatchItem } from './api/messages.ts'
+import type { InventoryReply, DbCertificate, WatchItem } from './api/messages.ts'
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
   try {
@@ -39,8 +39,8 @@ async function serve(
   agent: TestMember,
   names: readonly string[],
   env: string,
-  own: { readonly trustedAtMs?: number } = {},
-): Promise<void> {
+  own: { readonly trustedAtMs?: number; readonly lockRevision?: number } = {},
+): Promise<InventoryReply> {
   const targets = names.map((name) => ({
     kind: 'db' as const,
     name,
@@ -48,7 +48,7 @@ async function serve(
     labels: { env },
     description: `the ${name} database`,
   }))
-  await agent.client.call('inventory', { targets, ...own })
+  return await agent.client.call('inventory', { targets, ...own })
 }
 
 async function role(
@@ -358,7 +358,7 @@ describe('the watch', () => {
     assert.ok((await catchUp('snapshot')).includes('snapshot'))
   })
 
-  it('ends within a second when its member is locked', async () => {
+  it('tells its member of the lock on it, and ends within a second', async () => {
     const doomed = await newMember(control, 'proxy')
     const stream = follow(doomed)
     await stream.next()
@@ -370,9 +370,25 @@ describe('the watch', () => {
       spec: { target: { server_id: doomed.id } },
     }
     await control.admin.call('resource-create', { kind: 'lock', document })
-    for (let next = await stream.next(); next.done !== true; next = await stream.next());
+    let told: readonly string[] = []
+    for (let next = await stream.next(); next.done !== true; next = await stream.next())
+      if (next.value.type === 'locks')
+        told = decodeLocks(Buffer.from(next.value.body, 'base64')).locks.map(({ name }) => name)
+    assert.ok(told.includes('w2'), 'it was cut without a word')
     assert.ok(performance.now() - start < 1000)
     assert.equal(await codeOf(follow(doomed).next()), 'login.locked')
+  })
+
+  it('is not needed by an agent to hear of newer locks: whoever says which it holds is given them', async () => {
+    const held = await serve(agent, ['orders', 'stock', 'third'], 'dev', { lockRevision: 0 })
+    const body = Buffer.from(held.locks?.body ?? '', 'base64')
+    const { snapshot } = await control.signer.authorities()
+    assert.ok(
+      verifySigned('locks', body, Buffer.from(held.locks?.signature ?? '', 'base64'), snapshot),
+    )
+    const { revision } = decodeLocks(body)
+    for (const own of [{ lockRevision: revision }, {}])
+      assert.equal((await serve(agent, ['orders', 'stock', 'third'], 'dev', own)).locks, undefined)
   })
 
   it('names the receivers that lack a lock', async () => {

@@ -162,7 +162,9 @@ function machineHandlers(parts: RouteParts): Some<MachineCalls> {
         ...(trustedAtMs === undefined ? {} : { trustedAtMs }),
         ...(recordingsAtRisk === undefined ? {} : { recordingsAtRisk }),
       })
-      return await targets.announce(request, caller, context)
+      const reply = await targets.announce(request, caller, context)
+      const locks = snapshots.locksAfter(request.lockRevision)
+      return locks === undefined ? reply : { ...reply, locks }
     },
     'certificate-db-client': (request, context) => certificates.dbClient(request, context),
     'certificate-ssh-host': ({ publicKey }, context) =>

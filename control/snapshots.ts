@@ -117,6 +117,12 @@ export class Snapshots {
     await this.#work.locks.idle()
   }
 
+  /** The newest locks, for an agent that says it holds older ones. */
+  locksAfter(revision: number | undefined): WatchItem | undefined {
+    const newer = revision !== undefined && (this.#locks?.revision ?? 0) > revision
+    return newer ? this.#locks?.message.item : undefined
+  }
+
   /** Messages newer than what the caller holds, then all that follow. Ends when the caller is too slow or gone. */
   async *watch(request: WatchRequest, signal: AbortSignal): AsyncGenerator<WatchItem, undefined> {
     const watcher = new Watcher(request.class)
@@ -158,6 +164,8 @@ export class Snapshots {
     const message = publish(await this.#signed('locks', encodeLocks(lockSet)))
     this.#locks = { revision: lockSet.revision, message }
     this.#send(message)
+    // A host that is locked is cut off now, and hears of it before: whoever else hears of locks through it would hear of none.
+    await turn()
     this.#locked()
   }
 

@@ -44,6 +44,27 @@ describe('Inventory', () => {
     assert.equal([...inventory.targets()].length, 500)
   })
 
+  it('is read in pages, changes last and nothing twice', () => {
+    const inventory = new Inventory(
+      shared(['a', 'b', 'c', 'd', 'e'].map((name) => target(name))),
+      1,
+    )
+    const remove = [{ kind: 'db', name: 'b' }] as const
+    assert.ok(inventory.apply({ from: 1, revision: 2, put: [target('c'), target('f')], remove }))
+    const names: string[] = []
+    const lengths: number[] = []
+    let from: number | undefined = 0
+    while (from !== undefined) {
+      const page: ReturnType<Inventory['page']> = inventory.page(from, 2)
+      names.push(...page.targets.map(({ ref }) => ref.name))
+      lengths.push(page.targets.length)
+      from = page.next
+    }
+    assert.deepEqual(names, ['a', 'd', 'e', 'c', 'f'])
+    assert.ok(lengths.every((length) => length <= 2))
+    assert.deepEqual(inventory.page(100, 2), { targets: [] })
+  })
+
   it('lays changes over the base: new, changed label, removed', () => {
     const inventory = new Inventory(shared([target('a'), target('b')]), 7)
     const moved = target('a', 'x-moved')

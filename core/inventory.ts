@@ -117,10 +117,30 @@ export class Inventory {
   /** Every target, changed ones last. For listings, not for lookups. */
   *targets(): Generator<Target, undefined> {
     for (let row = 0; row < this.#count; row++) {
-      const key = this.#keyAt(1, row).toString()
-      if (!this.#byName.has(key)) yield this.#recordAt(1, row)
+      const target = this.#unchangedAt(row)
+      if (target !== undefined) yield target
     }
     for (const target of this.#byName.values()) if (target !== undefined) yield target
+  }
+
+  /** So many places from one on, and the place behind them; undefined: that was all. A base that came meanwhile may repeat or miss some. */
+  page(
+    from: number,
+    count: number,
+  ): { readonly targets: readonly Target[]; readonly next?: number } {
+    const changed = [...this.#byName.values()]
+    const end = this.#count + changed.length
+    const to = Math.min(end, from + count)
+    const targets: Target[] = []
+    for (let at = from; at < to; at++) {
+      const target = at < this.#count ? this.#unchangedAt(at) : changed[at - this.#count]
+      if (target !== undefined) targets.push(target)
+    }
+    return to < end ? { targets, next: to } : { targets }
+  }
+
+  #unchangedAt(row: number): Target | undefined {
+    return this.#byName.has(this.#keyAt(1, row).toString()) ? undefined : this.#recordAt(1, row)
   }
 
   #remove(ref: TargetRef): void {

@@ -1260,6 +1260,16 @@ export const LIMITS = {
     'count',
     'What a person is told of a refusal; a lock’s message and names of targets fit.',
   ) as Limit,
+  sshNodesListedMax: limit(
+    1000,
+    'count',
+    'Nodes that a proxy lists to somebody who came without naming one; `tsh ls` searches the rest.',
+  ) as Limit,
+  nodesPageMax: limit(
+    500,
+    'count',
+    'Targets a proxy’s main thread reads in one go, and hands a worker at once: a few milliseconds.',
+  ) as Limit,
   sshForwardsMax: limit(
     64,
     'count',

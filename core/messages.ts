@@ -2,9 +2,9 @@
 // through workers/pool.ts alone, with the handle in its transfer list. Rights (`Authorized`) cannot be in here: structured
 // clone strips them.
 
-import type { DbClientCertificate, ServedTarget } from './agent-target.ts'
-import type { TargetRef } from './identity.ts'
-import type { LightSnapshot, LockSet, Target } from './snapshot.ts'
+import type { ServedTarget } from './agent-target.ts'
+import type { AgentAnswer, AgentQuestion, ProxyAnswer, ProxyQuestion } from './questions.ts'
+import type { LightSnapshot, LockSet } from './snapshot.ts'
 import type { LinkFrame } from './tunnel/link.ts'
 import type { OpenFrame } from './tunnel/open.ts'
 
@@ -166,44 +166,6 @@ export interface AgentTlsSession {
   readonly fingerprint: string
 }
 
-/** A question a proxy's worker puts to its main thread, which has the inventory and the way to control. */
-export type ProxyQuestion =
-  | { readonly what: 'target'; readonly session: number; readonly target: TargetRef }
-  /** What a name stands for that a person typed; counted against what one person may ask for. */
-  | {
-      readonly what: 'node'
-      readonly session: number
-      /** Who asks, as limits count them: issuer and name. */
-      readonly user: string
-      readonly node: string
-    }
-  /** Control's word that a forwarded SSH certificate may reach a node through this proxy. */
-  | {
-      readonly what: 'permit'
-      readonly target: TargetRef
-      readonly principal: string
-      /** The person's, wire bytes. */
-      readonly certificate: Uint8Array
-    }
-  /** A certificate for one login on a server without an agent. */
-  | {
-      readonly what: 'openssh'
-      readonly target: TargetRef
-      readonly principal: string
-      readonly certificate: Uint8Array
-      /** Of the proxy's key for it, wire bytes. */
-      readonly publicKey: Uint8Array
-    }
-  | LeaseQuestion
-
-export type ProxyAnswer =
-  /** Absent: there is no such target. */
-  | { readonly what: 'target' | 'node'; readonly target?: Target }
-  | { readonly what: 'permit'; readonly permit: Uint8Array }
-  | { readonly what: 'openssh'; readonly certificate: Uint8Array }
-  | LeaseAnswer
-  | NoAnswer
-
 export interface RelayCounters {
   readonly fromClientBytes: number
   readonly fromTargetBytes: number
@@ -274,43 +236,6 @@ export type FromProxyWorker =
       readonly source: Source
     }
   | { readonly kind: 'drained' }
-
-/** A question a worker puts to its main thread; answered by one `answer` with the same id. */
-export type AgentQuestion =
-  | {
-      readonly what: 'db-client'
-      readonly target: TargetRef
-      readonly principal: string
-      /** The user's certificate, DER: control issues on its presentation only. */
-      readonly userCertificate: Uint8Array
-    }
-  | LeaseQuestion
-
-/** One session more of a person whose roles limit them. */
-export interface LeaseQuestion {
-  readonly what: 'lease'
-  readonly issuer: string
-  readonly user: string
-  readonly decisionId: string
-  readonly connectionsMax: number
-}
-
-export interface LeaseAnswer {
-  readonly what: 'lease'
-  readonly lease: string
-}
-
-/** `unavailable`: control is away and nothing is cached. `refused`: control or the limit says no. */
-export interface NoAnswer {
-  readonly what: 'no'
-  readonly kind: 'unavailable' | 'refused'
-  readonly message: string
-}
-
-export type AgentAnswer =
-  | { readonly what: 'db-client'; readonly certificate: DbClientCertificate }
-  | LeaseAnswer
-  | NoAnswer
 
 export type ToAgentWorker =
   | TrustMessage

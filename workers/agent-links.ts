@@ -31,6 +31,8 @@ export interface AgentLinksOptions {
   readonly opened: (spare: OpenedSpare) => void
   /** A frame about a signal came from the proxy at this address. */
   readonly signalled: (address: string, frame: LinkFrame) => void
+  /** A lock keeps this agent from a proxy that may be its only carrier of locks. */
+  readonly lockedOut: () => void
   readonly audit: (name: string, code: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -149,6 +151,7 @@ export class AgentLinks {
       return admission
     }
     const { code, reason } = admission
+    if (code === 'login.locked') this.#options.lockedOut()
     const id = identity.type === 'system' ? identity.id : identity.name
     if (this.#told.get(address) === `${id} ${code}`) return admission
     this.#told.set(address, `${id} ${code}`)

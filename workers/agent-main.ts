@@ -7,13 +7,8 @@ import type { Clock } from '../core/clock.ts'
 import type { TargetRef } from '../core/identity.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type {
-  AgentAnswer,
-  AgentQuestion,
-  FromAgentWorker,
-  ToAgentWorker,
-  TrustMessage,
-} from '../core/messages.ts'
+import type { FromAgentWorker, ToAgentWorker, TrustMessage } from '../core/messages.ts'
+import type { AgentAnswer, AgentQuestion } from '../core/questions.ts'
 import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { SavedTrust } from '../core/snapshot-keeper.ts'
 import type { ClusterConfig, LightSnapshot } from '../core/snapshot.ts'
@@ -128,13 +123,12 @@ export class Agent {
       sessions: () => this.#sessions,
       unhealthy: () => this.#targets.unhealthy,
       opened: (spare) => this.#opened(spare),
+      lockedOut: () => void this.#targets.announce(),
       signalled: (address, frame) => this.#signals.fromProxy(address, frame),
     })
     this.#signals = this.#makeSignals()
     this.#certificates = new DbCertificates(clock, (...pair) => control.dbClient(...pair), log)
-    const mode = (): ConnectionsMode =>
-      this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort'
-    this.#leases = new HeldLeases({ control, mode, log })
+    this.#leases = new HeldLeases({ control, mode: () => this.#connectionsMode, log })
     this.#targets = new AgentTargets({
       own: options.own,
       clock,
@@ -144,6 +138,7 @@ export class Agent {
       held: () => this.#held(),
       announce: (word) => control.announce(word),
       serve: ({ targets, keys }) => this.#workers.broadcast({ kind: 'targets', targets, ...keys }),
+      locks: (message) => this.#feed.accept(message, 'control'),
       answered: () => this.#answered(),
       outdated: () => this.#certificates.outdate(),
       healthChanged: () => this.#links.tell(),
@@ -163,6 +158,11 @@ export class Agent {
   /** Linked to a proxy, and allowed to serve what it announced. */
   get ready(): boolean {
     return this.#links.up > 0 && this.#targets.served !== undefined
+  }
+
+  /** What decides on leases while control is away. */
+  get #connectionsMode(): ConnectionsMode {
+    return this.#feed.snapshot?.config.maxConnectionsMode ?? 'best_effort'
   }
 
   get sessions(): number {
@@ -304,8 +304,9 @@ export class Agent {
   }
 
   #held(): AgentHeld {
-    const { checkpoint, trustedAtMs } = this.#feed
-    return { trustedAtMs, ...(checkpoint === undefined ? {} : { checkpoint }) }
+    const { checkpoint, trustedAtMs, held } = this.#feed
+    const { lockRevision } = held
+    return { trustedAtMs, lockRevision, ...(checkpoint === undefined ? {} : { checkpoint }) }
   }
 
   /**

@@ -7,14 +7,8 @@ import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
 import type { AgentTarget, ServedTarget } from '../core/agent-target.ts'
-import type {
-  AgentAnswer,
-  AgentQuestion,
-  FromAgentWorker,
-  ToAgentWorker,
-  ToAuditQueue,
-  ToRecorder,
-} from '../core/messages.ts'
+import type { FromAgentWorker, ToAgentWorker, ToAuditQueue, ToRecorder } from '../core/messages.ts'
+import type { AgentAnswer, AgentQuestion } from '../core/questions.ts'
 import { modeInForce, type SessionMode } from '../core/login.ts'
 import type { FramedProtocol, Protocol, Refusal } from '../core/protocol.ts'
 import { forwardName, SESSION_ALPN } from '../core/tunnel/forward.ts'

@@ -11,6 +11,7 @@ import type { Logger } from '../core/log.ts'
 import { isDialled } from '../core/agent-target.ts'
 import type { AgentTarget, AnnouncedTarget, DialGuard, ServedTarget } from '../core/agent-target.ts'
 import type { LabelMatch } from '../core/policy/role.ts'
+import type { SignedMessage } from '../core/snapshot-codec.ts'
 import type { AuditCheckpoint } from '../core/snapshot.ts'
 import { HealthChecks } from './health-checks.ts'
 import { pause } from './pause.ts'
@@ -31,6 +32,7 @@ export interface OwnTargets {
 export interface AgentHeld {
   readonly checkpoint?: AuditCheckpoint
   readonly trustedAtMs: number
+  readonly lockRevision: number
   /** Recordings that control does not have whole. */
   readonly recordingsAtRisk?: number
 }
@@ -53,6 +55,8 @@ export interface Announcement {
   readonly dynamic: readonly Omit<AgentTarget, 'guard' | 'label'>[]
   /** When resources, stored passwords or health checks changed last. */
   readonly revision: number
+  /** Locks that are newer than what the agent holds. */
+  readonly locks?: SignedMessage
   /** For all accepted names, PEM. */
   readonly keys?: HostKeys
 }
@@ -73,6 +77,8 @@ export interface AgentTargetsOptions {
   /** Rejects with `control.unavailable` when control is away. */
   readonly announce: (word: AgentWord) => Promise<Announcement>
   readonly serve: (served: Served) => void
+  /** From control itself, when no proxy carried them. */
+  readonly locks: (message: SignedMessage) => void
   /** Control answered, whatever it was. */
   readonly answered: () => void
   /** Resources or stored passwords changed at control: what is cached of it is to be asked for again. */
@@ -199,6 +205,7 @@ export class AgentTargets {
 
   #take(own: OwnTargets, reply: Announcement): void {
     if (this.#stopping.signal.aborted) return
+    if (reply.locks !== undefined) this.#options.locks(reply.locks)
     if (this.#revision !== undefined && this.#revision !== reply.revision) this.#options.outdated()
     this.#revision = reply.revision
     const keys = reply.keys ?? this.#served?.keys

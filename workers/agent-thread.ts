@@ -3,13 +3,8 @@
 
 import { systemClock } from '../core/clock.ts'
 import type { ServedTarget } from '../core/agent-target.ts'
-import type {
-  AgentAnswer,
-  AgentQuestion,
-  FromAgentWorker,
-  ToAgentWorker,
-  TrustMessage,
-} from '../core/messages.ts'
+import type { FromAgentWorker, ToAgentWorker, TrustMessage } from '../core/messages.ts'
+import type { AgentAnswer, AgentQuestion } from '../core/questions.ts'
 import { protocols } from '../protocols/registry.ts'
 import { agentNode, type NodeOptions } from './agent-node.ts'
 import { AgentSessions } from './agent-sessions.ts'

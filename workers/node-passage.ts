@@ -10,12 +10,11 @@ import type { Logger } from '../core/log.ts'
 import type {
   FromProxyWorker,
   OpenRequest,
-  ProxyAnswer,
-  ProxyQuestion,
   RelayCounters,
   Source,
   SpareGrant,
 } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import { type PassageContext, refuseNode, refuseVisitor } from '../core/passage.ts'
 import type { Peer, Refusal } from '../core/protocol.ts'
 import type { Target } from '../core/snapshot.ts'

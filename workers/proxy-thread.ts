@@ -6,13 +6,12 @@ import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type {
   FromProxyWorker,
-  ProxyAnswer,
-  ProxyQuestion,
   SocketHandle,
   Source,
   ToProxyWorker,
   TrustMessage,
 } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import type { StreamingProtocol } from '../core/protocol.ts'
 import { LINK_ALPN } from '../core/tunnel/link.ts'
 import { protocols } from '../protocols/registry.ts'
@@ -112,6 +111,7 @@ const waysIn = new WaysIn({
   proxied: { protocol: sshProtocol(), queue, recorders, guard: data.guard },
   cluster: data.cluster,
   proxyId: data.proxyId,
+  publicAddress: data.publicAddress,
   trust,
   clock: systemClock,
   log,

@@ -14,11 +14,10 @@ import type {
   AgentResume,
   FromProxyWorker,
   OpenRequest,
-  ProxyAnswer,
-  ProxyQuestion,
   Source,
   SpareGrant,
 } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import type { Snapshot, Target } from '../core/snapshot.ts'
 import { publicBlob } from '../core/ssh/key.ts'
 import type { SshServerAccess } from '../core/ssh/services.ts'

@@ -2,7 +2,7 @@
 // mode, the proxy in terminate mode), through its main thread, which keeps it until it is given back (held-leases.ts).
 
 import type { Authorized } from '../core/login.ts'
-import type { AgentAnswer, LeaseQuestion, ProxyAnswer } from '../core/messages.ts'
+import type { AgentAnswer, LeaseQuestion, ProxyAnswer } from '../core/questions.ts'
 import type { Refusal } from '../core/protocol.ts'
 
 /** Undefined: the person's roles set no limit. */

@@ -15,11 +15,10 @@ import type {
   AgentResume,
   FromProxyWorker,
   OpenRequest,
-  ProxyAnswer,
-  ProxyQuestion,
   SpareGrant,
   ToProxyWorker,
 } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import { compileRoles } from '../core/policy/compile.ts'
 import { unknownTargetRefusal } from '../core/policy/refusal.ts'
 import type { Access, AuditFields, FramedProtocol, Peer, Refusal, Tap } from '../core/protocol.ts'

@@ -12,12 +12,8 @@ import { OID } from '../core/cert/oid.ts'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
-import type {
-  FromAgentWorker,
-  FromProxyWorker,
-  ProxyAnswer,
-  SocketHandle,
-} from '../core/messages.ts'
+import type { FromAgentWorker, FromProxyWorker, SocketHandle } from '../core/messages.ts'
+import type { ProxyAnswer } from '../core/questions.ts'
 import type { Lock } from '../core/policy/role.ts'
 import type { FramedProtocol, FramedSession, Out } from '../core/protocol.ts'
 import type { Target } from '../core/snapshot.ts'

@@ -5,12 +5,8 @@
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type {
-  FromProxyWorker,
-  ProxyAnswer,
-  ProxyQuestion,
-  ToProxyWorker,
-} from '../core/messages.ts'
+import type { FromProxyWorker, ToProxyWorker } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import type { FramedProtocol, Protocol } from '../core/protocol.ts'
 import type { AuditQueue } from './audit-queue.ts'
 import { adopt, discard } from './handover.ts'

@@ -9,13 +9,8 @@ import { errorCode } from '../core/errors.ts'
 import type { Inventory } from '../core/inventory.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type {
-  FromProxyWorker,
-  ProxyAnswer,
-  ProxyQuestion,
-  SocketHandle,
-  ToProxyWorker,
-} from '../core/messages.ts'
+import type { FromProxyWorker, SocketHandle, ToProxyWorker } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import type { ClusterConfig, Target } from '../core/snapshot.ts'
 import { forwardName } from '../core/tunnel/forward.ts'
 import { AgentResumption } from './agent-resumption.ts'
@@ -52,6 +47,8 @@ export interface TerminationsOptions {
 
 type Thread = PoolThread<ToProxyWorker>
 type NodeQuestion = Extract<ProxyQuestion, { what: 'node' }>
+type NodesQuestion = Extract<ProxyQuestion, { what: 'nodes' }>
+type NodesAnswer = Extract<ProxyAnswer, { what: 'nodes' }>
 
 interface Termination extends Seeker {
   readonly thread: Thread
@@ -59,6 +56,8 @@ interface Termination extends Seeker {
   target: Target | undefined
   /** What a person's wish for a node counts by, until an agent took it. */
   dial: Dial | undefined
+  /** The same of a wish for a list, while it waits for its turn. */
+  listing: Dial | undefined
 }
 
 export class Terminations {
@@ -131,6 +130,7 @@ export class Terminations {
       spareAtMs: 0,
       without: new Set(),
       dial: undefined,
+      listing: undefined,
     })
     thread.enter()
     thread.post(message({ session: number, sessionId: randomUUID() }, signalHandle), [handle])
@@ -177,6 +177,7 @@ export class Terminations {
     if (session === undefined) return
     this.#sessions.delete(number)
     session.dial?.leave()
+    session.listing?.leave()
     this.#options.slots.free(session.signalHandle)
     session.thread.leave()
     this.#supply.ended(session)
@@ -205,6 +206,8 @@ export class Terminations {
       }
       case 'node':
         return { what: 'node', ...(await this.#node(question)) }
+      case 'nodes':
+        return await this.#nodes(question)
       case 'permit':
         return { what: 'permit', permit: await this.#permits.get(question) }
       case 'openssh':
@@ -228,6 +231,29 @@ export class Terminations {
     return target === undefined ? {} : { target }
   }
 
+  /** A piece of a list costs what a name does; whose session is over has no list to be shown. */
+  async #nodes({ session: number, user, from }: NodesQuestion): Promise<NodesAnswer> {
+    const { inventory, links } = this.#options
+    const session = this.#sessions.get(number)
+    if (session === undefined || session.listing !== undefined) return { what: 'nodes', nodes: [] }
+    await this.#gate.enter(user, (dial) => {
+      session.listing = dial
+    })
+    passTurn(session)
+    const { targets, next } = inventory()?.page(from, max('nodesPageMax')) ?? { targets: [] }
+    const nodes = targets.flatMap((target) => {
+      if (target.ref.kind !== 'node') return []
+      const { address, agents } = target
+      return [
+        {
+          target,
+          online: address !== undefined || agents.some((id) => links.get(id) !== undefined),
+        },
+      ]
+    })
+    return { what: 'nodes', nodes, ...(next === undefined ? {} : { next }) }
+  }
+
   async #seek(session: Termination): Promise<void> {
     const { number, target } = session
     const { clock, cluster } = this.#options
@@ -247,6 +273,12 @@ export class Terminations {
       },
     })
   }
+}
+
+/** It is this one's turn, and the next one's after it: nothing of a list waits for an agent. */
+function passTurn(session: Termination): void {
+  session.listing?.leave()
+  session.listing = undefined
 }
 
 function asNo(error: unknown): ProxyAnswer {

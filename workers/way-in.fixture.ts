@@ -10,7 +10,8 @@ import tls from 'node:tls'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import { silentLogger } from '../core/log.ts'
-import type { FromProxyWorker, ProxyAnswer, SocketHandle } from '../core/messages.ts'
+import type { FromProxyWorker, SocketHandle } from '../core/messages.ts'
+import type { ProxyAnswer } from '../core/questions.ts'
 import type { Lock } from '../core/policy/role.ts'
 import type { RecordingMode } from '../core/snapshot.ts'
 import type { Machine } from '../core/ssh/machine.ts'
@@ -91,6 +92,7 @@ export async function start(context: TestContext, options: Options = {}): Promis
     proxied: proxiedParts((message) => sent.push(message)),
     cluster: CLUSTER,
     proxyId: PROXY.id,
+    publicAddress: 'proxy.test:443',
     trust,
     clock: systemClock,
     log: silentLogger,

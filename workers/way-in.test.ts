@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
 
 import { max } from '../core/limits.ts'
-import type { ProxyAnswer } from '../core/messages.ts'
+import type { ProxyAnswer } from '../core/questions.ts'
 import type { Target } from '../core/snapshot.ts'
 import { writeWanted } from '../core/ssh/way-in.ts'
 import { systemIdentity } from '../test/fixtures/certificates.ts'

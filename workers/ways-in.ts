@@ -4,12 +4,8 @@
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { Logger } from '../core/log.ts'
-import type {
-  FromProxyWorker,
-  ProxyAnswer,
-  ProxyQuestion,
-  ToProxyWorker,
-} from '../core/messages.ts'
+import type { FromProxyWorker, ToProxyWorker } from '../core/messages.ts'
+import type { ProxyAnswer, ProxyQuestion } from '../core/questions.ts'
 import { SSH_ALPN } from '../core/ssh/way-in.ts'
 import { discard } from './handover.ts'
 import { Jump } from './jump.ts'
@@ -17,11 +13,14 @@ import { LiveSessions } from './live-sessions.ts'
 import { TlsServer, type TlsServerState } from './tls.ts'
 import type { ProxiedParts } from './proxied-stream.ts'
 import type { Trust } from './trust.ts'
-import { WayIn, type WayInMessage } from './way-in.ts'
+import type { Visit, WayInMessage } from './visit.ts'
+import { WayIn } from './way-in.ts'
 
 export interface WaysInOptions {
   readonly cluster: string
   readonly proxyId: string
+  /** `host:port` as clients name this proxy. */
+  readonly publicAddress: string
   readonly trust: Trust
   readonly clock: Clock
   readonly log: Logger
@@ -38,7 +37,7 @@ const NOTHING = { fromClientBytes: 0, fromTargetBytes: 0 }
 export class WaysIn {
   readonly #options: WaysInOptions
   readonly #ways = new Map<number, Way>()
-  readonly #live: LiveSessions<Way>
+  readonly #live: LiveSessions<Visit>
   /** In the order they came. */
   readonly #unproven = new Set<Way>()
   #tls: TlsServer | undefined
@@ -71,11 +70,11 @@ export class WaysIn {
     this.#makeRoom()
     this.#ways.set(session, way)
     this.#unproven.add(way)
-    this.#live.add(way)
+    this.#live.add(way.visit)
     void way.run().then(({ reason, counters }) => {
       this.#ways.delete(session)
       this.#unproven.delete(way)
-      this.#live.delete(way)
+      this.#live.delete(way.visit)
       this.#ended(session, reason, counters)
     })
   }
@@ -84,12 +83,12 @@ export class WaysIn {
   use({ session, spare, resume }: Extract<ToProxyWorker, { kind: 'spare' }>): boolean {
     const way = this.#ways.get(session)
     if (way === undefined) return false
-    if (!way.use(spare, resume)) discard(spare.handle)
+    if (!way.visit.use(spare, resume)) discard(spare.handle)
     return true
   }
 
   noSpare(session: number): void {
-    this.#ways.get(session)?.noSpare()
+    this.#ways.get(session)?.visit.noSpare()
   }
 
   /** Cuts all of them; resolves when the connections are closed. */

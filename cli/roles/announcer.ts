@@ -2,6 +2,7 @@
 // asked for when there is none, when the names changed, and after a third of its life; otherwise the announcement is a heartbeat.
 
 import type { ControlClient } from '../../control/api/client.ts'
+import { signedMessageOf } from '../../control/api/signed-item.ts'
 import type { InventoryReply } from '../../control/api/messages.ts'
 import type { AnnouncedTarget } from '../../core/agent-target.ts'
 import { readPem } from '../../core/cert/pem.ts'
@@ -58,8 +59,10 @@ export class Announcer {
   }
 }
 
-function asAnnouncement({ accepted, refused, dynamic, revision }: InventoryReply): Announcement {
+function asAnnouncement(reply: InventoryReply): Announcement {
+  const { accepted, refused, dynamic, revision, locks } = reply
   return {
+    ...(locks === undefined ? {} : { locks: signedMessageOf(locks) }),
     accepted: accepted.map((each) => ({ ...each, kind: each.kind ?? 'db' })),
     refused,
     revision,

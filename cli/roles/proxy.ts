@@ -4,12 +4,11 @@ import os from 'node:os'
 
 import { type ConfigFile, loadConfig } from '../../control/config.ts'
 import { connectControl, type ControlClient } from '../../control/api/client.ts'
-import type { WatchItem } from '../../control/api/messages.ts'
+import { signedMessageOf } from '../../control/api/signed-item.ts'
 import type { DialGuard } from '../../core/agent-target.ts'
 import { systemClock } from '../../core/clock.ts'
 import { ProxyError } from '../../core/errors.ts'
 import type { Logger } from '../../core/log.ts'
-import type { SignedMessage } from '../../core/snapshot-codec.ts'
 import type { ApiReply } from '../../workers/front.ts'
 import { Proxy } from '../../workers/proxy-main.ts'
 import type { ProxyControl } from '../../workers/proxy-options.ts'
@@ -183,7 +182,7 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
         { class: 'proxy', revision, locks, inventory },
         { signal },
       ))
-        yield signedMessage(item)
+        yield signedMessageOf(item)
     },
     async ticketKeys() {
       const { keys } = await client.call('ticket-keys', {})
@@ -213,16 +212,6 @@ function controlOf(member: Member, anonymous: ControlClient, address: string): P
     },
     ...leaseControl(client),
     call: (method, path, body) => passOn(anonymous, method, path, body),
-  }
-}
-
-function signedMessage(item: WatchItem): SignedMessage {
-  const { type, body, signature, payload } = item
-  return {
-    type,
-    body: Buffer.from(body, 'base64'),
-    signature: Buffer.from(signature, 'base64'),
-    ...(payload === undefined ? {} : { payload: Buffer.from(payload, 'base64') }),
   }
 }
 

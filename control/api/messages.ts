@@ -6,9 +6,14 @@ import type { HealthCheck } from '../../core/health.ts'
 import type { TargetKind, Traits } from '../../core/identity.ts'
 import type { SessionMode } from '../../core/login.ts'
 import type { AuditCheckpoint, SnapshotClass } from '../../core/snapshot.ts'
-
 import type { SshLogin } from './ssh-messages.ts'
-import type { DynamicTarget, HealthReport, Selector, TargetSummary } from './target-messages.ts'
+import type {
+  AnnouncedTarget,
+  DynamicTarget,
+  HealthReport,
+  Selector,
+  TargetSummary,
+} from './target-messages.ts'
 
 export type {
   Node,
@@ -18,6 +23,7 @@ export type {
   SshLogin,
 } from './ssh-messages.ts'
 export type {
+  AnnouncedTarget,
   DbClientCertificate,
   DbClientRequest,
   DbCredential,
@@ -203,14 +209,6 @@ export interface Decision {
   readonly text?: string
 }
 
-export interface AnnouncedTarget {
-  readonly kind: TargetKind
-  readonly name: string
-  readonly protocol: string
-  readonly labels: Labels
-  readonly description: string
-}
-
 export interface InventoryRequest {
   readonly targets: readonly AnnouncedTarget[]
   readonly selectors?: readonly Selector[]
@@ -220,6 +218,8 @@ export interface InventoryRequest {
   readonly checkpoint?: AuditCheckpoint
   /** Control's own time in the newest beacon this agent holds everything of; 0: none. No proxy can say it for the agent. */
   readonly trustedAtMs?: number
+  /** Newest lock set the agent holds: it is given a newer one, which no proxy can withhold. */
+  readonly lockRevision?: number
   readonly recordingsAtRisk?: number
 }
 
@@ -237,6 +237,7 @@ export interface InventoryReply {
   readonly dynamic: readonly DynamicTarget[]
   /** When resources, stored passwords or health checks changed last: what is cached from before is asked for again. */
   readonly revision: number
+  readonly locks?: WatchItem
   /** Server certificate chain for all accepted names; absent when none was accepted or no CSR was sent. */
   readonly certificate?: string
 }

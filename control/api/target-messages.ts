@@ -4,6 +4,7 @@
 import type { HealthStatus, TargetHealth } from '../../core/health.ts'
 import type { TargetKind } from '../../core/identity.ts'
 import type { PasswordMethod, StoredPassword } from '../../core/protocol.ts'
+import type { Labels } from './messages.ts'
 
 /** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
 export type Selector = Readonly<Record<string, readonly string[]>>
@@ -98,4 +99,12 @@ export interface DbClientRequest {
   readonly publicKey: string
   /** The database name the session asks for; when absent the certificate's route, else any the roles offer. */
   readonly resource?: string
+}
+
+export interface AnnouncedTarget {
+  readonly kind: TargetKind
+  readonly name: string
+  readonly protocol: string
+  readonly labels: Labels
+  readonly description: string
 }

@@ -79,6 +79,29 @@ export interface SshServices {
   record(right: Authorized, start: TerminalStart): TerminalRecorder | Refusal | undefined
 }
 
+/** A node that somebody may know of. */
+export interface ListedNode {
+  readonly name: string
+  /** What to type behind `ssh -J`. */
+  readonly host: string
+  /** Empty: behind an agent. */
+  readonly address: string
+  /** Whether this proxy can reach it now; a server without an agent counts as there. */
+  readonly online: boolean
+  /** That roles which show the node offer there. */
+  readonly logins: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface NodeList {
+  /** By name, no more than `sshNodesListedMax`. */
+  readonly nodes: readonly ListedNode[]
+  /** There are more. */
+  readonly cut: boolean
+  /** This proxy, `host:port`, as clients name it. */
+  readonly via: string
+}
+
 /** What the outer SSH of a jump asks of its thread. */
 export interface JumpServices {
   readonly timers: SshSessionTimers
@@ -89,6 +112,8 @@ export interface JumpServices {
   unproved(): void
   /** A connection to the node's own SSH. Rejects with a sentence for the person. */
   open(node: string): Promise<ByteStream>
+  /** What this person may reach. Rejects with a sentence for them. */
+  list(): Promise<NodeList>
 }
 
 export interface TerminalStart {

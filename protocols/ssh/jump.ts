@@ -1,17 +1,22 @@
 // The outer SSH of `ssh -J user@proxy login@node`: a login certificate lets somebody in under any user name, and a connection to a node's
-// name is the one thing that is done for them. What passes in it is another SSH, of theirs and the node's, and is not read. Whoever
-// wants a shell is told how to go on; every other kind of channel and request is refused.
+// name is what is done for them. What passes in it is another SSH, of theirs and the node's, and is not read. Whoever wants a shell
+// is shown the nodes they may reach (node-list.ts); every other command, kind of channel and request is refused.
 
 import type { JumpServices } from '../../core/ssh/services.ts'
 import type { ByteStream } from '../../core/stream.ts'
+import { listText, readListCommand } from './node-list.ts'
 import { feed, pour } from './pump.ts'
 import { failed, forbidden, onStderr } from './refusal.ts'
 import { beginAccepting, LoginRefused } from './transport/accept.ts'
 import type { SshChannel } from './transport/channel.ts'
 import type { ChannelOpening, ConnectionHandlers } from './transport/connection.ts'
 import { certificateKey } from './transport/host-key.ts'
+import type { ChannelRequest } from './transport/requests.ts'
 
-const NO_SHELL = 'this is the way to nodes, and no node: use "ssh -J" with this address, or tsh ssh'
+const NO_COMMAND =
+  'this is the way to nodes, and no node: "ls" lists those you may reach, "ssh -J" with this address leads to one'
+const NO_LIST = 'your nodes cannot be listed'
+const ONE_LIST = 'one list at a time: wait for the other one'
 
 /** Serves one client until it is gone; `signal` ends it with a sentence. Never rejects for what a client does. */
 export async function serveJump(
@@ -53,6 +58,8 @@ export async function serveJump(
 
 class Jump implements ConnectionHandlers {
   readonly #services: JumpServices
+  /** One list is held at a time, until its reader has it. */
+  #listing = false
 
   constructor(services: JumpServices) {
     this.#services = services
@@ -61,7 +68,7 @@ class Jump implements ConnectionHandlers {
   readonly open = (opening: ChannelOpening): void => {
     const { kind } = opening
     if (kind.kind === 'direct-tcpip') void this.#carry(opening, kind.to.host)
-    else if (kind.kind === 'session') explain(opening)
+    else if (kind.kind === 'session') this.#answer(opening)
     else opening.refuse('prohibited', 'only connections to nodes')
   }
 
@@ -73,6 +80,50 @@ class Jump implements ConnectionHandlers {
       return opening.refuse('connectFailed', failed('the node is not reached', error))
     }
     await join(opening.accept(), stream)
+  }
+
+  /** A terminal and variables are taken note of; one command, or a shell in place of it, is answered. */
+  #answer(opening: ChannelOpening): void {
+    const asked = { terminal: false, begun: false }
+    const channel = opening.accept((request) => {
+      const { kind } = request
+      if (kind === 'pty') asked.terminal = true
+      if (kind !== 'shell' && kind !== 'exec') return kind === 'pty' || kind === 'env'
+      if (asked.begun) return false
+      asked.begun = true
+      return () => void this.#run(channel, commandOf(request), asked.terminal)
+    })
+  }
+
+  async #run(channel: SshChannel, command: string | undefined, terminal: boolean): Promise<void> {
+    try {
+      const code = await this.#print(channel, command, terminal)
+      await channel.finish({ kind: 'status', code })
+    } catch {
+      // Its reader has left before the end.
+      channel.close()
+    }
+  }
+
+  /** The status of the command. Rejects when the channel takes no more. */
+  async #print(
+    channel: SshChannel,
+    command: string | undefined,
+    terminal: boolean,
+  ): Promise<number> {
+    const format = readListCommand(command)
+    if (format === undefined) return await complain(channel, forbidden(NO_COMMAND))
+    if (this.#listing) return await complain(channel, forbidden(ONE_LIST))
+    this.#listing = true
+    try {
+      const list = await this.#services.list().catch((error: unknown) => failed(NO_LIST, error))
+      if (typeof list === 'string') return await complain(channel, list)
+      const text = listText(list, format)
+      await channel.write(Buffer.from(terminal ? text.replaceAll('\n', '\r\n') : text))
+      return 0
+    } finally {
+      this.#listing = false
+    }
   }
 }
 
@@ -92,13 +143,11 @@ async function join(channel: SshChannel, stream: ByteStream): Promise<void> {
   channel.close()
 }
 
-function explain(opening: ChannelOpening): void {
-  const channel = opening.accept(({ kind }) => {
-    if (kind !== 'shell' && kind !== 'exec') return kind === 'pty' || kind === 'env'
-    void channel
-      .write(Buffer.from(onStderr(NO_SHELL)), true)
-      .then(() => channel.finish({ kind: 'status', code: 1 }))
-      .catch(() => undefined)
-    return true
-  })
+function commandOf(request: ChannelRequest): string | undefined {
+  return request.kind === 'exec' ? Buffer.from(request.command).toString() : undefined
+}
+
+async function complain(channel: SshChannel, sentence: string): Promise<number> {
+  await channel.write(Buffer.from(onStderr(sentence)), true)
+  return 1
 }

@@ -135,6 +135,15 @@ describe('what ends SSH that runs', () => {
         )
     }
     const { hostile, world } = forwarded.doors
+    const proxies = [line.doors.world.proxy, world.proxy].map(({ member }) => member.id)
+    await ends('proxy', proxies[0] ?? '', [line, jump])
+    await agentsEnd(line)
+    await ends('proxy that records', proxies[1] ?? '', [atProxy])
+    await agentsEnd(atProxy)
+    for (const door of [line, atProxy]) {
+      await unlock(door, door === line ? 'proxy' : 'proxy-that-records')
+      await letIn(door)
+    }
     await ends('proxy that forwards', hostile.member.id, [forwarded])
     await ends('agent', world.agent.member.id, [atProxy])
     await ends('agent of a node', line.doors.world.agent.member.id, [line, jump])
@@ -197,8 +206,15 @@ async function lock(
   })
 }
 
-async function unlock({ doors }: Door): Promise<void> {
-  await doors.world.control.admin.call('resource-delete', { kind: 'lock', name: 'l1' })
+async function unlock({ doors }: Door, name = 'l1'): Promise<void> {
+  await doors.world.control.admin.call('resource-delete', { kind: 'lock', name })
+}
+
+/** The agent has heard of a lock that its proxy alone could tell it of, and has ended what came through there. */
+async function agentsEnd({ doors }: Door): Promise<void> {
+  const { agent } = doors.world
+  await until(() => agent.agent.sessions === 0, 'the agent has no session')
+  await agent.events.have('client.disconnect', {})
 }
 
 /** Until whoever was refused gets in: the news is on its way. */

@@ -41,6 +41,12 @@ const healthCheck = z.strictObject({
   healthyThreshold: z.int().positive(),
   unhealthyThreshold: z.int().positive(),
 })
+const watchItem = z.strictObject({
+  type: z.enum(['snapshot', 'locks', 'beacon', 'inventory']),
+  body: z.string(),
+  signature: base64,
+  payload: z.string().exactOptional(),
+})
 const dynamicTarget = z.strictObject({
   name: text(512),
   protocol: name,
@@ -95,6 +101,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       csr: pem.exactOptional(),
       checkpoint: checkpoint.exactOptional(),
       trustedAtMs: count.exactOptional(),
+      lockRevision: count.exactOptional(),
       recordingsAtRisk: count.exactOptional(),
     }),
     reply: z.strictObject({
@@ -109,6 +116,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       refused: list(z.strictObject({ name: text(512), reason: text(4 * KB) })),
       dynamic: list(dynamicTarget),
       revision: count,
+      locks: watchItem.exactOptional(),
       certificate: text(max('apiBodyBytesMax')).exactOptional(),
     }),
   },
@@ -174,12 +182,7 @@ export const machines: Pick<Checks, MachineCalls> = {
       locks: queryCount.exactOptional(),
       inventory: queryCount.exactOptional(),
     }),
-    reply: z.strictObject({
-      type: z.enum(['snapshot', 'locks', 'beacon', 'inventory']),
-      body: z.string(),
-      signature: base64,
-      payload: z.string().exactOptional(),
-    }),
+    reply: watchItem,
   },
   'audit-upload': {
     request: z.strictObject({ lines: list(z.string(), max('auditBatchMax')) }),
