@@ -151,6 +151,8 @@ export interface DatabasesRequest {
   readonly search?: string
   /** `key=value,key2=value2`; all must be equal. */
   readonly labels?: string
+  /** A condition that must be true of a row (core/predicate/query.ts). */
+  readonly query?: string
   readonly cursor?: string
   readonly limit?: number
 }
