@@ -13,6 +13,9 @@ import { advice, provide } from './prerequisites.mjs'
 
 const MINUTE = 60_000
 const SLOW_FILE_MS = 5_000
+/** How long no file may end: the runner's own limit is for each test, and no test runs in a file that does not come to its end. */
+const STUCK_MS = 15 * MINUTE
+const STUCK_LONG_MS = 5 * 60 * MINUTE
 
 const args = process.argv.slice(2)
 const full = args.includes('--full')
@@ -51,7 +54,8 @@ for (const { file, ms } of slow.sort((a, b) => b.ms - a.ms))
   console.log(`slow: ${(ms / 1000).toFixed(1)} s  ${file}`)
 if (totals.tests === 0) fail('no test ran')
 console.log(`${totals.passed} passed, ${totals.bad} failed`)
-process.exitCode = totals.bad === 0 ? 0 : 1
+// A program that a stuck file left behind may still hold its output open.
+process.exit(totals.bad === 0 ? 0 : 1)
 
 /** The tests of the whole start servers and measure deadlines: they do not share their cores with one test file for each. */
 function isWhole(file) {
@@ -80,13 +84,28 @@ function all() {
 /** Runs the files and waits for the end of the report. */
 async function pass(some, concurrency, timeout) {
   if (some.length === 0) return
+  const ended = new Set()
+  const giveUp = new AbortController()
+  const stuck = () => {
+    // Files are told of in their order.
+    console.error(`test: no end of ${some.find((file) => !ended.has(file))}`)
+    totals.bad++
+    giveUp.abort()
+  }
+  const watch = setTimeout(stuck, some.some(isLong) ? STUCK_LONG_MS : STUCK_MS)
+  const { signal } = giveUp
   // A relative name would be looked for from the place of this script by some versions of the runner.
-  const stream = run({ files: some, concurrency, timeout, execArgv: HYGIENE, cwd: root })
-  stream.on('test:summary', count)
+  const stream = run({ files: some, concurrency, timeout, execArgv: HYGIENE, cwd: root, signal })
+  stream.on('test:summary', (summary) => {
+    if (summary.file !== undefined) ended.add(relative(root, summary.file))
+    watch.refresh()
+    count(summary)
+  })
   stream.on('test:diagnostic', ({ message }) => cells.push(message))
   const report = stream.compose(new spec())
   report.pipe(process.stdout, { end: false })
   await new Promise((resolve, reject) => report.on('end', resolve).on('error', reject))
+  clearTimeout(watch)
 }
 
 function count({ file, counts, duration_ms: ms }) {
