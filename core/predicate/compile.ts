@@ -2,7 +2,6 @@
 // reads. What may be named, and which functions there are, is the environment's (label-expression.ts, query.ts).
 
 import type { LimitName } from '../limits.ts'
-import { max } from '../limits.ts'
 import { Call } from './call.ts'
 import type { FunctionRow } from './functions.ts'
 import { same } from './functions.ts'
@@ -12,7 +11,8 @@ import type { Node } from './parse.ts'
 import { parseExpression } from './parse.ts'
 import type { Problem } from './problem.ts'
 import { ExpressionProblem, problemOf, quoted } from './problem.ts'
-import type { Fact, Judgement, Scope, Subject } from './scope.ts'
+import type { Fact, Judgement, Scope } from './scope.ts'
+import { spend } from './scope.ts'
 
 /** What an expression may name. Names are dotted paths. */
 export interface Environment {
@@ -24,14 +24,16 @@ export interface Environment {
 
 export interface Expression {
   readonly judge: Read<boolean>
+  /** What an evaluation costs at least, whatever it looks at. */
+  readonly size: number
 }
 
 /** Compiled, or where it is wrong and how. */
 export function compileExpression(source: string, environment: Environment): Expression | Problem {
   try {
-    const node = parseExpression(source, environment.lengthMax)
+    const { node, size } = parseExpression(source, environment.lengthMax)
     const meaning = meaningOf(node, environment)
-    if (meaning.type === 'truth') return { judge: meaning.read }
+    if (meaning.type === 'truth') return { judge: meaning.read, size }
     throw new ExpressionProblem(
       node.at,
       `it comes to ${TYPE_WORDS[meaning.type]}, and should come to true or false`,
@@ -42,14 +44,9 @@ export function compileExpression(source: string, environment: Environment): Exp
   }
 }
 
-/** `steps`: what the evaluation may cost; undefined when that was not enough. */
-export function evaluate(expression: Expression, subject: Subject, steps: number): Judgement {
-  const scope = { subject, steps, characters: max('expressionTextMax'), spent: false }
-  return judgeIn(expression, scope)
-}
-
+/** Undefined when the scope was spent over it. */
 export function judgeIn(expression: Expression, scope: Scope): Judgement {
-  const holds = expression.judge(scope)
+  const holds = spend(scope, expression.size) && expression.judge(scope)
   return scope.spent ? undefined : holds
 }
 
@@ -71,14 +68,22 @@ function meaningOf(node: Node, environment: Environment): Meaning {
       const read = truthOf(node.node, environment)
       return truth((scope) => !read(scope))
     }
-    case 'all': {
-      const parts = node.parts.map((part) => truthOf(part, environment))
-      return truth((scope) => parts.every((part) => part(scope)))
-    }
-    case 'any': {
-      const parts = node.parts.map((part) => truthOf(part, environment))
-      return truth((scope) => parts.some((part) => part(scope)))
-    }
+    case 'all':
+      return truth(
+        node.parts
+          .map((part) => truthOf(part, environment))
+          .reduce((left, right) => {
+            return (scope) => left(scope) && right(scope)
+          }),
+      )
+    case 'any':
+      return truth(
+        node.parts
+          .map((part) => truthOf(part, environment))
+          .reduce((left, right) => {
+            return (scope) => left(scope) || right(scope)
+          }),
+      )
     case 'same': {
       const equal = same(
         meaningOf(node.left, environment),
@@ -111,7 +116,7 @@ function keyText(node: Node, environment: Environment): Read<string> {
 function pathOf(path: readonly string[], at: number, environment: Environment): Meaning {
   const name = path.join('.')
   const fact = environment.facts.get(name)
-  if (fact !== undefined) return text(({ subject }) => subject.facts[fact] ?? '')
+  if (fact !== undefined) return text((scope) => scope.facts[fact] ?? '')
   if (environment.maps.has(name))
     throw new ExpressionProblem(at, `${name} wants a key: ${name}["…"]`)
   const key = path.at(-1) ?? ''
@@ -127,11 +132,11 @@ function keyOf(
 ): Meaning {
   const map = environment.maps.get(path.join('.'))
   if (map === undefined) throw new ExpressionProblem(at, unknownName(whole, environment))
-  if (map === 'traits') return list((scope) => own(scope.subject.traits, key(scope)) ?? [])
+  if (map === 'traits') return list((scope) => own(scope.traits, key(scope)) ?? [])
   return {
     type: 'text',
-    read: (scope) => own(scope.subject.labels, key(scope)) ?? '',
-    present: (scope) => own(scope.subject.labels, key(scope)) !== undefined,
+    read: (scope) => own(scope.labels, key(scope)) ?? '',
+    present: (scope) => own(scope.labels, key(scope)) !== undefined,
   }
 }
 

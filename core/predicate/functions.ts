@@ -101,8 +101,18 @@ function compared(
 }
 
 function regexpMatch(call: Call): Meaning {
-  const [all, pattern] = [call.list(0), call.pattern(1)]
-  return truth((scope) => all(scope).some((each) => !scope.spent && matches(scope, pattern, each)))
+  const pattern = call.pattern(1)
+  const { type, read } = call.meaning(0)
+  // No list is made of one text: most labels are asked for so.
+  if (type === 'text') return truth((scope) => matches(scope, pattern, read(scope)))
+  const all = call.list(0)
+  return truth((scope) => {
+    for (const each of all(scope)) {
+      if (matches(scope, pattern, each)) return true
+      if (scope.spent) return false
+    }
+    return false
+  })
 }
 
 /** Texts without a match are left out, as templates do. */
@@ -144,8 +154,10 @@ function labelsMatching(call: Call): Meaning {
   const pattern = call.pattern(0)
   return list((scope) => {
     const out: string[] = []
-    for (const [key, value] of Object.entries(scope.subject.labels))
-      if (!scope.spent && matches(scope, pattern, key)) keep(scope, out, value)
+    for (const key of Object.keys(scope.labels)) {
+      if (matches(scope, pattern, key)) keep(scope, out, scope.labels[key] ?? '')
+      if (scope.spent) break
+    }
     return out
   })
 }
@@ -177,7 +189,7 @@ function search(call: Call): Meaning {
   const parts = Array.from({ length: call.count }, (_, index) => call.constant(index))
   const words = parts.flatMap(wordsOf)
   return truth((scope) => {
-    const all = scope.subject.text()
+    const all = scope.text()
     return (
       spend(scope, all.length * (words.length + 1)) && words.every((word) => all.includes(word))
     )

@@ -6,7 +6,7 @@ import type { Traits } from '../identity.ts'
 import { max } from '../limits.ts'
 import type { Labels } from '../policy/match.ts'
 import type { Environment, Expression } from './compile.ts'
-import { compileExpression, evaluate } from './compile.ts'
+import { compileExpression, judgeIn } from './compile.ts'
 import { COMMON_FUNCTIONS } from './functions.ts'
 import type { Problem } from './problem.ts'
 import type { Judgement } from './scope.ts'
@@ -24,6 +24,8 @@ const ENVIRONMENT: Environment = {
 }
 
 const NO_FACTS = {}
+const STEPS_MAX = max('expressionStepsMax')
+const CHARACTERS_MAX = max('expressionTextMax')
 const noText = (): string => ''
 
 export function compileLabelExpression(source: string): LabelExpression {
@@ -36,6 +38,13 @@ export function judgeLabels(
   traits: Traits,
 ): Judgement {
   if ('problem' in expression) return undefined
-  const subject = { labels, traits, facts: NO_FACTS, text: noText }
-  return evaluate(expression, subject, max('expressionStepsMax'))
+  return judgeIn(expression, {
+    labels,
+    traits,
+    facts: NO_FACTS,
+    text: noText,
+    steps: STEPS_MAX,
+    characters: CHARACTERS_MAX,
+    spent: false,
+  })
 }

@@ -25,8 +25,14 @@ export type Node = { readonly at: number } & (
   | { readonly kind: 'same'; readonly left: Node; readonly right: Node; readonly negated: boolean }
 )
 
+export interface Parsed {
+  readonly node: Node
+  /** How many nodes there are. */
+  readonly size: number
+}
+
 /** Throws ExpressionProblem. */
-export function parseExpression(source: string, lengthMax: LimitName): Node {
+export function parseExpression(source: string, lengthMax: LimitName): Parsed {
   return new Parser(tokensOf(source, lengthMax)).parse()
 }
 
@@ -42,11 +48,11 @@ class Parser {
     this.#tokens = tokens
   }
 
-  parse(): Node {
+  parse(): Parsed {
     if (this.#token().kind === 'end') throw new ExpressionProblem(0, 'it is empty')
     const node = this.#any()
     if (this.#token().kind !== 'end') throw this.#unexpected('an operator or the end')
-    return node
+    return { node, size: this.#nodes }
   }
 
   #any(): Node {

@@ -9,9 +9,11 @@ import type { TextPattern } from './call.ts'
 import type { Scope } from './scope.ts'
 import { affords, spend } from './scope.ts'
 
+const SUBJECT_MAX = max('matchSubjectMax')
+
 /** A text longer than patterns are tried on leaves the evaluation without an answer: it might have matched. */
 export function matches(scope: Scope, pattern: TextPattern, text: string): boolean {
-  if (text.length > max('matchSubjectMax')) scope.spent = true
+  if (text.length > SUBJECT_MAX) scope.spent = true
   if (!spend(scope, costOf(pattern, text))) return false
   switch (pattern.kind) {
     case 'any':
@@ -28,7 +30,7 @@ export function matches(scope: Scope, pattern: TextPattern, text: string): boole
 /** The text with every match replaced; undefined when there is none, or when it would cost or make too much. */
 export function replaced(scope: Scope, regex: Regex, by: string, text: string): string | undefined {
   const { length } = text
-  if (length > max('matchSubjectMax')) scope.spent = true
+  if (length > SUBJECT_MAX) scope.spent = true
   // Each match may look at all that follows, and a group be written as often as `by` has room to name it.
   const matchesMax = regex.anchored ? 1 : length + 1
   if (!spend(scope, (length + 1) * matchesMax * regex.program.length)) return undefined

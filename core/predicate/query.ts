@@ -60,11 +60,9 @@ export class QueryRun {
   }
 
   matches(row: QueryRow): boolean {
-    // A row costs something even where the query looks at nothing.
-    this.#steps--
     if (this.spent) return false
     const characters = max('expressionTextMax')
-    const scope = { subject: subjectOf(row), steps: this.#steps, characters, spent: false }
+    const scope = { ...subjectOf(row), steps: this.#steps, characters, spent: false }
     const found = judgeIn(this.#expression, scope)
     this.#steps = scope.steps
     return found === true

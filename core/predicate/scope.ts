@@ -16,9 +16,8 @@ export interface Subject {
   readonly text: () => string
 }
 
-/** One evaluation. `steps` and `characters` are what is left. */
-export interface Scope {
-  readonly subject: Subject
+/** One evaluation: one object, as some decisions make fifty. `steps` and `characters` are what is left. */
+export interface Scope extends Subject {
   steps: number
   characters: number
   spent: boolean
@@ -26,6 +25,8 @@ export interface Scope {
 
 /** Yes or no, or undefined: it cannot be judged. */
 export type Judgement = boolean | undefined
+
+const LIST_MAX = max('expressionListMax')
 
 /** Whether the work is still in the bounds; else the evaluation is spent. */
 export function spend(scope: Scope, steps: number): boolean {
@@ -42,7 +43,7 @@ export function affords(scope: Scope, characters: number): boolean {
 
 /** Puts a text that was made into a list of what was made, as long as both are in the bounds. */
 export function keep(scope: Scope, made: string[], text: string): boolean {
-  if (made.length >= max('expressionListMax')) scope.spent = true
+  if (made.length >= LIST_MAX) scope.spent = true
   if (!affords(scope, text.length)) return false
   scope.characters -= text.length
   made.push(text)
