@@ -144,6 +144,16 @@ describe('database certificates', () => {
     assert.deepEqual(await names({ search: 'STOCK database' }), ['stock'])
     assert.deepEqual(await names({ labels: 'env=dev' }), ['orders', 'stock'])
     assert.deepEqual(await names({ labels: 'env=prod' }), [])
+    assert.deepEqual(await names({ query: 'labels["env"] == "dev"' }), ['orders', 'stock'])
+    assert.deepEqual(await names({ query: 'search("stock database") && true' }), ['stock'])
+    assert.deepEqual(await names({ query: 'hasPrefix(name, "o")', labels: 'env=dev' }), ['orders'])
+    assert.deepEqual(await names({ query: 'resource.spec.protocol == "x"' }), [])
+    // What may not be seen is not found by asking for it either.
+    assert.deepEqual(await names({ query: 'name == "secret"' }), [])
+    await assert.rejects(names({ query: 'labels.env = "dev"' }), {
+      code: 'resource.invalid',
+      message: 'The query is wrong at column 12: write == to compare.',
+    })
     const page = await alice.client.call('databases', { limit: 1 })
     assert.deepEqual(
       [page.items[0]?.dbUsers, page.items[0]?.online, page.next],

@@ -120,7 +120,7 @@ function personHandlers(
     nodes: async (request, { caller }) => {
       const isOnline = (agent: string): boolean => presence.isOnline(agent)
       const nodes = visibleNodes(cache, person(caller).identity, isOnline)
-      return pageOf(nodes, request, ({ address }) => address)
+      return pageOf(nodes, request, ({ address }) => ({ kind: 'node', address }))
     },
     'certificate-db': (request, context) =>
       certificates.database(request, person(context.caller), context),
@@ -331,7 +331,11 @@ function listDatabases(
   request: DatabasesRequest,
   identity: UserIdentity,
 ): { items: readonly Database[]; next?: string } {
-  const page = pageOf(certificates.visible(identity), request, ({ description }) => description)
+  const page = pageOf(certificates.visible(identity), request, ({ description, protocol }) => ({
+    kind: 'db',
+    description,
+    protocol,
+  }))
   const items = page.items.map(({ agents, ...row }) => {
     const online = agents.some((agent) => presence.isOnline(agent))
     return { ...row, online, ...healths.summary({ name: row.name, agents }) }

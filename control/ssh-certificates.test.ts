@@ -215,6 +215,10 @@ describe('a node', () => {
       page.items.map(({ name }) => name),
       ['web-1'],
     )
+    const names = async (query: string): Promise<readonly string[]> =>
+      (await alice.client.call('nodes', { query })).items.map(({ name }) => name)
+    assert.deepEqual(await names('resource.kind == "node" && name == "web-1"'), ['web-1'])
+    assert.deepEqual(await names('name == "web-1" && labels["env"] != "prod"'), [])
   })
 })
 

@@ -284,6 +284,46 @@ export const LIMITS = {
     'count',
     'Characters a pattern is tried on; a longer label value or name is matched by nothing.',
   ) as Limit,
+  expressionLengthMax: limit(
+    4 * KB,
+    'count',
+    'Characters of a label expression in a role.',
+  ) as Limit,
+  queryLengthMax: limit(
+    2 * KB,
+    'count',
+    'Characters of a --query, which travels in a URL.',
+  ) as Limit,
+  expressionNodesMax: limit(
+    500,
+    'count',
+    'Parts of one expression: texts, names, operators, calls.',
+  ) as Limit,
+  expressionDepthMax: limit(
+    32,
+    'depth',
+    'Parentheses, calls, keys and "!" of an expression inside each other.',
+  ) as Limit,
+  expressionListMax: limit(
+    1024,
+    'count',
+    'Entries of one list that an evaluation makes; past it the expression cannot be judged.',
+  ) as Limit,
+  expressionTextMax: limit(
+    64 * KB,
+    'count',
+    'Characters of all texts one evaluation makes; past it the expression cannot be judged.',
+  ) as Limit,
+  expressionStepsMax: limit(
+    2_000_000,
+    'count',
+    'Work of one evaluation, mostly characters times instructions of patterns; past it the expression cannot be judged.',
+  ) as Limit,
+  queryStepsMax: limit(
+    50_000_000,
+    'count',
+    'The same work for a --query over all rows of a list: well under a second of control.',
+  ) as Limit,
   explanationRolesMax: limit(
     100,
     'count',

@@ -170,12 +170,12 @@ const SSH_OPTION_KEYS = {
   recordSession: 1,
 } satisfies Record<keyof NonNullable<Role['options']['ssh']>, 1>
 const SIDE_KEYS = { db: 1, node: 1, rules: 1 } satisfies Record<keyof Role['allow'], 1>
-const DATABASE_KEYS = { labels: 1, users: 1, names: 1 } satisfies Record<
+const DATABASE_KEYS = { labels: 1, labelsExpression: 1, users: 1, names: 1 } satisfies Record<
   keyof NonNullable<Role['allow']['db']>,
   1
 >
 
-const NODE_KEYS = { labels: 1, logins: 1 } satisfies Record<
+const NODE_KEYS = { labels: 1, labelsExpression: 1, logins: 1 } satisfies Record<
   keyof NonNullable<Role['allow']['node']>,
   1
 >

@@ -496,6 +496,14 @@ test('databases are listed with their owner, and claims that were turned away', 
   ok(!tools.printed().includes('a1'))
   match(tools.printed(), /Turned away: orders by agent evil at 1970/)
   ok(!tools.printed().includes('host'))
+  const found = async (query: string): Promise<boolean> => {
+    const from = tools.printed().length
+    await runCommand(TCTL, tools, 'db ls', [], { query })
+    return tools.printed().slice(from).includes('orders')
+  }
+  equal(await found('resource.kind == "db" && resource.spec.protocol == "postgres"'), true)
+  equal(await found('name == "host"'), false)
+  await rejects(found('label.a == "b"'), { status: EXIT.usage, message: /column 1: "label\.a"/ })
 })
 
 test('each agent’s word on a database is there for who asks', async (t) => {

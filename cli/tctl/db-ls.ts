@@ -2,18 +2,29 @@
 
 import type { TargetStatus } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption } from '../command.ts'
+import { queried, QUERY_OPTION } from '../query.ts'
 import { FORMATS, labelsText, printable, render, table, timeText } from '../render.ts'
 import { withAdministrator } from './administrator.ts'
 
 export const dbLs: CommandSpec = {
   options: [
     formatOption(),
+    QUERY_OPTION,
     { flags: '-v, --verbose', about: 'what each agent says of each database' },
   ],
-  examples: ['tctl db ls', 'tctl db ls -v', 'tctl db ls --format=json'],
+  examples: [
+    'tctl db ls',
+    'tctl db ls -v',
+    'tctl db ls --format=json',
+    `tctl db ls --query='resource.spec.protocol == "postgres" && labels["env"] != "dev"'`,
+  ],
   async run(input, tools) {
     const { items } = await withAdministrator(tools, input, (client) => client.call('targets', {}))
-    const databases = items.filter(({ kind }) => kind === 'db')
+    const databases = queried(
+      input,
+      items.filter(({ kind }) => kind === 'db'),
+      ({ name, labels, protocol }) => ({ kind: 'db', name, labels, protocol }),
+    )
     const format = input.choice('format', FORMATS, 'text')
     tools.out(await render(format, databases, () => targetsText(databases, input.flag('verbose'))))
   },

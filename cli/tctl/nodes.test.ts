@@ -85,7 +85,16 @@ test('nodes are found by words and by labels', async (t) => {
   deepEqual(await names([], { search: '10.0.0' }), ['old'])
   deepEqual(await names([], { search: 'web prod' }), ['web-1'])
   deepEqual(await names(['env=dev'], { search: 'web' }), [])
+  const query = 'labels["env"] == "dev" || name == "web-1" && resource.spec.addr != ""'
+  deepEqual(await names([], { query }), ['old'])
+  deepEqual(await names([], { query: 'hasPrefix(name, "web")', search: 'prod' }), ['web-1'])
+  deepEqual(await names(['env=dev'], { query: 'hasPrefix(name, "web")' }), [])
   await rejects(runCommand(TCTL, tools, 'nodes ls', ['env']), { status: EXIT.usage })
+  await rejects(runCommand(TCTL, tools, 'nodes ls', [], { query: 'name ==' }), {
+    status: EXIT.usage,
+    message: /^--query is wrong at column 8: /,
+    next: /^An example: /,
+  })
 })
 
 test('another machine is told what to run, with a token for nodes alone', async (t) => {

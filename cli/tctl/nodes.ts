@@ -1,8 +1,11 @@
 // `tctl nodes`: the machines people reach by SSH, claims on names that were turned away, and how another machine becomes one.
 
 import type { TargetStatus, TokenReply } from '../../control/api/messages.ts'
+import { wordsOf } from '../../core/predicate/functions.ts'
+import { type QueryRow, searchText } from '../../core/predicate/query.ts'
 import { type CommandSpec, formatOption } from '../command.ts'
 import { durationOption } from '../duration.ts'
+import { queried, QUERY_OPTION } from '../query.ts'
 import { durationText, FORMATS, labelsText, printable, render, table, timeText } from '../render.ts'
 import { CommandError, EXIT } from '../exit.ts'
 import type { Tools } from '../tools.ts'
@@ -14,19 +17,26 @@ export const nodesLs: CommandSpec = {
   options: [
     formatOption(),
     { flags: '--search <words>', about: 'words that name, address or labels hold' },
+    QUERY_OPTION,
   ],
   about: 'Labels: key=value, several with commas; all must be equal.',
-  examples: ['tctl nodes ls', 'tctl nodes ls env=prod --search=web', 'tctl nodes ls --format=json'],
+  examples: [
+    'tctl nodes ls',
+    'tctl nodes ls env=prod --search=web',
+    'tctl nodes ls --format=json',
+    `tctl nodes ls --query='exists(labels["owner"]) && !hasPrefix(name, "old-")'`,
+  ],
   async run(input, tools) {
     const { items } = await withAdministrator(tools, input, (client) => client.call('targets', {}))
-    const words = (input.text('search') ?? '').toLowerCase().split(/[\s,]+/)
+    const words = wordsOf(input.text('search') ?? '')
     const pairs = readPairs(input.args[0] ?? '')
-    const nodes = items.filter(
+    const found = items.filter(
       (item) =>
         item.kind === 'node' &&
-        words.every((word) => textOf(item).includes(word)) &&
+        words.every((word) => searchText(asRow(item)).includes(word)) &&
         pairs.every(([key, value]) => item.labels[key] === value),
     )
+    const nodes = queried(input, found, asRow)
     const format = input.choice('format', FORMATS, 'text')
     tools.out(await render(format, nodes, () => nodesText(nodes)))
   },
@@ -73,8 +83,8 @@ function nodesText(nodes: readonly TargetStatus[]): string {
   return `${list}${claims.length === 0 ? '' : `\n${claims.join('')}`}`
 }
 
-function textOf({ name, address = '', labels }: TargetStatus): string {
-  return [name, address, ...Object.entries(labels).flat()].join(' ').toLowerCase()
+function asRow({ name, address = '', labels }: TargetStatus): QueryRow {
+  return { kind: 'node', name, address, labels }
 }
 
 function readPairs(text: string): readonly (readonly [string, string])[] {

@@ -223,6 +223,17 @@ test('databases are listed page by page, marked when logged in to', async (t) =>
   ])
 })
 
+test('databases are found by a query that control judges', async (t) => {
+  const { tools, control } = await scene(t)
+  const query = 'search("shop") && resource.spec.protocol == "postgres"'
+  await runCommand(TSH, tools, 'db ls', [], { query })
+  deepEqual(control.request('databases'), { query })
+  await rejects(runCommand(TSH, tools, 'db ls', [], { query: 'name' }), {
+    status: EXIT.usage,
+    message: /^--query is wrong at column 1: it comes to a text/,
+  })
+})
+
 test('why a database is not healthy is told to who asks for more', async (t) => {
   const { tools } = await scene(t, {
     databases: () => ({

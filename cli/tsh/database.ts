@@ -163,15 +163,16 @@ function withKnown({ mode, serverName, proxies }: Proxies, proxy: string): Proxi
 /** All databases the person may see. */
 export async function listDatabases(
   client: Session['client'],
-  filter: { readonly search?: string | undefined; readonly labels?: string | undefined } = {},
+  filter: Readonly<Partial<Record<'search' | 'labels' | 'query', string | undefined>>> = {},
 ): Promise<readonly Database[]> {
-  const { search, labels } = filter
+  const { search, labels, query } = filter
   const items: Database[] = []
   let cursor: string | undefined
   for (let page = 0; page < PAGES_MAX; page++) {
     const reply = await client.call('databases', {
       ...(search === undefined || search === '' ? {} : { search }),
       ...(labels === undefined || labels === '' ? {} : { labels }),
+      ...(query === undefined ? {} : { query }),
       ...(cursor === undefined ? {} : { cursor }),
     })
     items.push(...reply.items)

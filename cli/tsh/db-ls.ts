@@ -2,6 +2,7 @@
 
 import type { Database } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption, type Input, usage } from '../command.ts'
+import { QUERY_OPTION, queryText } from '../query.ts'
 import { FORMATS, labelsText, render, table } from '../render.ts'
 import { listDatabases } from './database.ts'
 import { withSession } from './session.ts'
@@ -13,6 +14,7 @@ export const dbLs: CommandSpec = {
   options: [
     formatOption(),
     { flags: '--search <words>', about: 'words that must occur in name, description or labels' },
+    QUERY_OPTION,
     {
       flags: '-v, --verbose',
       about: 'whole labels, protocol, database names, and why a status is what it is',
@@ -26,14 +28,17 @@ export const dbLs: CommandSpec = {
     'tsh db ls',
     'tsh db ls env=prod,team=shop',
     'tsh db ls --search=orders --format=json',
+    `tsh db ls --query='labels["env"] == "prod" || hasPrefix(name, "stage-")'`,
   ],
   async run(input, tools) {
     const bad = input.args.find((each) => !each.includes('='))
     if (bad !== undefined) throw usage(`"${bad}" is no label`, 'Labels are key=value.')
+    const query = queryText(input)
     await withSession(tools, input, async ({ login, client }) => {
       const items = await listDatabases(client, {
         search: input.text('search'),
         labels: input.args.join(','),
+        query,
       })
       const mine = new Set(tools.profiles.databases(login.profile))
       tools.out(
@@ -48,7 +53,9 @@ export const dbLs: CommandSpec = {
 }
 
 function nothingText(input: Input): string {
-  return input.args.length > 0 || input.text('search') !== undefined
+  return [input.args[0], input.text('search'), input.text('query')].some(
+    (each) => each !== undefined,
+  )
     ? 'No database that your roles let you see matches.\n'
     : 'No databases that your roles let you see.\n'
 }

@@ -2,6 +2,7 @@ import { deepEqual, equal, match, rejects } from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 
 import type { Node } from '../../control/api/messages.ts'
+import { EXIT } from '../exit.ts'
 import { FakeControl, type FakeTools, fakeTools, loggedIn, runCommand } from '../tools.fixture.ts'
 import { TSH } from './table.ts'
 
@@ -69,11 +70,23 @@ test('other formats are for programs', async (t) => {
   deepEqual(JSON.parse(json.tools.printed()), NODES)
 })
 
-test('a predicate is refused in words', async (t) => {
+test('a query is control’s to judge; one that is wrong is told before control is asked', async (t) => {
   const { tools, control } = await setUp(t)
-  await rejects(
-    runCommand(TSH, tools, 'ls', [], { query: 'labels.env == "x"' }),
-    /--query is not built/,
-  )
-  deepEqual(control.asked, [])
+  const query = 'labels["env"] == "prod"'
+  await runCommand(TSH, tools, 'ls', [], { query })
+  deepEqual(control.request('nodes'), { query })
+  const wrong = await setUp(t)
+  await rejects(runCommand(TSH, wrong.tools, 'ls', [], { query: 'labels.env = "x"' }), {
+    status: EXIT.usage,
+    message: '--query is wrong at column 12: write == to compare',
+    next: /^An example: --query='/,
+  })
+  deepEqual(wrong.control.asked, [])
+})
+
+test('a query that finds nothing is no lack of nodes', async (t) => {
+  const tools = await fakeTools(t, { control: new FakeControl({ nodes: () => ({ items: [] }) }) })
+  await loggedIn(tools)
+  await runCommand(TSH, tools, 'ls', [], { query: 'name == "x"' })
+  equal(tools.printed(), 'No node that your roles let you see matches.\n')
 })

@@ -2,6 +2,7 @@
 
 import type { Node } from '../../control/api/messages.ts'
 import { type CommandSpec, formatOption, usage } from '../command.ts'
+import { QUERY_OPTION, queryText } from '../query.ts'
 import { labelsText, printable, render, table } from '../render.ts'
 import { renewAliases } from './hosts.ts'
 import { listNodes } from './node.ts'
@@ -15,7 +16,7 @@ export const ls: CommandSpec = {
   options: [
     formatOption(FORMATS),
     { flags: '--search <words>', about: 'words that must occur in name, address or labels' },
-    { flags: '--query <predicate>', about: 'not built: use labels or --search' },
+    QUERY_OPTION,
     { flags: '-v, --verbose', about: 'whole labels, ids, the logins you may use' },
   ],
   about:
@@ -24,11 +25,11 @@ export const ls: CommandSpec = {
     'tsh ls',
     'tsh ls env=prod,team=shop',
     'tsh ls --search=web --format=json',
+    `tsh ls --query='labels["env"] == "prod" && !contains(split(labels["teams"], ","), "shop")'`,
     'for node in $(tsh ls --format=names env=prod); do tsh ssh "$node" uptime; done',
   ],
   async run(input, tools) {
-    if (input.text('query') !== undefined)
-      throw usage('--query is not built', 'Filter by labels (tsh ls key=value) or with --search.')
+    const query = queryText(input)
     const bad = input.args.find((each) => !each.includes('='))
     if (bad !== undefined) throw usage(`"${bad}" is no label`, 'Labels are key=value.')
     await withSession(tools, input, async ({ login, client }) => {
@@ -36,13 +37,16 @@ export const ls: CommandSpec = {
       const nodes = await listNodes(client, {
         search: input.text('search'),
         labels: input.args.join(','),
+        query,
       })
       const format = input.choice('format', FORMATS, 'text')
       if (format === 'names') {
         tools.out(nodes.map(({ name }) => `${printable(name)}\n`).join(''))
         return
       }
-      const filtered = input.args.length > 0 || input.text('search') !== undefined
+      const filtered = [input.args[0], input.text('search'), query].some(
+        (each) => each !== undefined,
+      )
       tools.out(
         await render(format, nodes, () =>
           nodes.length === 0 ? nothing(filtered) : nodesTable(nodes, input.flag('verbose')),

@@ -26,6 +26,7 @@ export interface NodeFilter {
   readonly search?: string | undefined
   /** `key=value,…` */
   readonly labels?: string | undefined
+  readonly query?: string | undefined
 }
 
 /** `[login@]host` or `[login@]key=value,…`. */
@@ -50,7 +51,7 @@ export function readHost(text: string): HostWords {
 /** All nodes the person may see. */
 export async function listNodes(
   client: Session['client'],
-  { search, labels }: NodeFilter = {},
+  { search, labels, query }: NodeFilter = {},
   signal?: AbortSignal,
 ): Promise<readonly Node[]> {
   const items: Node[] = []
@@ -59,6 +60,7 @@ export async function listNodes(
     const wanted = {
       ...(search === undefined || search === '' ? {} : { search }),
       ...(labels === undefined || labels === '' ? {} : { labels }),
+      ...(query === undefined ? {} : { query }),
       ...(cursor === undefined ? {} : { cursor }),
     }
     const reply = await client.call('nodes', wanted, signal === undefined ? {} : { signal })

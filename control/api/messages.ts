@@ -24,6 +24,7 @@ export type {
 } from './ssh-messages.ts'
 export type {
   AnnouncedTarget,
+  DatabasesRequest,
   DbClientCertificate,
   DbClientRequest,
   DbCredential,
@@ -150,15 +151,6 @@ export interface Me {
   readonly proxies: readonly string[]
   /** The mode that sessions have now: what was fetched for the other one is to be fetched again. */
   readonly mode: SessionMode
-}
-
-export interface DatabasesRequest {
-  /** Words, separated by commas or spaces; each must occur in name, description or a label. */
-  readonly search?: string
-  /** `key=value,key2=value2`; all must be equal. */
-  readonly labels?: string
-  readonly cursor?: string
-  readonly limit?: number
 }
 
 export interface Database {

@@ -9,6 +9,18 @@ import type { Labels } from './messages.ts'
 /** Labels of `db` resources an agent would serve: keys together, values of a key or together; `*` and patterns as in roles. */
 export type Selector = Readonly<Record<string, readonly string[]>>
 
+/** What of a list of databases, or of nodes, a person asks for. */
+export interface DatabasesRequest {
+  /** Words, separated by commas or spaces; each must occur in name, description or a label. */
+  readonly search?: string
+  /** `key=value,key2=value2`; all must be equal. */
+  readonly labels?: string
+  /** A condition that must be true of a row (core/predicate/query.ts). */
+  readonly query?: string
+  readonly cursor?: string
+  readonly limit?: number
+}
+
 /** What an agent found out by connecting to a target. */
 export interface HealthReport extends TargetHealth {
   readonly name: string

@@ -5,6 +5,8 @@ import { z } from 'zod'
 
 import { compileLabels, compilePattern } from '../../core/policy/match.ts'
 import { RESOURCE_VERBS } from '../../core/policy/rights.ts'
+import { compileLabelExpression } from '../../core/predicate/label-expression.ts'
+import { problemText } from '../../core/predicate/problem.ts'
 import { count, duration, labelMatch, text, texts, yesNo } from './field.ts'
 
 type LabelMap = Readonly<Record<string, readonly string[]>>
@@ -61,6 +63,13 @@ const patternLabels = labelMatch.superRefine((map, context) => {
           message: `"${value.source}": ${value.problem}`,
         })
   }
+})
+
+/** An empty one is not set. */
+const labelExpression = text.superRefine((source, context) => {
+  const compiled = source === '' ? undefined : compileLabelExpression(source)
+  if (compiled !== undefined && 'problem' in compiled)
+    context.addIssue({ code: 'custom', message: problemText(compiled) })
 })
 
 const kubernetesResource = z.strictObject({
@@ -136,7 +145,7 @@ const requireSessionJoin = z.array(
 
 const databases = {
   db_labels: z.exactOptional(patternLabels),
-  db_labels_expression: z.exactOptional(text),
+  db_labels_expression: z.exactOptional(labelExpression),
   db_users: z.exactOptional(patterns),
   db_names: z.exactOptional(patterns),
   db_roles: z.exactOptional(patterns),
@@ -148,7 +157,7 @@ const databases = {
 const hosts = {
   logins: z.exactOptional(patterns),
   node_labels: z.exactOptional(patternLabels),
-  node_labels_expression: z.exactOptional(text),
+  node_labels_expression: z.exactOptional(labelExpression),
   host_groups: z.exactOptional(texts),
   host_sudoers: z.exactOptional(texts),
   windows_desktop_labels: z.exactOptional(labelMatch),

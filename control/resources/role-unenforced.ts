@@ -88,19 +88,6 @@ const ROWS: readonly Row[] = [
   },
   ...(['allow', 'deny'] as const).flatMap((side): readonly Row[] => [
     {
-      field: `${side}.node_labels_expression`,
-      kinds: NODES,
-      effect: side === 'deny' ? 'refuses' : 'withholds',
-      isSet: (role) => isText(role[side].node_labels_expression),
-    },
-    {
-      field: `${side}.db_labels_expression`,
-      kinds: DATABASES,
-      // A denial that cannot be judged may match.
-      effect: side === 'deny' ? 'refuses' : 'withholds',
-      isSet: (role) => isText(role[side].db_labels_expression),
-    },
-    {
       field: `${side}.db_roles`,
       kinds: DATABASES,
       effect: 'withholds',

@@ -192,7 +192,11 @@ const COMPILED: Role = {
       users: ['app', 'ro_*', '^svc-[0-9]+$', '{{internal.db_users}}'],
       names: ['*'],
     },
-    node: { labels: { env: ['dev', 'stage'] }, logins: ['root', '{{internal.logins}}'] },
+    node: {
+      labels: { env: ['dev', 'stage'] },
+      labelsExpression: 'contains(user.spec.traits["team"], labels["team"])',
+      logins: ['root', '{{internal.logins}}'],
+    },
     rules: [
       {
         resources: ['session'],
@@ -225,7 +229,6 @@ const COMPILED: Role = {
   unenforced: [
     { field: 'options.create_host_user_mode', kinds: ['node'], effect: 'withholds' },
     { field: 'allow.require_session_join', kinds: ['node'], effect: 'refuses' },
-    { field: 'allow.node_labels_expression', kinds: ['node'], effect: 'withholds' },
   ],
 }
 
@@ -283,6 +286,20 @@ describe('the role schema', () => {
       assert.throws(() => withSpec(spec), /spec\./, spec)
   })
 
+  it('refuses a label expression that cannot be read, by its line and column', () => {
+    for (const side of ['allow', 'deny'])
+      for (const field of ['node_labels_expression', 'db_labels_expression']) {
+        const text = `kind: role\nversion: v7\nmetadata: {name: r}\nspec:\n  ${side}:\n    ${field}: 'labels["a"] = "b"'\n`
+        assert.throws(
+          () => role(text),
+          (error) =>
+            error instanceof Error &&
+            error.message.includes(`spec.${side}.${field}: column 13: write == to compare`) &&
+            /\b6\b/.test(error.message),
+        )
+      }
+  })
+
   it('refuses wrong values by what is expected', () => {
     const bad: Readonly<Record<string, RegExp>> = {
       '{options: {max_session_ttl: 5}}': /duration/,
@@ -317,6 +334,39 @@ describe('a role version', () => {
   })
 })
 
+describe('label expressions of a role', () => {
+  const OWN = 'contains(user.spec.traits["team"], labels["team"])'
+  const MAP = 'db_labels: {env: prod}'
+  const ALLOWED = 'db_users: ["*"], db_names: ["*"]'
+  const may = (spec: string, labels: Asked['labels'], version?: string): boolean =>
+    decided([withSpec(spec, version)], labels === undefined ? {} : { labels }).allow
+
+  it('allow by themselves, and together with a label map', () => {
+    for (const version of ['v3', 'v7']) {
+      const alone = `{allow: {${ALLOWED}, db_labels_expression: '${OWN}'}}`
+      assert.equal(may(alone, { team: 'shop' }, version), true)
+      assert.equal(may(alone, { team: 'bank' }, version), false)
+    }
+    const both = `{allow: {${ALLOWED}, ${MAP}, db_labels_expression: '${OWN}'}}`
+    assert.equal(may(both, { env: 'prod', team: 'shop' }), true)
+    assert.equal(may(both, { env: 'dev', team: 'shop' }), false)
+    assert.equal(may(both, { env: 'prod', team: 'bank' }), false)
+  })
+
+  it('deny by themselves', () => {
+    const spec = `{allow: {${ALLOWED}, db_labels: {'*': '*'}}, deny: {db_labels_expression: '${OWN}'}}`
+    assert.equal(may(spec, { team: 'shop' }), false)
+    assert.equal(may(spec, { team: 'bank' }), true)
+  })
+
+  it('are enforced, so that nothing warns of them', () => {
+    const spec = `{allow: {logins: [root], node_labels_expression: '${OWN}'}, deny: {node_labels_expression: 'labels.a == "b"'}}`
+    const resource = withSpec(spec)
+    assert.deepEqual(roleWarnings(resource), [])
+    assert.equal(compileRole(resource).deny.node?.labelsExpression, 'labels.a == "b"')
+  })
+})
+
 const OPEN = 'db_labels: {"*": "*"}, db_users: ["*"], db_names: ["*"]'
 const EVERYTHING = [...TARGET_KINDS, 'rules']
 
@@ -346,18 +396,6 @@ const UNENFORCED: readonly (readonly [
   ['options: {request_access: reason}', 'options.request_access', 'refuses', EVERYTHING],
   ['options: {create_db_user: true}', 'options.create_db_user', 'withholds', ['db']],
   ['options: {create_db_user_mode: keep}', 'options.create_db_user_mode', 'withholds', ['db']],
-  [
-    `allow: {${OPEN}, db_labels_expression: 'labels["a"] == "b"'}`,
-    'allow.db_labels_expression',
-    'withholds',
-    ['db'],
-  ],
-  [
-    `deny: {db_labels_expression: 'labels["a"] == "b"'}`,
-    'deny.db_labels_expression',
-    'refuses',
-    ['db'],
-  ],
   [`allow: {${OPEN}, db_roles: [reader]}`, 'allow.db_roles', 'withholds', ['db']],
   [
     `allow: {${OPEN}, db_permissions: [{match: {a: b}, permissions: [SELECT]}]}`,

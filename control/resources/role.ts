@@ -182,14 +182,21 @@ function side(conditions: RoleConditionsSpec): RoleSide {
 
 function nodeRule(conditions: RoleConditionsSpec): NodeRule | undefined {
   const { node_labels: labels = {}, logins = [] } = conditions
-  const empty = Object.keys(labels).length === 0 && logins.length === 0
-  return empty ? undefined : { labels, logins }
+  const expression = labelsExpression(conditions.node_labels_expression)
+  const empty = Object.keys({ ...labels, ...expression }).length === 0 && logins.length === 0
+  return empty ? undefined : { labels, ...expression, logins }
 }
 
 function databaseRule(conditions: RoleConditionsSpec): DatabaseRule | undefined {
   const { db_labels: labels = {}, db_users: users = [], db_names: names = [] } = conditions
-  const empty = Object.keys(labels).length === 0 && users.length === 0 && names.length === 0
-  return empty ? undefined : { labels, users, names }
+  const expression = labelsExpression(conditions.db_labels_expression)
+  const selects = Object.keys({ ...labels, ...expression }).length > 0
+  const empty = !selects && users.length === 0 && names.length === 0
+  return empty ? undefined : { labels, ...expression, users, names }
+}
+
+function labelsExpression(source = ''): Pick<NodeRule, 'labelsExpression'> {
+  return source === '' ? {} : { labelsExpression: source }
 }
 
 /** v3 reads missing labels as all labels; v4 and later as none. */

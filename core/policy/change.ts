@@ -8,13 +8,14 @@ import type { AllowField, DenyField, PolicyRequest } from './judge.ts'
 import { judge, matchedDenies, unmatchedAllows } from './judge.ts'
 import type { LabelRule, Pattern } from './match.ts'
 import { matchLabelRule } from './match.ts'
+import { isEmpty } from './selection.ts'
 
 export type Change =
   /** Add a value to a list of a role; for labels, to the values of `key` (all other keys match already). */
   | {
       readonly what: 'add'
       readonly role: string
-      readonly field: Exclude<AllowField, 'options.db_replication'>
+      readonly field: Exclude<AllowField, ExpressionField | 'options.db_replication'>
       readonly key?: string
       readonly value: string
     }
@@ -32,7 +33,7 @@ export type Change =
       readonly field: 'options.db_replication'
       readonly value: boolean
     }
-  /** Unset a field that nothing enforces. */
+  /** Unset a field that nothing enforces, or an expression that does not come to true. */
   | { readonly what: 'unset'; readonly role: string; readonly field: string }
   /** Stop asking for a label that the target does not have and that no value can be guessed for. */
   | {
@@ -49,6 +50,12 @@ export type Change =
   | { readonly what: 'write-role' }
 
 export type LabelField = 'allow.db_labels' | 'allow.node_labels'
+type ExpressionField = 'allow.db_labels_expression' | 'allow.node_labels_expression'
+
+const LABEL_FIELDS: Readonly<Record<ServedKind, LabelField>> = {
+  db: 'allow.db_labels',
+  node: 'allow.node_labels',
+}
 
 /** All of these together. Empty when the request is allowed, or when no role can allow it. */
 export function smallestChange(input: DecisionInput): readonly Change[] {
@@ -129,7 +136,23 @@ function lackingField(
     case 'allow.db_labels':
     case 'allow.node_labels':
       return lackingLabels(role, field, kind, request)
+    case 'allow.db_labels_expression':
+    case 'allow.node_labels_expression':
+      return lackingExpression(role, field, kind, request)
   }
+}
+
+/** Nobody can say what an expression should be instead. Without it a map must match, and an empty one does not. */
+function lackingExpression(
+  role: CompiledRole,
+  field: ExpressionField,
+  kind: ServedKind,
+  request: PolicyRequest,
+): readonly Change[] {
+  const unset: Change = { what: 'unset', role: role.role.name, field }
+  const labels = role.kinds[kind].allow?.labels
+  if (labels !== undefined && !isEmpty(labels)) return [unset]
+  return [unset, ...lackingLabels(role, LABEL_FIELDS[kind], kind, request)]
 }
 
 function lackingLabels(

@@ -2,9 +2,11 @@
 // templates are expanded per decision from the certificate's traits.
 
 import type { TargetKind } from '../identity.ts'
+import type { LabelExpression } from '../predicate/label-expression.ts'
+import { compileLabelExpression } from '../predicate/label-expression.ts'
 import type { CompiledLabels, Pattern } from './match.ts'
 import { compileLabels, compilePattern } from './match.ts'
-import type { LabelMatch, Role, RoleSide, Unenforced, UnenforcedKind } from './role.ts'
+import type { DatabaseRule, NodeRule, Role, RoleSide, Unenforced, UnenforcedKind } from './role.ts'
 
 /** Versions whose meaning we know; a role of another one grants nothing. */
 export const ROLE_VERSIONS = ['v3', 'v4', 'v5', 'v6', 'v7', 'v8', 'v9'] as const
@@ -16,6 +18,7 @@ export type ServedKind = Extract<TargetKind, 'db' | 'node'>
 /** One side of a role for one kind. */
 export interface CompiledRule {
   readonly labels: CompiledLabels
+  readonly expression: LabelExpression | undefined
   /** Database users, logins. */
   readonly principals: readonly Pattern[]
   /** Database names; of kinds that have no parts nothing is asked. */
@@ -93,19 +96,21 @@ function compileKind(role: Role, kind: ServedKind): CompiledKind {
 function compileSide({ db, node }: RoleSide, kind: ServedKind): CompiledRule | undefined {
   switch (kind) {
     case 'db':
-      return db === undefined ? undefined : compileRule(db.labels, db.users, db.names)
+      return db === undefined ? undefined : compileRule(db, db.users, db.names)
     case 'node':
-      return node === undefined ? undefined : compileRule(node.labels, node.logins, [])
+      return node === undefined ? undefined : compileRule(node, node.logins, [])
   }
 }
 
 function compileRule(
-  labels: LabelMatch,
+  { labels, labelsExpression }: DatabaseRule | NodeRule,
   principals: readonly string[],
   resources: readonly string[],
 ): CompiledRule {
   return {
     labels: compileLabels(labels),
+    expression:
+      labelsExpression === undefined ? undefined : compileLabelExpression(labelsExpression),
     principals: principals.map(compilePattern),
     resources: resources.map(compilePattern),
   }

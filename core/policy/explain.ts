@@ -10,6 +10,7 @@ import type { Decision, DecisionInput } from './decide.ts'
 import { decide } from './decide.ts'
 import type { Verdict } from './judge.ts'
 import { judge } from './judge.ts'
+import { shown } from './shown.ts'
 
 /** One role. `missing`: the certificate names it and the cluster does not have it (any more). */
 export interface RoleFinding {
@@ -92,14 +93,6 @@ export function redactExplanation(explanation: Explanation): Explanation {
     })),
     changes: [],
   }
-}
-
-/** Text of a name or pattern as it is quoted to people: bounded, and no character that a terminal acts on or that reorders. */
-export function shown(text: string): string {
-  const safe = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '?')
-  const chars = Array.from(safe)
-  const most = max('shownTextMax')
-  return chars.length <= most ? safe : `${chars.slice(0, most).join('')}…`
 }
 
 type Subject = Pick<

@@ -6,8 +6,10 @@ import type { TargetRef, UserIdentity } from '../identity.ts'
 import type { Access } from '../protocol.ts'
 import type { CompiledRole, ServedKind } from './compile.ts'
 import type { Labels } from './match.ts'
-import { findPattern, matchLabels, matchPattern } from './match.ts'
+import { findPattern, matchPattern } from './match.ts'
 import type { Unenforced } from './role.ts'
+import type { SelectionPart } from './selection.ts'
+import { firstMatchedPart, firstUnmatchedPart, matchedParts, unmatchedParts } from './selection.ts'
 
 export interface PolicyTarget {
   readonly ref: TargetRef
@@ -22,35 +24,58 @@ export interface PolicyRequest {
 
 export type AllowField =
   | 'allow.db_labels'
+  | 'allow.db_labels_expression'
   | 'allow.db_users'
   | 'allow.db_names'
   | 'options.db_replication'
   | 'allow.node_labels'
+  | 'allow.node_labels_expression'
   | 'allow.logins'
 export type DenyField =
   | 'deny.db_labels'
+  | 'deny.db_labels_expression'
   | 'deny.db_users'
   | 'deny.db_names'
   | 'deny.node_labels'
+  | 'deny.node_labels_expression'
   | 'deny.logins'
 
 /** How the fields of a kind are called. A kind without `resources` has no parts that one could name. */
-interface FieldNames<T> {
-  readonly labels: T
+interface FieldNames<T> extends Readonly<Record<SelectionPart, T>> {
   readonly principals: T
   readonly resources: T | undefined
 }
 
 const ALLOW_FIELDS: Readonly<Record<ServedKind, FieldNames<AllowField>>> = {
-  db: { labels: 'allow.db_labels', principals: 'allow.db_users', resources: 'allow.db_names' },
-  node: { labels: 'allow.node_labels', principals: 'allow.logins', resources: undefined },
+  db: {
+    labels: 'allow.db_labels',
+    expression: 'allow.db_labels_expression',
+    principals: 'allow.db_users',
+    resources: 'allow.db_names',
+  },
+  node: {
+    labels: 'allow.node_labels',
+    expression: 'allow.node_labels_expression',
+    principals: 'allow.logins',
+    resources: undefined,
+  },
 }
 const DENY_FIELDS: Readonly<Record<ServedKind, FieldNames<DenyField>>> = {
-  db: { labels: 'deny.db_labels', principals: 'deny.db_users', resources: 'deny.db_names' },
-  node: { labels: 'deny.node_labels', principals: 'deny.logins', resources: undefined },
+  db: {
+    labels: 'deny.db_labels',
+    expression: 'deny.db_labels_expression',
+    principals: 'deny.db_users',
+    resources: 'deny.db_names',
+  },
+  node: {
+    labels: 'deny.node_labels',
+    expression: 'deny.node_labels_expression',
+    principals: 'deny.logins',
+    resources: undefined,
+  },
 }
 
-/** A deny rule that matched. `entry` is as the role has it; absent for labels. */
+/** A deny rule that matched. `entry` is as the role has it; absent for labels and their expression. */
 export interface MatchedDeny {
   readonly field: DenyField
   readonly entry?: string
@@ -92,7 +117,7 @@ export function matchedDenies(
   const { identity, target, access } = request
   const names = DENY_FIELDS[kind]
   const found: MatchedDeny[] = []
-  if (matchLabels(rule.labels, target.labels, identity, 'deny')) found.push({ field: names.labels })
+  for (const part of matchedParts(rule, target.labels, identity)) found.push({ field: names[part] })
   for (const principal of rule.principals)
     if (matchPattern(principal, access.principal, identity, 'deny'))
       found.push({ field: names.principals, entry: principal.source })
@@ -113,8 +138,8 @@ export function unmatchedAllows(
   const { identity, target, access } = request
   const names = ALLOW_FIELDS[kind]
   const missing: AllowField[] = []
-  if (rule === undefined || !matchLabels(rule.labels, target.labels, identity, 'allow'))
-    missing.push(names.labels)
+  if (rule === undefined) missing.push(names.labels)
+  else for (const part of unmatchedParts(rule, target.labels, identity)) missing.push(names[part])
   if (findPattern(rule?.principals ?? [], access.principal, identity, 'allow') === undefined)
     missing.push(names.principals)
   if (names.resources !== undefined)
@@ -138,7 +163,8 @@ function firstDeny(
   if (rule === undefined) return undefined
   const { identity, target, access } = request
   const names = DENY_FIELDS[kind]
-  if (matchLabels(rule.labels, target.labels, identity, 'deny')) return { field: names.labels }
+  const part = firstMatchedPart(rule, target.labels, identity)
+  if (part !== undefined) return { field: names[part] }
   const principal = findPattern(rule.principals, access.principal, identity, 'deny')
   if (principal !== undefined) return { field: names.principals, entry: principal.source }
   if (names.resources === undefined) return undefined
@@ -155,7 +181,8 @@ function firstUnmatched(
   const { identity, target, access } = request
   const names = ALLOW_FIELDS[kind]
   if (rule === undefined) return names.labels
-  if (!matchLabels(rule.labels, target.labels, identity, 'allow')) return names.labels
+  const part = firstUnmatchedPart(rule, target.labels, identity)
+  if (part !== undefined) return names[part]
   if (findPattern(rule.principals, access.principal, identity, 'allow') === undefined)
     return names.principals
   if (names.resources !== undefined)

@@ -134,7 +134,7 @@ export function matchLabelRule(
 }
 
 /** Leftmost places suffice for all but the last part, so the work is linear in the subject for each part. */
-function matchGlob(parts: readonly string[], subject: string): boolean {
+export function matchGlob(parts: readonly string[], subject: string): boolean {
   const first = parts[0] ?? ''
   const last = parts[parts.length - 1] ?? ''
   if (subject.length < first.length + last.length) return false

@@ -7,7 +7,8 @@ import type { CompiledRole, CompiledRoles, ServedKind } from './compile.ts'
 import { isServedKind } from './compile.ts'
 import type { PolicyTarget } from './judge.ts'
 import type { Pattern } from './match.ts'
-import { findPattern, matchLabels } from './match.ts'
+import { findPattern } from './match.ts'
+import { firstMatchedPart, firstUnmatchedPart } from './selection.ts'
 import { expandTemplate, isAdminWildcard } from './template.ts'
 
 export interface Reach {
@@ -94,7 +95,7 @@ function hides(
 ): boolean {
   const { deny, unenforced } = role.kinds[kind]
   if (unenforced?.effect === 'refuses') return true
-  return deny !== undefined && matchLabels(deny.labels, target.labels, identity, 'deny')
+  return deny !== undefined && firstMatchedPart(deny, target.labels, identity) !== undefined
 }
 
 function shows(
@@ -105,7 +106,7 @@ function shows(
 ): boolean {
   const { allow } = role.kinds[kind]
   if (allow === undefined || !grants(role, kind)) return false
-  return matchLabels(allow.labels, target.labels, identity, 'allow')
+  return firstUnmatchedPart(allow, target.labels, identity) === undefined
 }
 
 function grants({ knownVersion, kinds }: CompiledRole, kind: ServedKind): boolean {

@@ -7,7 +7,7 @@ import type { CompiledRoles } from './compile.ts'
 import { isServedKind } from './compile.ts'
 import type { Denial, Withheld } from './decide.ts'
 import { withheldFrom } from './decide.ts'
-import { shown } from './explain.ts'
+import { shown } from './shown.ts'
 
 /** For a target that exists. `reason` is the middle of a sentence, `next` a sentence; the protocol puts them together. */
 export function policyRefusal(decisionId: string, denial: Denial, access: Access): Refusal {

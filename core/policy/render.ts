@@ -2,7 +2,7 @@
 
 import type { Change } from './change.ts'
 import type { Explanation, RoleFinding } from './explain.ts'
-import { shown } from './explain.ts'
+import { shown } from './shown.ts'
 
 export function renderExplanation(explanation: Explanation): string {
   const lines = [headline(explanation)]
@@ -65,7 +65,9 @@ function unmatched(field: string, explanation: Explanation): string {
   if (field === 'options.db_replication') return `does not set ${field}`
   if (field === 'allow.db_names')
     return `${field} does not match database "${explanation.resource}"`
-  return `${field} does not match the target's labels`
+  return field.endsWith('_expression')
+    ? `${field} is not true of the target, or cannot be judged`
+    : `${field} does not match the target's labels`
 }
 
 function renderChange(change: Change): string {

@@ -5,13 +5,14 @@ import { describe, it } from 'node:test'
 
 import type { UserIdentity } from '../identity.ts'
 import { compileRoles } from './compile.ts'
-import { explain, redactExplanation, shown } from './explain.ts'
+import { explain, redactExplanation } from './explain.ts'
 import { sessionTtlMs } from './options.ts'
 import { reachOf } from './reach.ts'
 import { renderExplanation } from './render.ts'
 import type { ResourceVerb } from './rights.ts'
 import { mayResource } from './rights.ts'
 import type { DatabaseRule, ResourceRule, Role, Unenforced } from './role.ts'
+import { shown } from './shown.ts'
 
 interface Sides {
   readonly allow?: readonly ResourceRule[]

@@ -9,6 +9,8 @@ export type LabelMatch = Readonly<Record<string, readonly string[]>>
 /** What one side (`allow` or `deny`) says about databases. Entries of the lists may be templates: `{{internal.db_users}}`. */
 export interface DatabaseRule {
   readonly labels: LabelMatch
+  /** Source of a condition on labels and traits (core/predicate); together with `labels` as selection.ts says. */
+  readonly labelsExpression?: string
   readonly users: readonly string[]
   readonly names: readonly string[]
 }
@@ -16,6 +18,7 @@ export interface DatabaseRule {
 /** What one side says about nodes. */
 export interface NodeRule {
   readonly labels: LabelMatch
+  readonly labelsExpression?: string
   readonly logins: readonly string[]
 }
 

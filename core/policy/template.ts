@@ -135,7 +135,7 @@ function changeValue(template: Template, value: string): string | undefined {
   }
 }
 
-function emailLocal(value: string): string | undefined {
+export function emailLocal(value: string): string | undefined {
   const at = value.lastIndexOf('@')
   const local = value.slice(0, Math.max(at, 0))
   return local === '' || at === value.length - 1 || local.includes('@') ? undefined : local

@@ -3,6 +3,7 @@
 import { certificateCodecs } from './codecs/certificates.ts'
 import { firstBytes } from './codecs/first-bytes.ts'
 import { postgresCodecs } from './codecs/postgres.ts'
+import { predicateCodecs } from './codecs/predicate.ts'
 import { sshCodecs } from './codecs/ssh.ts'
 import { sshClientCodecs } from './codecs/ssh-clients.ts'
 import { sshWayCodecs } from './codecs/ssh-ways.ts'
@@ -19,4 +20,5 @@ export const CODECS: readonly Codec[] = [
   ...sshClientCodecs,
   ...sshWayCodecs,
   ...textCodecs,
+  ...predicateCodecs,
 ]

@@ -95,6 +95,7 @@ const sessionMode = z.enum(['relay', 'terminate'])
 const page = {
   search: text(KB).exactOptional(),
   labels: text(KB).exactOptional(),
+  query: text(max('queryLengthMax')).exactOptional(),
   cursor: text(KB).exactOptional(),
   limit: queryCount.max(max('apiPageMax')).exactOptional(),
 }
