@@ -24,6 +24,8 @@ export interface NodeWanted {
   readonly user: string
   /** Logins that are known to be allowed there, for whoever asks for another. */
   readonly logins?: readonly string[]
+  /** Control did not say where sessions end: only the node itself is believed. */
+  readonly assumed?: true | undefined
 }
 
 /** Loaded with ssh2 behind it, so only when there is somebody to connect to. */
@@ -67,7 +69,13 @@ export async function connectNode(
 }
 
 /** A refused login names those that are not. Roles may allow more by patterns, so nothing is refused here beforehand. */
-function notLetIn(error: unknown, { node, user, logins = [] }: NodeWanted): unknown {
+function notLetIn(error: unknown, { node, user, logins = [], assumed }: NodeWanted): unknown {
+  if (assumed === true && errorCode(error) === 'cert.identity')
+    return new CommandError(
+      `control did not say in time where sessions of ${printable(node)} end, and it is not the node itself that answers`,
+      EXIT.unreachable,
+      'Try again: where sessions end at proxies, control has to say so.',
+    )
   if (errorCode(error) !== 'login.failed' || logins.length === 0 || logins.includes(user))
     return error
   const next = `Your logins on ${printable(node)}: ${logins.map(printable).join(', ')}.`

@@ -20,6 +20,8 @@ export interface Destination {
   readonly hostName: string
   /** Logins to choose from. */
   readonly logins: readonly string[]
+  /** Control did not say where its sessions end: `hostName` is the node's own. */
+  readonly assumed?: true
 }
 
 export interface NodeFilter {
@@ -97,7 +99,7 @@ export async function findDestinations(
     if (!silent || byLabels) throw error
     // Where sessions end is not known then: only the node itself is believed.
     const name = bareName(host, cluster)
-    return [{ name, hostName: `${name}.${cluster}`, logins: loginsOf(ssh) }]
+    return [{ name, hostName: `${name}.${cluster}`, logins: loginsOf(ssh), assumed: true }]
   }
 }
 

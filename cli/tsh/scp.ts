@@ -99,7 +99,7 @@ async function copy(
     import('../sftp/copy.ts'),
     import('../sftp/progress.ts'),
   ])
-  const wanted = { node: to.name, hostName: to.hostName, user }
+  const wanted = { ...to, node: to.name, user }
   const { connection, end } = await connectNode(tools, login, wanted)
   try {
     const channel = await connection.open({ kind: 'session' })

@@ -169,7 +169,7 @@ async function visit(
     ...agentOf(tools, plan),
     failed: (text) => tools.note(`${text}\n`),
   })
-  const wanted = { node: to.name, hostName: to.hostName, user, logins: to.logins }
+  const wanted = { ...to, node: to.name, user }
   const { connection, end } = await connectNode(tools, login, wanted, forwards)
   try {
     await forwards.start(connection)
