@@ -21,12 +21,20 @@ import { newDecisionId } from '../core/ulid.ts'
 import { pause } from './pause.ts'
 import type { Trust } from './trust.ts'
 
+/** A certificate and its key. */
+export interface Proof {
+  readonly peer: Peer
+  readonly keySha256: string
+}
+
 /** What locks are matched with, as far as the session knows it by now. */
 export interface LiveSession {
   readonly peer: Peer | undefined
   readonly right: Authorized | undefined
   readonly target: TargetRef | undefined
   readonly keySha256: string
+  /** What was proved on the way here, where that was another certificate of theirs: a lock on it holds too. */
+  readonly entered?: Proof | undefined
   /** Hosts it runs through. */
   readonly serverIds: readonly string[]
   evict(refusal: Refusal): void
@@ -96,8 +104,16 @@ export class LiveSessions<S extends LiveSession> {
   }
 
   #locked(session: S, lockSet: LockSet): Refusal | undefined {
-    const { peer, right, target, keySha256, serverIds } = session
-    if (peer === undefined || target === undefined) return undefined
+    const { peer, keySha256, entered } = session
+    if (peer === undefined) return undefined
+    const refusal = this.#provedLocked(session, { peer, keySha256 }, lockSet)
+    if (refusal !== undefined || entered === undefined) return refusal
+    return this.#provedLocked(session, entered, lockSet)
+  }
+
+  #provedLocked(session: S, { peer, keySha256 }: Proof, lockSet: LockSet): Refusal | undefined {
+    const { right, target, serverIds } = session
+    if (target === undefined) return undefined
     const { issuer, name, generation } = peer.identity
     if (isGenerationStale(lockSet, userGenerationKey(issuer, name), generation))
       return this.#refusal(

@@ -80,6 +80,10 @@ export class Visit implements LiveSession {
     return this.#stream?.keySha256 || (this.#visitor?.keySha256 ?? '')
   }
 
+  get entered(): Visitor | undefined {
+    return this.#visitor
+  }
+
   get target(): Target['ref'] {
     // A lock on a person holds before they named a node.
     return this.#target?.ref ?? { kind: 'node', name: '' }

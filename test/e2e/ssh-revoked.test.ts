@@ -3,6 +3,7 @@
 // on the terminal.
 
 import assert from 'node:assert/strict'
+import { hash, X509Certificate } from 'node:crypto'
 import { before, describe, it } from 'node:test'
 
 import type { ClientIdentity } from '../../control/api/connection.ts'
@@ -69,6 +70,30 @@ describe('what ends SSH that runs', () => {
           }),
         )
     })
+
+  it('a lock on the certificate or key of the way in, though SSH was proved with others', async (context) => {
+    const [, door] = doors
+    assert.ok(door !== undefined)
+    const { serialNumber, publicKey } = new X509Certificate(door.doors.world.alice.certificate)
+    const spki = publicKey.export({ type: 'spki', format: 'der' })
+    for (const [what, target] of [
+      ['certificate', { certificate_serial: serialNumber.toLowerCase() }],
+      ['key', { key_sha256: hash('sha256', spki, 'hex') }],
+    ] as const)
+      await context.test(what, (test) =>
+        cell(
+          test,
+          { matrix: MATRIX, column: door.column, row: `a lock on the ${what} of the way in` },
+          async () => {
+            const live = await running(door)
+            await lock(door, target)
+            assert.match(await live.rest(), /lock targeting .* is in force: suspected/)
+            await unlock(door)
+            await letIn(door)
+          },
+        ),
+      )
+  })
 
   const RESETS = [
     [
