@@ -1,5 +1,5 @@
 // The process under test of the relay bench: accepts, dials the target, relays in one thread. Arguments: port of the target, and
-// `stop` or `no-stop` for the end of a socket's turn after a full read. Says its port.
+// `stop` or `no-stop` for the end of a socket's turn. Says its port.
 
 import { once } from 'node:events'
 import net from 'node:net'
@@ -8,7 +8,7 @@ import { release } from '../workers/handover.ts'
 import { relay } from '../workers/relay.ts'
 
 const [port = '', turn = 'stop'] = process.argv.slice(2)
-const options = turn === 'stop' ? {} : { fullReadBytes: Number.POSITIVE_INFINITY }
+const options = turn === 'stop' ? {} : { turnBytes: Number.POSITIVE_INFINITY }
 
 async function join(client: net.Socket): Promise<void> {
   client.on('error', () => {})

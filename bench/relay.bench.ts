@@ -1,5 +1,5 @@
 // The relay against nginx stream (design section 11): CPU seconds per GB with one stream and with 64, CPU per round trip with 32
-// connections, and what ending a socket's turn after a full read costs. Variants take turns in one run.
+// connections, and what ending a socket's turn costs. Variants take turns in one run.
 
 import { findNginx, NGINX_MISSING, startNginx } from './nginx.ts'
 import {
@@ -61,7 +61,7 @@ const LOADS: readonly Load[] = [
 const OURS: readonly Variant[] = [
   { name: 'relay', start: (target) => startPart('./relay-proxy.ts', [target, 'stop']) },
   {
-    name: 'relay without the stop after a full read',
+    name: 'relay without an end of turns',
     start: (target) => startPart('./relay-proxy.ts', [target, 'no-stop']),
   },
 ]

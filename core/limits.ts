@@ -653,10 +653,10 @@ export const LIMITS = {
     'bytes',
     'Read buffer of a quiet relay: an idle session keeps two of these.',
   ) as Limit,
-  relayFullReadBytes: limit(
-    64 * KB,
+  relayTurnBytes: limit(
+    1 * MB,
     'bytes',
-    'A read this large ends its socket’s turn: one bulk stream must not hold the loop.',
+    'What a relay reads from one socket before the others have their turn: below a millisecond of the loop.',
   ) as Limit,
   controlDialMs: limit(5 * SECOND, 'ms', 'A proxy connecting to control for somebody.') as Limit,
   controlRelayIdleMs: limit(
@@ -1448,6 +1448,16 @@ export const LIMITS = {
     2048,
     'count',
     'Terminals of one machine; the kernel has 4096 (kernel.pty.max).',
+  ) as Limit,
+  terminalGatherMs: limit(
+    1,
+    'ms',
+    'How long a full page of a terminal waits for the next: a packet for several costs half the CPU.',
+  ) as Limit,
+  terminalGatherBytes: limit(
+    32 * KB,
+    'bytes',
+    'Output of a terminal that is passed on in one piece: a packet of SSH.',
   ) as Limit,
   terminalDrainMs: limit(
     100,

@@ -91,6 +91,24 @@ describe('relay', () => {
     assert.equal(heard.digest('hex'), sha256(bytes))
   })
 
+  it('leaves the loop to others when it has read as much as a turn may', async (context) => {
+    const turnBytes = 64 << 10
+    const { client, target, relay: joined } = await join(context, { turnBytes })
+    let most = 0
+    let before = 0
+    const look = (): void => {
+      const now = joined.counters().fromClientBytes
+      most = Math.max(most, now - before)
+      before = now
+      if (!client.destroyed) setImmediate(look)
+    }
+    look()
+    target.on('end', () => target.end()).resume()
+    client.end(randomBytes(32 << 20)).resume()
+    await joined.done
+    assert.ok(most > 0 && most < turnBytes + max('relayBufferBytes'), `${most} bytes in one turn`)
+  })
+
   it('keeps the other direction open when one side has ended', async (context) => {
     const { client, target, relay: joined } = await join(context)
     client.end('question')

@@ -1,6 +1,6 @@
 // Copies bytes between two sockets without looking at them: backpressure, half-close and resets pass from one end to the other.
 // Each direction has one read buffer and reads no further while the other side has not taken what was read, so a relay holds
-// at most one buffer per direction. One that fills its read gives the others a turn. It never closes a side that still talks.
+// at most one buffer per direction. One that fills its reads gives the others a turn. It never closes a side that still talks.
 
 import type net from 'node:net'
 
@@ -21,8 +21,8 @@ export interface RelayOptions {
   readonly endsInMs?: number
   readonly clock?: Clock
   readonly buffers?: BufferPool
-  /** A read of this many bytes ends the socket's turn; benches switch it off. */
-  readonly fullReadBytes?: number
+  /** Full reads in a row of this many bytes end the socket's turn; benches switch it off. */
+  readonly turnBytes?: number
 }
 
 export interface Relay {
@@ -70,10 +70,10 @@ class SocketRelay implements Relay {
 
   constructor(client: SocketHandle, target: SocketHandle, options: RelayOptions) {
     const buffers = options.buffers ?? threadBuffers
-    const fullReadBytes = options.fullReadBytes ?? max('relayFullReadBytes')
+    const turnBytes = options.turnBytes ?? max('relayTurnBytes')
     this.#clock = options.clock ?? systemClock
-    this.#fromClient = new Direction(buffers, fullReadBytes, this.#clock)
-    this.#fromTarget = new Direction(buffers, fullReadBytes, this.#clock)
+    this.#fromClient = new Direction(buffers, turnBytes, this.#clock)
+    this.#fromTarget = new Direction(buffers, turnBytes, this.#clock)
     const clientSocket = adoptForRelay(client, this.#fromClient)
     const targetSocket = adoptForRelay(target, this.#fromTarget)
     this.#sockets = [clientSocket, targetSocket]
@@ -143,17 +143,19 @@ class Direction {
   bytes = 0
   lastAtMs = 0
   readonly #read: ReadBuffer
-  readonly #fullReadBytes: number
+  readonly #turnBytes: number
   readonly #clock: Clock
   #watchesIdle = false
   /** The buffer is still being written from: nothing may be read into it. */
   #blocked = false
+  /** Read since the turn began; a read that leaves room ends it. */
+  #inTurn = 0
   #from: net.Socket | undefined
   #to: net.Socket | undefined
 
-  constructor(pool: BufferPool, fullReadBytes: number, clock: Clock) {
+  constructor(pool: BufferPool, turnBytes: number, clock: Clock) {
     this.#read = new ReadBuffer(pool)
-    this.#fullReadBytes = fullReadBytes
+    this.#turnBytes = turnBytes
     this.#clock = clock
   }
 
@@ -193,7 +195,9 @@ class Direction {
     this.#read.noted(count)
     // A read that leaves room ends the turn of itself. Stopping after those too costs a fifth more per round trip, and half as
     // much again per byte: each stop and start is a call into the kernel.
-    if (count < buffer.length || count < this.#fullReadBytes) return true
+    this.#inTurn = count < buffer.length ? 0 : this.#inTurn + count
+    if (this.#inTurn < this.#turnBytes) return true
+    this.#inTurn = 0
     setImmediate(this.#resume)
     return false
   }

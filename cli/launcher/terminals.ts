@@ -21,6 +21,7 @@ import {
 } from '../../workers/launch-wire.ts'
 import { sentenceOf } from '../../workers/local-socket.ts'
 import { socketStream } from '../../workers/socket-stream.ts'
+import { Gathered } from './gathered.ts'
 import type { PtyAddon } from './pty-addon.ts'
 import { Takings } from './takings.ts'
 
@@ -133,12 +134,14 @@ class Terminal {
   async speakWith(client: ByteStream): Promise<void> {
     await this.#began.promise
     this.#hear(client).catch(() => this.hangUp())
+    const gathered = new Gathered(client)
     try {
       for (let chunk = await this.#output(); chunk !== undefined; chunk = await this.#output()) {
         clearTimeout(this.#silence)
-        await client.write(chunk)
+        await gathered.add(chunk)
         this.#awaitSilence(chunk.length)
       }
+      await gathered.flush()
       await client.end()
     } finally {
       // Said, or nobody is there to hear it: either way nothing comes any more.

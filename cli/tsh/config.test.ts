@@ -70,6 +70,14 @@ describe('OpenSSH with the configuration that tsh prints', () => {
     equal(proxy.wanted.at(-1), HOSTNAME)
   })
 
+  it('speaks AES-GCM both ways, which OpenSSH before 10 would not choose of itself', async (t) => {
+    const { file, env } = await configured(t)
+    const { stderr } = await run('ssh', ['-v', '-F', file, `${ME}@${HOSTNAME}`, 'true'], { env })
+    const agreed = [...stderr.matchAll(/kex: (?:client->server|server->client) cipher: (\S+)/g)]
+    equal(agreed.length, 2, stderr)
+    for (const [, cipher] of agreed) equal(cipher, 'aes128-gcm@openssh.com')
+  })
+
   it('copies with scp and sftp', async (t) => {
     const { tools, file, env } = await configured(t)
     const [from, to] = [join(tools.folder, 'a'), join(tools.folder, 'b')]

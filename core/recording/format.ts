@@ -20,6 +20,7 @@ import {
 } from 'node:zlib'
 import { Packr } from 'msgpackr'
 
+import { freeUnpooled } from '../bytes/free.ts'
 import { canonicalJson } from '../cert/canonical.ts'
 import { ProxyError } from '../errors.ts'
 import { max } from '../limits.ts'
@@ -140,11 +141,15 @@ function compression({ length }: Uint8Array): ZstdOptions {
   return { params: LEVEL, pledgedSrcSize: length, chunkSize }
 }
 
-/** The same beside the event loop: most of what a busy recording costs is this. `done` is called in a turn of its own. */
+/**
+ * The same beside the event loop: most of what a busy recording costs is this. `done` is called in a turn of its own, and copies what it
+ * wants to keep.
+ */
 export function compressAside(packed: Uint8Array, done: (payload: Uint8Array) => void): void {
-  zstdCompress(packed, compression(packed), (error, payload) =>
-    done(error === null ? payload : compressPacked(packed)),
-  )
+  zstdCompress(packed, { ...compression(packed), chunkSize: OUTPUT_BYTES }, (error, payload) => {
+    done(error === null ? payload : compressPacked(packed))
+    if (payload !== undefined) freeUnpooled(payload)
+  })
 }
 
 /** The chunk that follows `before`, of a payload that was compressed. */

@@ -50,11 +50,35 @@ class Output {
 
 /** Where text that passes whatever came before it ends: most of what a terminal shows, and not to be looked at byte by byte. */
 function plainEnd(bytes: Uint8Array, from: number): number {
-  for (let at = from; at < bytes.length; at++) {
+  for (let at = from; at < bytes.length; ) {
     const byte = bytes[at] ?? 0
-    if (byte < 0x20 ? byte !== 0x0a && byte !== 0x0d && byte !== 0x09 : byte >= 0x7f) return at
+    if (byte < 0x7f) {
+      if (byte < 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at
+      at++
+    } else {
+      const length = characterBytes(bytes, at)
+      if (length === 0) return at
+      at += length
+    }
   }
   return bytes.length
+}
+
+/** Of the whole character of several bytes that is here and is no control; 0: there is none. */
+function characterBytes(bytes: Uint8Array, at: number): number {
+  const lead = bytes[at] ?? 0
+  if (lead < 0xc3 || lead > 0xf4) return 0
+  const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
+  for (let next = at + 1; next < at + length; next++)
+    if (((bytes[next] ?? 0) & 0xc0) !== 0x80) return 0
+  return length
+}
+
+/** Behind bytes that terminals pass over: padding, which some programs send much of. */
+function paddingEnd(bytes: Uint8Array, from: number): number {
+  let at = from
+  while (bytes[at] === 0) at++
+  return at
 }
 
 type State = 'text' | 'escape' | 'csi' | 'string' | 'string-escape' | 'intermediate'
@@ -69,12 +93,14 @@ export class TerminalFilter {
 
   push(bytes: Uint8Array): Uint8Array {
     const out = new Output(bytes.length)
-    for (let at = 0; at < bytes.length; ) {
-      const end = this.#state === 'text' && this.#continues === 0 ? plainEnd(bytes, at) : at
-      if (end > at) out.copy(bytes, at, end)
-      const byte = bytes[end]
+    for (let at = 0; at < bytes.length; at++) {
+      if (this.#state === 'text' && this.#continues === 0) {
+        const end = plainEnd(bytes, at)
+        if (end > at) out.copy(bytes, at, end)
+        at = paddingEnd(bytes, end)
+      }
+      const byte = bytes[at]
       if (byte !== undefined) this.#take(byte, out)
-      at = end + 1
     }
     return out.bytes
   }
@@ -179,9 +205,9 @@ export class TerminalFilter {
 
 function passes(sequence: readonly number[], final: number): boolean {
   if (sequence.length > SEQUENCE_BYTES_MAX) return false
-  const text = Buffer.from(sequence).toString('latin1')
   // Numbers alone: a private mark or an intermediate makes another sequence of it.
-  if (/^[0-9;:]*$/.test(text)) return FINALS.has(final)
+  if (sequence.every(isNumeric)) return FINALS.has(final)
+  const text = Buffer.from(sequence).toString('latin1')
   // The cursor's shape.
   if (/^\d? $/.test(text)) return final === 0x71
   if (text === '!') return final === 0x70
@@ -189,4 +215,9 @@ function passes(sequence: readonly number[], final: number): boolean {
   if (final === SET || final === RESET)
     return modes !== undefined && modes.split(';').every((mode) => MODES.has(mode))
   return /^\?\d*$/.test(text) && PRIVATE_FINALS.has(final)
+}
+
+/** Digits, and what stands between numbers. */
+function isNumeric(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x3b
 }
