@@ -4,7 +4,8 @@
 import type { Clock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { FromRecorder, ToRecorder } from '../core/messages.ts'
-import { compressAside, type RecordingHeader } from '../core/recording/format.ts'
+import type { RecordingHeader } from '../core/recording/format.ts'
+import { Compressor } from './compressor.ts'
 import { type Compress, SessionRecorder } from './recorder.ts'
 import type { RecordingRule } from './statement-tap.ts'
 import type { Timers } from './timers.ts'
@@ -50,6 +51,7 @@ export class RecordingShare {
 export class Recorders {
   readonly share: RecordingShare = new RecordingShare()
   readonly #options: RecordersOptions
+  readonly #compressor = new Compressor()
   readonly #bySid = new Map<string, SessionRecorder>()
 
   constructor(options: RecordersOptions) {
@@ -70,7 +72,7 @@ export class Recorders {
     if (this.#bySid.has(sid)) return undefined
     const done = (): void => void this.#bySid.delete(sid)
     const { share } = this
-    const compress = this.#options.compress ?? compressAside
+    const compress = this.#options.compress ?? this.#compressor.compress
     const recorder = new SessionRecorder({
       ...this.#options,
       compress,
@@ -91,5 +93,6 @@ export class Recorders {
   close(): void {
     for (const recorder of this.#bySid.values()) recorder.close()
     this.#bySid.clear()
+    this.#compressor.close()
   }
 }

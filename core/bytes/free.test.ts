@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { freeBytes, freePacketOf, freeUnpooled } from './free.ts'
+import { freeBytes, freePacketOf } from './free.ts'
 
 const BYTES = 32 * 1024
 
@@ -31,14 +31,5 @@ describe('freeing', () => {
     const packet = new Uint8Array(BYTES + 30)
     freePacketOf(packet.subarray(10, BYTES))
     assert.equal(packet.buffer.byteLength, 0)
-  })
-
-  it('empties what is larger than the pool of buffers, and never that', () => {
-    const pooled = Buffer.allocUnsafe(Buffer.poolSize / 4).fill('y')
-    freeUnpooled(pooled)
-    assert.equal(pooled.toString(), 'y'.repeat(pooled.length))
-    const output = new Uint8Array(128 * 1024)
-    freeUnpooled(output.subarray(0, 30))
-    assert.equal(output.buffer.byteLength, 0)
   })
 })

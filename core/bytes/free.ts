@@ -3,8 +3,6 @@
 
 /** Of less the collector disposes better. */
 const FREED_BYTES_MIN = 16 * 1024
-/** With what Node rounds its pool up by. */
-const POOL_BYTES_MAX = Buffer.poolSize + 1024
 /** Heads and tails of packets around what is a view of them. */
 const AROUND_BYTES_MAX = 512
 
@@ -24,11 +22,6 @@ export function freePacketOf(bytes: Uint8Array): void {
 /** The same for all the memory that a view is a part of, where its caller knows that it is no pool's. */
 export function freeAllOf(bytes: Uint8Array): void {
   free(bytes.buffer)
-}
-
-/** The same where it may be Node's pool, which is smaller: what is a view of more is nobody else's. */
-export function freeUnpooled(bytes: Uint8Array): void {
-  if (bytes.buffer.byteLength > POOL_BYTES_MAX) free(bytes.buffer)
 }
 
 function free(buffer: ArrayBufferLike): void {

@@ -11,16 +11,9 @@
 // It opens no file and knows no event; who reads decompressed bytes has capped them (`recordingChunkBytesMax`).
 
 import { createHash, hash } from 'node:crypto'
-import {
-  constants,
-  zstdCompress,
-  zstdCompressSync,
-  zstdDecompressSync,
-  type ZstdOptions,
-} from 'node:zlib'
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { Packr } from 'msgpackr'
 
-import { freeUnpooled } from '../bytes/free.ts'
 import { canonicalJson } from '../cert/canonical.ts'
 import { ProxyError } from '../errors.ts'
 import { max } from '../limits.ts'
@@ -77,9 +70,11 @@ export const CHUNK_HEAD_BYTES: number = HASH_AT + HASH_BYTES
 const KINDS: readonly ChunkKind[] = ['events', 'end']
 const packer = new Packr({ useRecords: false, moreTypes: false, mapsAsObjects: true })
 // A twelfth more bytes than the default level, and a fifth less CPU: what a terminal shows at full speed is what costs.
-const LEVEL = { [constants.ZSTD_c_compressionLevel]: 1 }
-/** Room for most chunks: each piece of output beyond it is another way to the compressor's thread and back. */
-const OUTPUT_BYTES = 128 * 1024
+export const COMPRESSION: Readonly<Record<number, number>> = {
+  [constants.ZSTD_c_compressionLevel]: 1,
+}
+/** Room for most chunks. */
+const OUTPUT_BYTES_MAX = 128 * 1024
 /** What is short and does not compress grows by less. */
 const OUTPUT_SLACK_BYTES = 1024
 
@@ -132,24 +127,10 @@ export function packChunk(events: readonly unknown[]): Uint8Array {
 }
 
 export function compressPacked(packed: Uint8Array): Uint8Array {
-  return zstdCompressSync(packed, compression(packed))
-}
-
-function compression({ length }: Uint8Array): ZstdOptions {
+  const { length } = packed
   // Whoever knows the size takes no more memory than that needs.
-  const chunkSize = Math.min(OUTPUT_BYTES, length + OUTPUT_SLACK_BYTES)
-  return { params: LEVEL, pledgedSrcSize: length, chunkSize }
-}
-
-/**
- * The same beside the event loop: most of what a busy recording costs is this. `done` is called in a turn of its own, and copies what it
- * wants to keep.
- */
-export function compressAside(packed: Uint8Array, done: (payload: Uint8Array) => void): void {
-  zstdCompress(packed, { ...compression(packed), chunkSize: OUTPUT_BYTES }, (error, payload) => {
-    done(error === null ? payload : compressPacked(packed))
-    if (payload !== undefined) freeUnpooled(payload)
-  })
+  const chunkSize = Math.min(OUTPUT_BYTES_MAX, length + OUTPUT_SLACK_BYTES)
+  return zstdCompressSync(packed, { params: COMPRESSION, pledgedSrcSize: length, chunkSize })
 }
 
 /** The chunk that follows `before`, of a payload that was compressed. */
