@@ -77,7 +77,7 @@ function characterBytes(bytes: Uint8Array, at: number): number {
 /** Behind bytes that terminals pass over: padding, which some programs send much of. */
 function paddingEnd(bytes: Uint8Array, from: number): number {
   let at = from
-  while (bytes[at] === 0) at++
+  while (at < bytes.length && bytes[at] === 0) at++
   return at
 }
 
