@@ -6,7 +6,13 @@ import path from 'node:path'
 import type { Logger } from '../../core/log.ts'
 import type { BoundHandle } from './listeners.ts'
 import type { FromChild, LocalJoin, Role, ToChild } from './messages.ts'
-import { childEnvironment, HYGIENE_FLAGS, launch, type Runtime } from './runtime.ts'
+import {
+  childEnvironment,
+  HYGIENE_FLAGS,
+  launch,
+  type Runtime,
+  STREAMING_FLAGS,
+} from './runtime.ts'
 
 const RESTART_FIRST_MS = 200
 const RESTART_LONGEST_MS = 10_000
@@ -62,7 +68,11 @@ export class Child {
       env: childEnvironment(),
       ...launch(
         runtime.node,
-        [...HYGIENE_FLAGS, ...(this.#options.flags ?? [])],
+        [
+          ...HYGIENE_FLAGS,
+          ...(role === 'proxy' || role === 'agent' ? STREAMING_FLAGS : []),
+          ...(this.#options.flags ?? []),
+        ],
         role === 'launcher',
       ),
       serialization: 'advanced',
