@@ -37,6 +37,9 @@ export class BufferPool {
   }
 }
 
+/** One for all readers of a thread: the module is loaded once in each. */
+export const threadBuffers: BufferPool = new BufferPool()
+
 /** The buffer of one direction: grows on a full read, shrinks after two reads that needed no more than a smaller one. */
 export class ReadBuffer {
   readonly #pool: BufferPool
@@ -67,6 +70,12 @@ export class ReadBuffer {
     else if (tier > 0 && bytes < this.#size(tier - 1)) {
       if (++this.#smallReads >= 2) this.#move(tier - 1)
     } else this.#smallReads = 0
+  }
+
+  /** Takes note of a read and gives its buffer away: whoever has it gives it to the pool. The next read has another. */
+  lend(bytes: number): void {
+    this.#buffer = undefined
+    this.noted(bytes)
   }
 
   /** Gives the buffer back. Only when nothing reads into it or writes from it any more. */

@@ -7,18 +7,21 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { errorCode, ProxyError } from '../core/errors.ts'
 import { type LimitName, max } from '../core/limits.ts'
 import type { ByteStream } from '../core/stream.ts'
+import { LentReads } from './lent-reads.ts'
 import { socketStream } from './socket-stream.ts'
 
 /** A connection to the socket at `path`. Rejects with `dial.failed`. */
 export function dialLocal(path: string): Promise<ByteStream> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ path, allowHalfOpen: true })
+    const reads = new LentReads()
+    const socket = connect({ path, allowHalfOpen: true, onread: reads })
+    socket.once('close', () => reads.close())
     const failed = (cause: Error): void =>
       reject(new ProxyError('dial.failed', 'A process of this machine does not answer.', { cause }))
     socket.once('error', failed)
     socket.once('connect', () => {
       socket.off('error', failed)
-      resolve(socketStream(socket))
+      resolve(socketStream(socket, reads))
     })
   })
 }

@@ -8,7 +8,7 @@ import type { Clock } from '../core/clock.ts'
 import { systemClock } from '../core/clock.ts'
 import { max } from '../core/limits.ts'
 import type { RelayCounters, SocketHandle } from '../core/messages.ts'
-import { BufferPool, ReadBuffer } from './buffers.ts'
+import { type BufferPool, ReadBuffer, threadBuffers } from './buffers.ts'
 import { adoptForRelay } from './handover.ts'
 
 export interface RelayOptions {
@@ -44,9 +44,6 @@ export const RELAY_ENDS = {
 
 // Node's longest timer; a longer one would fire at once.
 const TIMER_MS_MAX = 2 ** 31 - 1
-
-/** One pool per thread: the module is loaded once in each. */
-const threadBuffers = new BufferPool()
 
 /** Joins two connections. The handles belong to the relay from here on. */
 export function relay(

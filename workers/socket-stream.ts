@@ -7,26 +7,32 @@ import type { Duplex } from 'node:stream'
 import { freeBytes } from '../core/bytes/free.ts'
 import { ProxyError } from '../core/errors.ts'
 import type { ByteStream } from '../core/stream.ts'
+import type { LentReads } from './lent-reads.ts'
 
-export function socketStream(duplex: Duplex): ByteStream {
-  return new SocketStream(duplex)
+/** `reads`: what the socket was made with as its `onread`, absent where it reads as Node does. */
+export function socketStream(duplex: Duplex, reads?: LentReads): ByteStream {
+  return new SocketStream(duplex, reads)
 }
 
 class SocketStream implements ByteStream {
   readonly closed: Promise<void>
   readonly #duplex: Duplex
+  readonly #reads: LentReads | undefined
   #unread: Uint8Array[] = []
   #failure: Error | undefined
   #waiting: (() => void)[] = []
 
-  constructor(duplex: Duplex) {
+  constructor(duplex: Duplex, reads: LentReads | undefined) {
     this.#duplex = duplex
+    this.#reads = reads
     // What is small is a keystroke or an answer; packets are put together above.
     if (duplex instanceof Socket) duplex.setNoDelay(true)
     const { promise, resolve } = Promise.withResolvers<void>()
     this.closed = promise
     const notify = (): void => this.#notify()
-    duplex.on('readable', notify).on('end', notify).on('drain', notify).on('finish', notify)
+    if (reads === undefined) duplex.on('readable', notify)
+    else reads.changed = notify
+    duplex.on('end', notify).on('drain', notify).on('finish', notify)
     duplex.on('error', (error) => {
       this.#failure ??= error
       notify()
@@ -41,8 +47,8 @@ class SocketStream implements ByteStream {
     for (;;) {
       const kept = this.#unread.shift()
       if (kept !== undefined) return kept
-      const chunk = this.#duplex.read() as Buffer | null
-      if (chunk !== null) return chunk
+      const chunk = this.#take()
+      if (chunk !== undefined) return chunk
       if (this.#duplex.readableEnded) return undefined
       if (this.#duplex.destroyed) throw this.#failure ?? lost()
       await this.#change()
@@ -73,7 +79,8 @@ class SocketStream implements ByteStream {
 
   /** What a socket gives is a buffer of its own, unless it was put back. */
   release(chunk: Uint8Array): void {
-    freeBytes(chunk)
+    if (this.#reads === undefined) freeBytes(chunk)
+    else this.#reads.giveBack(chunk)
   }
 
   unread(bytes: Uint8Array): void {
@@ -89,6 +96,13 @@ class SocketStream implements ByteStream {
   abort(cause: Error): void {
     this.#failure ??= cause
     this.#duplex.destroy()
+  }
+
+  #take(): Uint8Array | undefined {
+    if (this.#reads === undefined) return (this.#duplex.read() as Buffer | null) ?? undefined
+    const chunk = this.#reads.take()
+    if (chunk === undefined && !this.#duplex.destroyed) this.#duplex.resume()
+    return chunk
   }
 
   #checkWritable(): void {
