@@ -1,6 +1,7 @@
 // The relay against nginx stream (design section 11): CPU seconds per GB with one stream and with 64, CPU per round trip with 32
 // connections, and what ending a socket's turn costs. Variants take turns in one run.
 
+import { STREAMING_FLAGS } from '../cli/supervisor/runtime.ts'
 import { findNginx, NGINX_MISSING, startNginx } from './nginx.ts'
 import {
   cpuSeconds,
@@ -59,10 +60,13 @@ const LOADS: readonly Load[] = [
 ]
 
 const OURS: readonly Variant[] = [
-  { name: 'relay', start: (target) => startPart('./relay-proxy.ts', [target, 'stop']) },
+  {
+    name: 'relay',
+    start: (target) => startPart('./relay-proxy.ts', [target, 'stop'], STREAMING_FLAGS),
+  },
   {
     name: 'relay without an end of turns',
-    start: (target) => startPart('./relay-proxy.ts', [target, 'no-stop']),
+    start: (target) => startPart('./relay-proxy.ts', [target, 'no-stop'], STREAMING_FLAGS),
   },
 ]
 

@@ -38,9 +38,17 @@ export interface Part {
   readonly stop: () => Promise<void>
 }
 
-/** Starts a part (an entry file of this folder) and waits for its one message of numbers. */
-export async function startPart(file: string, args: readonly (string | number)[]): Promise<Part> {
-  const child = fork(new URL(file, import.meta.url), args.map(String), { stdio: 'inherit' })
+/** Starts a part (an entry file of this folder) and waits for its one message of numbers. `flags`: of Node, beside those of the bench. */
+export async function startPart(
+  file: string,
+  args: readonly (string | number)[],
+  flags: readonly string[] = [],
+): Promise<Part> {
+  const execArgv = [...process.execArgv, ...flags]
+  const child = fork(new URL(file, import.meta.url), args.map(String), {
+    stdio: 'inherit',
+    execArgv,
+  })
   const said = await firstMessage(child, file)
   const { pid } = child
   if (pid === undefined) throw new Error(`${file} has no process`)

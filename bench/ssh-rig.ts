@@ -6,6 +6,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { startWorld, throwawayLogin } from '../cli/launcher/launcher.fixture.ts'
+import { STREAMING_FLAGS } from '../cli/supervisor/runtime.ts'
 import { publicBlob } from '../core/ssh/key.ts'
 import { opensshKeys, publicLine } from '../protocols/ssh/transport/openssh.fixture.ts'
 import { atEnd, type Cleanup, openFolder, temporaryFolder } from '../test/fixtures/files.ts'
@@ -52,7 +53,7 @@ export async function sshRig(cleanup: Cleanup): Promise<SshRig> {
   await writeFile(users, publicLine(world.control.ca.blob))
   const lines = [`TrustedUserCAKeys ${users}`]
   const sshd = await startSshd(cleanup, { authority, names: [HOST_NAME], lines })
-  const relay = await startPart('./relay-proxy.ts', [sshd.port])
+  const relay = await startPart('./relay-proxy.ts', [sshd.port], STREAMING_FLAGS)
   atEnd(cleanup, () => relay.stop())
   const hostKey = generateKeyPairSync('ed25519').privateKey
   const host = written(hostKey, sshCertificate(sshTestCa(), hostKey, { kind: 'host' }))
@@ -84,7 +85,7 @@ export async function sshRig(cleanup: Cleanup): Promise<SshRig> {
 async function server(cleanup: Cleanup, wanted: Wanted): Promise<Part> {
   const file = join(await temporaryFolder(cleanup), 'wanted.json')
   writeWanted(file, wanted)
-  const part = await startPart('./ssh-server.ts', [file])
+  const part = await startPart('./ssh-server.ts', [file], STREAMING_FLAGS)
   atEnd(cleanup, () => part.stop())
   return part
 }
