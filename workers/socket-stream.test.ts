@@ -101,7 +101,7 @@ describe('reads that are lent', () => {
     const [near, far] = await pair(context, reads)
     const stream = socketStream(near, reads)
     far.write(Buffer.alloc(1_000_000))
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve))
     assert.ok(near.bytesRead < 2048, `${near.bytesRead} bytes read for nobody`)
     let bytes = 0
     while (bytes < 1_000_000) {
