@@ -240,6 +240,7 @@ class Thread<In> implements PoolThread<In> {
     await Promise.race([this.#exited, pause(2 * deadlineMs, waited.signal)])
     waited.abort()
     clearTimeout(late)
+    this.#worker.unref()
   }
 
   #reported(report: PoolReport, onReady: () => void): void {

@@ -48,7 +48,7 @@ async function start(
 ): Promise<Rig> {
   const root = await openFolder(context)
   await mkdir(path.join(root, 'cli/roles'), { recursive: true })
-  await writeFile(path.join(root, 'cli/roles/signer.ts'), text)
+  await writeFile(path.join(root, `cli/roles/${more.role ?? 'signer'}.ts`), text)
   const heard: FromChild[] = []
   const failed: string[] = []
   const restarts: LogFields[] = []
@@ -176,6 +176,18 @@ describe('a supervised role', () => {
     assert.notEqual(first.addresses['title'], 'smuggled')
     assert.match(first.addresses['flags'] ?? '', /--disallow-code-generation-from-strings/)
     assert.match(first.addresses['flags'] ?? '', /--disable-sigusr1/)
+  })
+
+  it('lets its heap grow where its threads pass bytes, and nowhere else', async (context) => {
+    const tell = `process.send({ kind: 'ready', addresses: { flags: process.execArgv.join(' ') } })`
+    for (const role of ['proxy', 'agent', 'control', 'signer'] as const) {
+      const { heard, ready } = await start(context, program(tell), { role })
+      await ready(1)
+      const [first] = heard
+      assert.ok(first?.kind === 'ready')
+      const streams = role === 'proxy' || role === 'agent'
+      assert.equal(first.addresses['flags']?.includes('--heap-growing-percent'), streams, role)
+    }
   })
 })
 
