@@ -11,7 +11,7 @@ import type { SshServices, SshTargetAccess } from '../core/ssh/services.ts'
 import { serveSsh } from '../protocols/ssh/session.ts'
 import { peer, right } from '../test/scripts/people.ts'
 import { LauncherClient } from '../workers/launcher-client.ts'
-import { socketStream } from '../workers/socket-stream.ts'
+import { lentStream } from '../workers/lent-stream.ts'
 import { systemTimers } from '../workers/timers.ts'
 import { pairOf, readWanted, type Wanted } from './ssh-wanted.ts'
 
@@ -52,7 +52,7 @@ async function reach(to: Wanted, sessionId: string): Promise<SshTargetAccess> {
   const { user, hostCa, hostName } = to
   return {
     kind: 'server',
-    stream: socketStream(socket),
+    stream: lentStream(socket).stream,
     key: pairOf(user),
     hostCas: [Buffer.from(hostCa, 'base64')],
     hostName,
@@ -97,7 +97,7 @@ function hostOf(sessionId: string): Host {
 const server = net.createServer({ allowHalfOpen: true }, (socket) => {
   const never = new AbortController().signal
   const host = hostOf(`session-${++sessions}`)
-  void serveSsh(socketStream(socket), { stage: '', target }, host, never)
+  void serveSsh(lentStream(socket).stream, { stage: '', target }, host, never)
 })
 server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
 await once(server, 'listening')

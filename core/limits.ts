@@ -1241,7 +1241,7 @@ export const LIMITS = {
   sshWindowStartBytes: limit(
     256 * KB,
     'bytes',
-    'Window of a new channel; it doubles while its reader keeps up.',
+    'Window of a new channel; it doubles while its reader has to wait, and eases while not.',
   ) as Limit,
   sshWindowBytesMax: limit(
     16 * MB,

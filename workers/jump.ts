@@ -17,6 +17,7 @@ import { identifySsh } from './identify-ssh.ts'
 import { joined } from './joined.ts'
 import { listNodes } from './node-list.ts'
 import { sentenceOf, type Visitor } from './node-passage.ts'
+import { lentStream } from './lent-stream.ts'
 import { socketStream } from './socket-stream.ts'
 import { systemTimers } from './timers.ts'
 import { Visit, type VisitOptions } from './visit.ts'
@@ -48,11 +49,11 @@ export class Jump {
   /** Resolves with the reason when it is over, and never rejects. */
   async run(): Promise<{ readonly reason: string; readonly counters: RelayCounters }> {
     const { message, trust, log } = this.#options
-    const client = adopt(message.client, message.first)
+    const { stream: outer, connection: client } = lentStream(adopt(message.client, message.first))
     this.#client = client
     if (trust.sshHost.length > 0)
-      await serveJump(socketStream(client), this.#services(), this.#ending.signal).catch(
-        (error: unknown) => log.debug('a jump failed', { error: String(error) }),
+      await serveJump(outer, this.#services(), this.#ending.signal).catch((error: unknown) =>
+        log.debug('a jump failed', { error: String(error) }),
       )
     const { visit } = this
     visit.close()
@@ -116,8 +117,8 @@ export class Jump {
     const { signal } = this.visit.giveUp
     const within = AbortSignal.any([signal, AbortSignal.timeout(max('handshakeDeadlineMs'))])
     const { socket, rest } = await this.visit.passage.open(visitor, target, within)
-    this.#node = socket
-    const stream = socketStream(socket)
+    const { stream, connection } = lentStream(socket)
+    this.#node = connection
     // Not back into the socket: one that lost all its listeners forgets what it is given between two of its owners.
     if (rest.length > 0) stream.unread(rest)
     return stream

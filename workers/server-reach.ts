@@ -23,6 +23,7 @@ import { publicBlob } from '../core/ssh/key.ts'
 import type { SshServerAccess } from '../core/ssh/services.ts'
 import { type Forward, forwardName } from '../core/tunnel/forward.ts'
 import { AgentDial } from './agent-dial.ts'
+import { lentStream } from './lent-stream.ts'
 import { socketStream } from './socket-stream.ts'
 import { dialTarget } from './target-dial.ts'
 import type { Trust } from './trust.ts'
@@ -148,7 +149,7 @@ export class ServerReach {
     const socket = await dialTarget({ ref: target.ref, host, port, guard }, signal)
     this.#options.send({ kind: 'accepted', session })
     socket.allowHalfOpen = true
-    return { stream: socketStream(socket), key: { certificate: answer.certificate, key } }
+    return { stream: lentStream(socket).stream, key: { certificate: answer.certificate, key } }
   }
 
   #openRequest(serverName: string): OpenRequest {

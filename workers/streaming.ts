@@ -23,8 +23,8 @@ import type { TargetRef } from '../core/identity.ts'
 import type { SshServices } from '../core/ssh/services.ts'
 import type { ByteStream } from '../core/stream.ts'
 import type { AuthorizeOutcome, Session, SessionCounters } from './session.ts'
+import { lentStream } from './lent-stream.ts'
 import { type RightDeadline, watchRight } from './right-deadlines.ts'
-import { socketStream } from './socket-stream.ts'
 import { CountingTap } from './tap.ts'
 import { Deadlines, type Timers } from './timers.ts'
 
@@ -80,9 +80,10 @@ class Streamer implements Session, Host {
 
   constructor(client: ClientEnd, services: StreamServices) {
     this.#services = services
-    this.#socket = client
     this.#before = { read: client.bytesRead - client.readableLength, written: client.bytesWritten }
-    this.#stream = socketStream(client)
+    const { stream, connection } = lentStream(client)
+    this.#socket = connection
+    this.#stream = stream
     this.#deadlines = new Deadlines(services.clock, services.timers)
     this.#activeMs = services.clock.monotonic()
     this.ssh = services.ssh

@@ -85,8 +85,10 @@ export class SshChannel {
 
   /** The next bytes, or undefined at the end of the peer's. */
   async read(): Promise<ChannelData | undefined> {
-    while (this.#unread.empty && !this.#ended)
+    while (this.#unread.empty && !this.#ended) {
+      this.#window.starve()
       await new Promise<void>((resolve) => this.#wake.push(resolve))
+    }
     return this.poll()
   }
 

@@ -52,6 +52,17 @@ describe('a peer that is in', () => {
     assert.ok(new SshReader(adjust.subarray(5)).u32() >= max('sshWindowStartBytes') / 2)
   })
 
+  it('is told of a larger window when its reader had to wait for it', async () => {
+    const { client, id, channel } = await inSession()
+    const half = max('sshWindowStartBytes') / 2 / CHUNK.length
+    const waiting = channel.read()
+    for (let sent = 0; sent < half; sent++) client.send(MESSAGE.data, id, string(CHUNK))
+    await waiting
+    for (let read = 1; read < half; read++) await channel.read()
+    const adjust = await client.next()
+    assert.ok(new SshReader(adjust.subarray(5)).u32() > max('sshWindowStartBytes'))
+  })
+
   const WRONG: Readonly<Record<string, (id: Uint8Array, client: RawClient) => void>> = {
     'a packet over the maximum': (id, client) =>
       client.send(MESSAGE.data, id, string(Buffer.alloc(32_769))),
@@ -253,6 +264,12 @@ describe('a peer that is in', () => {
   })
 })
 
+function windowOf(budget: WindowBudget): InboundWindow {
+  const window = InboundWindow.of(budget)
+  if (window === undefined) throw new Error('no window')
+  return window
+}
+
 describe('what is unread', () => {
   it('is bounded for all channels of a connection together', () => {
     const budget = new WindowBudget()
@@ -268,17 +285,60 @@ describe('what is unread', () => {
     assert.notEqual(InboundWindow.of(budget), undefined)
   })
 
-  it('grows with a reader that keeps up to sshWindowBytesMax, and never otherwise', () => {
-    const budget = new WindowBudget()
-    const window = InboundWindow.of(budget)
-    if (window === undefined) throw new Error('no window')
-    for (let count = 0; count < 100_000; count++) if (window.arrive(1000)) window.read(1000)
-    assert.equal(window.size, max('sshWindowBytesMax'))
-    const lazy = InboundWindow.of(budget)
-    if (lazy === undefined) throw new Error('no window')
+  it('grows with a reader that has to wait to sshWindowBytesMax, and never otherwise', () => {
+    const waits = windowOf(new WindowBudget())
+    for (let count = 0; count < 100_000; count++) {
+      waits.starve()
+      if (waits.arrive(1000)) waits.read(1000)
+    }
+    assert.equal(waits.size, max('sshWindowBytesMax'))
+    const busy = windowOf(new WindowBudget())
+    for (let count = 0; count < 100_000; count++) if (busy.arrive(1000)) busy.read(1000)
+    assert.equal(busy.size, max('sshWindowStartBytes'))
+    const lazy = windowOf(new WindowBudget())
     while (lazy.arrive(1000));
+    lazy.starve()
     lazy.read(1000)
     assert.equal(lazy.size, max('sshWindowStartBytes'))
+  })
+
+  it('eases behind a reader that never waits, and gives back what it eased by', () => {
+    const budget = new WindowBudget()
+    const window = windowOf(budget)
+    let open = window.size
+    const fill = (): void => {
+      assert.ok(window.arrive(open))
+      open = 0
+    }
+    const read = (bytes: number): void => {
+      open += window.read(bytes)
+    }
+    while (window.size < max('sshWindowBytesMax')) {
+      window.starve()
+      fill()
+      read(window.size)
+    }
+    let peak = 0
+    for (let cycle = 0; cycle < 100; cycle++) {
+      fill()
+      const { size } = window
+      read(size / 2)
+      read(size - size / 2)
+      peak = cycle < 50 ? 0 : Math.max(peak, size)
+    }
+    assert.ok(peak <= 2 * max('sshWindowStartBytes'), `${peak} bytes of window`)
+    window.release()
+    assert.ok(budget.take(max('sshUnreadBytesMax')))
+  })
+
+  it('is granted again in halves, however far behind its reader is', () => {
+    const window = windowOf(new WindowBudget())
+    let open = window.size
+    for (let cycle = 0; cycle < 1000; cycle++) {
+      if (open > 0) assert.ok(window.arrive(open))
+      open = window.read(1024)
+      assert.ok(open === 0 || open >= max('sshWindowStartBytes') / 4, `${open} bytes granted`)
+    }
   })
 
   it('costs little more than its bytes, in whatever pieces it comes', () => {

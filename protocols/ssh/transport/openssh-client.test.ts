@@ -11,6 +11,7 @@ import { publicBlob } from '../../../core/ssh/key.ts'
 import { privateFile, temporaryFolder } from '../../../test/fixtures/files.ts'
 import { freePort, listen } from '../../../test/fixtures/net.ts'
 import { run, start, type Output } from '../../../test/fixtures/processes.ts'
+import { threadBuffers } from '../../../workers/buffers.ts'
 import { SERVER_SIGNATURES } from './algorithms.ts'
 import { opensshKeys } from './openssh.fixture.ts'
 import { certificate, hostKey, HOST, HOST_CA, KEYS, keyOf, USER_CA } from './pair.fixture.ts'
@@ -84,28 +85,33 @@ describe('OpenSSH’s client against our server', () => {
     assert.equal(server.handshakes[0]?.hostKey, 'rsa-sha2-256-cert-v01@openssh.com')
   })
 
-  it('moves data both ways through keys changed each megabyte', async (t) => {
-    const server = await testServer(t)
-    const client = await clientOf(t, server)
-    const file = join(client.folder, 'data')
-    const bytes = randomBytes(6_000_001)
-    await writeFile(file, bytes)
-    const sum = createHash('sha256').update(bytes).digest('hex')
-    const log = join(client.folder, 'log')
-    const noisy = [...client.args, '-v', '-E', log, '-o', 'RekeyLimit=1M']
-    const ssh = ['/usr/bin/ssh', ...noisy, '-p', String(server.port), '127.0.0.1']
-    const script = 'file=$1; shift; exec "$@" <"$file"'
-    const up = await run('/bin/sh', ['-c', script, 'sh', file, ...ssh, 'sha256sum'])
-    assert.equal(up.stdout, `${sum}  -\n`, up.stderr)
-    const down = await run('/bin/sh', ['-c', '"$@" | sha256sum', 'sh', ...ssh, `cat ${file}`])
-    assert.equal(down.stdout, `${sum}  -\n`, down.stderr)
-    const said = await readFile(log, 'utf8')
-    const keys = said.match(/SSH2_MSG_NEWKEYS received/g)
-    assert.ok((keys?.length ?? 0) >= 10, `${keys?.length ?? 0} keys`)
-    const algorithms = [...said.matchAll(/server-sig-algs=<(.*)>/g)].map((found) => found[1])
-    // Once for each of the two connections, and as it should be.
-    assert.deepEqual(algorithms, [SERVER_SIGNATURES.join(','), SERVER_SIGNATURES.join(',')])
-  })
+  for (const cipher of ['aes128-gcm@openssh.com', 'aes128-ctr'])
+    it(`moves data both ways through keys of ${cipher} changed each megabyte`, async (t) => {
+      const server = await testServer(t)
+      const lent = threadBuffers.lent
+      const client = await clientOf(t, server)
+      const file = join(client.folder, 'data')
+      const bytes = randomBytes(6_000_001)
+      await writeFile(file, bytes)
+      const sum = createHash('sha256').update(bytes).digest('hex')
+      const log = join(client.folder, 'log')
+      const noisy = [...client.args, '-v', '-E', log, '-c', cipher, '-o', 'RekeyLimit=1M']
+      const ssh = ['/usr/bin/ssh', ...noisy, '-p', String(server.port), '127.0.0.1']
+      const script = 'file=$1; shift; exec "$@" <"$file"'
+      const up = await run('/bin/sh', ['-c', script, 'sh', file, ...ssh, 'sha256sum'])
+      assert.equal(up.stdout, `${sum}  -\n`, up.stderr)
+      const down = await run('/bin/sh', ['-c', '"$@" | sha256sum', 'sh', ...ssh, `cat ${file}`])
+      assert.equal(down.stdout, `${sum}  -\n`, down.stderr)
+      const said = await readFile(log, 'utf8')
+      const keys = said.match(/SSH2_MSG_NEWKEYS received/g)
+      assert.ok((keys?.length ?? 0) >= 10, `${keys?.length ?? 0} keys`)
+      const algorithms = [...said.matchAll(/server-sig-algs=<(.*)>/g)].map((found) => found[1])
+      // Once for each of the two connections, and as it should be.
+      assert.deepEqual(algorithms, [SERVER_SIGNATURES.join(','), SERVER_SIGNATURES.join(',')])
+      // Reads before the first keys are the collector's; all others were given back.
+      const kept = threadBuffers.lent - lent
+      assert.ok(kept < 12, `${kept} buffers of reads kept`)
+    })
 
   it('has its environment, terminal, signals of death and an empty input told', async (t) => {
     const server = await testServer(t)

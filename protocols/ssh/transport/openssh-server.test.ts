@@ -13,7 +13,7 @@ import { publicBlob } from '../../../core/ssh/key.ts'
 import { suiteCleanup, temporaryFolder } from '../../../test/fixtures/files.ts'
 import { dial, freePort, listen } from '../../../test/fixtures/net.ts'
 import { start, type Program } from '../../../test/fixtures/processes.ts'
-import { socketStream } from '../../../workers/socket-stream.ts'
+import { lentStream } from '../../../workers/lent-stream.ts'
 import { systemTimers } from '../../../workers/timers.ts'
 import type { SshChannel } from './channel.ts'
 import { connectSsh, type Connected, type ConnectOptions } from './connect.ts'
@@ -74,7 +74,7 @@ describe('our client against OpenSSH’s server', () => {
   async function connectTo(change: Partial<ConnectOptions> = {}): Promise<Connected> {
     const key = keyOf('ed25519')
     return connectSsh({
-      stream: socketStream(await dial(cleanup, port)),
+      stream: lentStream(await dial(cleanup, port)).stream,
       timers: systemTimers,
       user: USER,
       key: certificateKey(certificate(key, { principals: [USER], extensions: EXTENSIONS }), key),

@@ -9,6 +9,7 @@ import { judgeSshCertificate } from '../../../core/cert/ssh.ts'
 import { publicBlob } from '../../../core/ssh/key.ts'
 import type { Cleanup } from '../../../test/fixtures/files.ts'
 import { listen } from '../../../test/fixtures/net.ts'
+import { lentStream } from '../../../workers/lent-stream.ts'
 import { socketStream } from '../../../workers/socket-stream.ts'
 import { systemTimers } from '../../../workers/timers.ts'
 import { acceptSsh, type ProvenLogin } from './accept.ts'
@@ -36,7 +37,7 @@ export async function testServer(
   const seen = { handshakes: [], refusals: [], requests: [] } as Omit<TestServer, 'port'>
   const { port } = await listen(cleanup, (socket) => {
     void acceptSsh<ProvenLogin>({
-      stream: socketStream(socket),
+      stream: lentStream(socket).stream,
       timers: systemTimers,
       hostKeys: keys,
       authorize: (login) => Promise.resolve(judge(login) ? login : undefined),

@@ -10,7 +10,6 @@ import type { ByteStream } from '../../../core/stream.ts'
 import { CERTIFICATE_ALGORITHMS, CIPHERS, KEX, MACS } from './algorithms.ts'
 import { type Farewell, NO_FAREWELL, readDisconnect, writeDisconnect } from './disconnect.ts'
 import { Exchanges, extensions } from './exchange.ts'
-import { GcmOpener } from './gcm.ts'
 import { hostKeysOf, type HostKey } from './host-key.ts'
 import { MESSAGE, REASON } from './message.ts'
 import { ssh2, type Ssh2Protocol } from './ssh2.ts'
@@ -206,8 +205,8 @@ export class SshTransport {
         if (chunk === undefined) break
         // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
         if (this.#over) continue
-        // Payloads of an opener of ours are no views of what came.
-        const copied = this.#protocol._decipher instanceof GcmOpener
+        // What was sealed is opened into memory of its own; what was not may be a view of what came.
+        const copied = this.#handshakes > 0
         this.#take(chunk)
         if (copied) this.#stream.release?.(chunk)
       }

@@ -1,5 +1,6 @@
-// The inbound windows of all channels of a connection (RFC 4254, section 5.2): what a peer may send that nobody has read. A channel
-// begins small and doubles while its reader keeps up; together they never pass sshUnreadBytesMax. Pure arithmetic.
+// The inbound windows of all channels of a connection (RFC 4254, section 5.2): what a peer may send that nobody has read. A channel's
+// begins small, doubles while its reader has to wait for more and eases while it does not, so that what lies unread is what keeps the
+// reader busy; together they never pass sshUnreadBytesMax. Pure arithmetic.
 
 import { max } from '../../../core/limits.ts'
 
@@ -26,6 +27,7 @@ export class InboundWindow {
   /** What the peer may still send. */
   #open: number
   #unread = 0
+  #starved = false
 
   private constructor(budget: WindowBudget, size: number) {
     this.#budget = budget
@@ -51,12 +53,19 @@ export class InboundWindow {
     return true
   }
 
-  /** Bytes were read. Returns how much more the peer may now be told to send, 0 while half of the window is still open. */
+  /** The reader found nothing and waits. */
+  starve(): void {
+    this.#starved = true
+  }
+
+  /** Bytes were read. Returns how much more the peer may now be told to send: 0 until it is half of the window, so that it is told seldom. */
   read(bytes: number): number {
     this.#unread -= bytes
-    if (this.#open > this.#size / 2) return 0
-    if (this.#unread < this.#size / 2) this.#grow()
-    const grant = this.#size - this.#open - this.#unread
+    if (this.#closed < this.#size / 2) return 0
+    if (this.#starved) this.#grow()
+    else this.#ease()
+    this.#starved = false
+    const grant = this.#closed
     this.#open += grant
     return grant
   }
@@ -68,8 +77,20 @@ export class InboundWindow {
     this.#open = 0
   }
 
+  /** What was read and not granted again. */
+  get #closed(): number {
+    return this.#size - this.#open - this.#unread
+  }
+
   #grow(): void {
     const more = Math.min(this.#size, max('sshWindowBytesMax') - this.#size)
     if (more > 0 && this.#budget.take(more)) this.#size += more
+  }
+
+  /** By a quarter: at most a half is open or unread now, so a grant is left. */
+  #ease(): void {
+    const less = Math.min(Math.floor(this.#size / 4), this.#size - max('sshWindowStartBytes'))
+    this.#budget.give(less)
+    this.#size -= less
   }
 }
