@@ -4,6 +4,9 @@
 import { type BufferPool, ReadBuffer, threadBuffers } from './buffers.ts'
 import type { Reader } from './handover.ts'
 
+/** Buffers of this thread by the chunk that a reader has. */
+const LENT = new WeakMap<Uint8Array, Uint8Array>()
+
 /** Given to a socket as its `onread`. */
 export class LentReads implements Reader {
   /** Called when there is a chunk to take. */
@@ -11,8 +14,6 @@ export class LentReads implements Reader {
   readonly #pool: BufferPool
   readonly #read: ReadBuffer
   #chunk: Uint8Array | undefined
-  /** By the chunk that its reader has. */
-  readonly #lent = new WeakMap<Uint8Array, Uint8Array>()
 
   constructor(pool: BufferPool = threadBuffers) {
     this.#pool = pool
@@ -24,7 +25,7 @@ export class LentReads implements Reader {
 
   readonly callback = (count: number, buffer: Uint8Array): boolean => {
     const chunk = buffer.subarray(0, count)
-    this.#lent.set(chunk, buffer)
+    LENT.set(chunk, buffer)
     this.#chunk = chunk
     this.#read.lend(count)
     this.changed()
@@ -40,9 +41,9 @@ export class LentReads implements Reader {
 
   /** Nobody has a view of the chunk any more. One that never comes back is the collector's. */
   giveBack(chunk: Uint8Array): void {
-    const buffer = this.#lent.get(chunk)
+    const buffer = LENT.get(chunk)
     if (buffer === undefined) return
-    this.#lent.delete(chunk)
+    LENT.delete(chunk)
     this.#pool.give(buffer)
   }
 

@@ -94,6 +94,11 @@ class MemoryStream implements ByteStream {
     return this.#out.write(bytes)
   }
 
+  /** As where the buffer is another's next: whoever kept a view of it reads nonsense. */
+  release(chunk: Uint8Array): void {
+    chunk.fill(0xee)
+  }
+
   unread(bytes: Uint8Array): void {
     this.#in.unread(bytes)
   }

@@ -108,9 +108,9 @@ describe('OpenSSH’s client against our server', () => {
       const algorithms = [...said.matchAll(/server-sig-algs=<(.*)>/g)].map((found) => found[1])
       // Once for each of the two connections, and as it should be.
       assert.deepEqual(algorithms, [SERVER_SIGNATURES.join(','), SERVER_SIGNATURES.join(',')])
-      // Reads before the first keys are the collector's; all others were given back.
+      // Each of the two connections may still have the one that it reads into.
       const kept = threadBuffers.lent - lent
-      assert.ok(kept < 12, `${kept} buffers of reads kept`)
+      assert.ok(kept <= 2, `${kept} buffers of reads kept`)
     })
 
   it('has its environment, terminal, signals of death and an empty input told', async (t) => {

@@ -19,7 +19,7 @@ import type { SshChannel } from './channel.ts'
 import { connectSsh, type Connected, type ConnectOptions } from './connect.ts'
 import type { ChannelOpening } from './connection.ts'
 import { certificateKey, hostVerifier } from './host-key.ts'
-import { opensshKeys, publicLine } from './openssh.fixture.ts'
+import { opensshKeys, publicLine, spoiled } from './openssh.fixture.ts'
 import { certificate, HOST, HOST_CA, KEYS, keyOf, USER_CA } from './pair.fixture.ts'
 
 const USER = userInfo().username
@@ -74,7 +74,7 @@ describe('our client against OpenSSH’s server', () => {
   async function connectTo(change: Partial<ConnectOptions> = {}): Promise<Connected> {
     const key = keyOf('ed25519')
     return connectSsh({
-      stream: lentStream(await dial(cleanup, port)).stream,
+      stream: spoiled(lentStream(await dial(cleanup, port)).stream),
       timers: systemTimers,
       user: USER,
       key: certificateKey(certificate(key, { principals: [USER], extensions: EXTENSIONS }), key),

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 
 import { SshReader, string, u32 } from '../../../core/ssh/bytes.ts'
 import { publicBlob } from '../../../core/ssh/key.ts'
+import type { ByteStream } from '../../../core/stream.ts'
 import { privateFile } from '../../../test/fixtures/files.ts'
 
 /** Writes `NAME` and `NAME-cert.pub`; returns the path of the key. */
@@ -48,4 +49,21 @@ function privateText(key: KeyObject): string {
   ])
   const text = blob.toString('base64').replace(/.{70}/g, '$&\n')
   return `-----BEGIN OPENSSH PRIVATE KEY-----\n${text}\n-----END OPENSSH PRIVATE KEY-----\n`
+}
+
+/** The same stream, but a chunk that is given back is overwritten at once, as by its next reader: a view that was kept reads nonsense. */
+export function spoiled(stream: ByteStream): ByteStream {
+  return {
+    read: () => stream.read(),
+    write: (bytes) => stream.write(bytes),
+    writeAll: async (pieces) => stream.writeAll?.(pieces),
+    release: (chunk) => {
+      chunk.fill(0xee)
+      stream.release?.(chunk)
+    },
+    unread: (bytes) => stream.unread(bytes),
+    end: () => stream.end(),
+    abort: (cause) => stream.abort(cause),
+    closed: stream.closed,
+  }
 }

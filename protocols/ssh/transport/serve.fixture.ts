@@ -16,6 +16,7 @@ import { acceptSsh, type ProvenLogin } from './accept.ts'
 import type { SshChannel } from './channel.ts'
 import type { ChannelOpening, ConnectionHandlers, SshConnection } from './connection.ts'
 import type { HostKey } from './host-key.ts'
+import { spoiled } from './openssh.fixture.ts'
 import { hostKey, USER_CA } from './pair.fixture.ts'
 import type { ChannelRequest, GlobalRequest, WindowSize } from './requests.ts'
 import type { Handshake } from './transport.ts'
@@ -37,7 +38,7 @@ export async function testServer(
   const seen = { handshakes: [], refusals: [], requests: [] } as Omit<TestServer, 'port'>
   const { port } = await listen(cleanup, (socket) => {
     void acceptSsh<ProvenLogin>({
-      stream: lentStream(socket).stream,
+      stream: spoiled(lentStream(socket).stream),
       timers: systemTimers,
       hostKeys: keys,
       authorize: (login) => Promise.resolve(judge(login) ? login : undefined),

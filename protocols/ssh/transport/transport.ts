@@ -205,10 +205,9 @@ export class SshTransport {
         if (chunk === undefined) break
         // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
         if (this.#over) continue
-        // What was sealed is opened into memory of its own; what was not may be a view of what came.
-        const copied = this.#handshakes > 0
-        this.#take(chunk)
-        if (copied) this.#stream.release?.(chunk)
+        // What was sealed is opened into memory of its own; what comes before the first keys would be kept as views of the chunk.
+        this.#take(this.#handshakes > 0 ? chunk : Uint8Array.from(chunk))
+        this.#stream.release?.(chunk)
       }
       this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
     } catch (error) {
