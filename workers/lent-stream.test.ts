@@ -92,7 +92,10 @@ describe('the stream of a plain connection', () => {
   it('is lost where the connection is', async (context) => {
     const [near] = await pair(context)
     near.destroy()
-    await assert.rejects(lentStream(near).stream.read(), { code: 'dial.failed' })
+    await once(near, 'close')
+    const { stream } = lentStream(near)
+    await assert.rejects(stream.read(), { code: 'dial.failed' })
+    await stream.closed
   })
 
   it('loses nothing that was not sent yet', async (context) => {

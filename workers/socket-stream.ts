@@ -37,10 +37,13 @@ class SocketStream implements ByteStream {
       this.#failure ??= error
       notify()
     })
-    duplex.once('close', () => {
+    const closed = (): void => {
       notify()
       resolve()
-    })
+    }
+    // It says so once, and may have done before it was given here.
+    if (duplex.closed) closed()
+    else duplex.once('close', closed)
   }
 
   async read(): Promise<Uint8Array | undefined> {
