@@ -227,5 +227,6 @@ function gone(services: StreamServices, reason: string): Refusal {
 
 /** What a client still sends is nobody's: unread, it would keep the end of its bytes from being seen. */
 async function drain(stream: ByteStream): Promise<void> {
-  while ((await stream.read()) !== undefined);
+  for (let chunk = await stream.read(); chunk !== undefined; chunk = await stream.read())
+    stream.release?.(chunk)
 }

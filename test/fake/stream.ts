@@ -114,6 +114,20 @@ class MemoryStream implements ByteStream {
   }
 }
 
+/** The same stream, which takes one piece at a time, with some of its methods changed. */
+export function changed(stream: ByteStream, change: Partial<ByteStream>): ByteStream {
+  return {
+    read: () => stream.read(),
+    write: (bytes) => stream.write(bytes),
+    release: (chunk) => stream.release?.(chunk),
+    unread: (bytes) => stream.unread(bytes),
+    end: () => stream.end(),
+    abort: (cause) => stream.abort(cause),
+    closed: stream.closed,
+    ...change,
+  }
+}
+
 /** The two ends of one connection. */
 export function streamPair(): [ByteStream, ByteStream] {
   const [there, back] = [new Pipe(), new Pipe()]

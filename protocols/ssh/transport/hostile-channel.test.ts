@@ -6,8 +6,7 @@ import { describe, it } from 'node:test'
 
 import { max } from '../../../core/limits.ts'
 import { SshReader, string, u32 } from '../../../core/ssh/bytes.ts'
-import type { ByteStream } from '../../../core/stream.ts'
-import { streamPair } from '../../../test/fake/stream.ts'
+import { changed, streamPair } from '../../../test/fake/stream.ts'
 import { FakeTimers } from '../../../workers/timers.ts'
 import type { SshChannel } from './channel.ts'
 import { MESSAGE, OPEN_REFUSED } from './message.ts'
@@ -168,15 +167,10 @@ describe('a peer that is in', () => {
     const [near, far] = streamPair()
     const timers = new FakeTimers()
     let stopped = false
-    const deaf: ByteStream = {
-      read: () => far.read(),
+    const deaf = changed(far, {
       write: (bytes: Uint8Array) =>
         stopped ? new Promise<void>(() => undefined) : far.write(bytes),
-      unread: (bytes: Uint8Array) => far.unread(bytes),
-      end: () => far.end(),
-      abort: (cause: Error) => far.abort(cause),
-      closed: far.closed,
-    }
+    })
     const server = startServer(deaf, timers)
     const client = new RawClient(near, timers)
     await client.service()
@@ -201,17 +195,12 @@ describe('a peer that is in', () => {
     const [near, far] = streamPair()
     let stuck = false
     let taken = 0
-    const slow: ByteStream = {
-      read: () => far.read(),
+    const slow = changed(far, {
       write: (bytes) => {
         taken += bytes.length
         return stuck ? new Promise<void>(() => undefined) : far.write(bytes)
       },
-      unread: (bytes) => far.unread(bytes),
-      end: () => far.end(),
-      abort: (cause) => far.abort(cause),
-      closed: far.closed,
-    }
+    })
     void startServer(slow, new FakeTimers(), { serve: () => openings })
     const client = new RawClient(near, new FakeTimers())
     await client.service()
@@ -367,14 +356,9 @@ async function deafClient(): Promise<{
 }> {
   const [near, far] = streamPair()
   let deaf = false
-  const hearing: ByteStream = {
+  const hearing = changed(near, {
     read: () => (deaf ? new Promise<undefined>(() => undefined) : near.read()),
-    write: (bytes) => near.write(bytes),
-    unread: (bytes) => near.unread(bytes),
-    end: () => near.end(),
-    abort: (cause) => near.abort(cause),
-    closed: near.closed,
-  }
+  })
   const actions = new Map<number, () => void>()
   const timers: SshTimers = {
     after: (ms, action) => {

@@ -10,7 +10,7 @@ import { max } from '../../../core/limits.ts'
 import { string, u32 } from '../../../core/ssh/bytes.ts'
 import { publicBlob, signBlob } from '../../../core/ssh/key.ts'
 import type { ByteStream } from '../../../core/stream.ts'
-import { streamPair } from '../../../test/fake/stream.ts'
+import { changed, streamPair } from '../../../test/fake/stream.ts'
 import { FakeTimers } from '../../../workers/timers.ts'
 import type { ProvenLogin } from './accept.ts'
 import { certificateKey, type CertificateKey } from './host-key.ts'
@@ -272,14 +272,9 @@ describe('somebody between client and server', () => {
     for (const [name, change] of Object.entries(changes)) {
       const [near, far] = streamPair()
       const wire = { change: undefined as ((bytes: Buffer) => Buffer) | undefined }
-      const tampered: ByteStream = {
-        read: () => near.read(),
+      const tampered = changed(near, {
         write: (bytes) => near.write(wire.change?.(Buffer.from(bytes)) ?? bytes),
-        unread: (bytes) => near.unread(bytes),
-        end: () => near.end(),
-        abort: (cause) => near.abort(cause),
-        closed: near.closed,
-      }
+      })
       const pair = startPair({ streams: [tampered, far] })
       const [client, server] = [await pair.client, await pair.server]
       wire.change = change
@@ -343,7 +338,7 @@ function packet(payload: Uint8Array): Uint8Array {
 /** The stream with bytes put behind the peer's identification line. */
 function behindLine(stream: ByteStream, bytes: Uint8Array): ByteStream {
   let done = false
-  return {
+  return changed(stream, {
     read: async () => {
       const chunk = await stream.read()
       const line = chunk === undefined ? -1 : Buffer.from(chunk).indexOf('\n')
@@ -351,10 +346,5 @@ function behindLine(stream: ByteStream, bytes: Uint8Array): ByteStream {
       done = true
       return Buffer.concat([chunk.subarray(0, line + 1), bytes, chunk.subarray(line + 1)])
     },
-    write: (written) => stream.write(written),
-    unread: (kept) => stream.unread(kept),
-    end: () => stream.end(),
-    abort: (cause) => stream.abort(cause),
-    closed: stream.closed,
-  }
+  })
 }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { SshReader, string, u32 } from '../../../core/ssh/bytes.ts'
 import { publicBlob } from '../../../core/ssh/key.ts'
 import type { ByteStream } from '../../../core/stream.ts'
+import { changed } from '../../../test/fake/stream.ts'
 import { privateFile } from '../../../test/fixtures/files.ts'
 
 /** Writes `NAME` and `NAME-cert.pub`; returns the path of the key. */
@@ -53,17 +54,11 @@ function privateText(key: KeyObject): string {
 
 /** The same stream, but a chunk that is given back is overwritten at once, as by its next reader: a view that was kept reads nonsense. */
 export function spoiled(stream: ByteStream): ByteStream {
-  return {
-    read: () => stream.read(),
-    write: (bytes) => stream.write(bytes),
+  return changed(stream, {
     writeAll: async (pieces) => stream.writeAll?.(pieces),
     release: (chunk) => {
       chunk.fill(0xee)
       stream.release?.(chunk)
     },
-    unread: (bytes) => stream.unread(bytes),
-    end: () => stream.end(),
-    abort: (cause) => stream.abort(cause),
-    closed: stream.closed,
-  }
+  })
 }

@@ -6,7 +6,7 @@ import { describe, it } from 'node:test'
 
 import { max } from '../../../core/limits.ts'
 import { publicBlob } from '../../../core/ssh/key.ts'
-import { streamPair } from '../../../test/fake/stream.ts'
+import { changed, streamPair } from '../../../test/fake/stream.ts'
 import type { SshChannel } from './channel.ts'
 import { certificateKey, hostVerifier } from './host-key.ts'
 import { hostKey, HOST, HOST_CA, KEYS, Openings, startPair, userKey } from './pair.fixture.ts'
@@ -202,6 +202,26 @@ describe('a connection of ours', () => {
     await Promise.all(streams.map(({ closed }) => closed))
     await new Promise((resolve) => setImmediate(resolve))
     assert.equal(pair.timers.size, 0)
+  })
+
+  it('gives every chunk back, also what comes after its end', async () => {
+    const [near, far] = streamPair()
+    const held = new Set<Uint8Array>()
+    const counted = changed(far, {
+      read: async () => {
+        const chunk = await far.read()
+        if (chunk !== undefined) held.add(chunk)
+        return chunk
+      },
+      release: (chunk) => void held.delete(chunk),
+    })
+    const pair = startPair({ streams: [near, counted] })
+    const [client, server] = [await pair.client, await pair.server]
+    server.connection.end()
+    await near.write(Buffer.from('late'))
+    await client.connection.closed
+    await Promise.all([near.closed, far.closed])
+    assert.equal(held.size, 0)
   })
 
   it('lets a client in without a proof only where the caller says who it is', async () => {

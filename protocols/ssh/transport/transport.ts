@@ -203,10 +203,9 @@ export class SshTransport {
         while (!this.#over && this.#unsent > max('sshRepliesBytesMax')) await this.#turn()
         const chunk = await this.#stream.read()
         if (chunk === undefined) break
-        // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
-        if (this.#over) continue
-        // What was sealed is opened into memory of its own; what comes before the first keys would be kept as views of the chunk.
-        this.#take(this.#handshakes > 0 ? chunk : Uint8Array.from(chunk))
+        // What comes after the end is read and dropped: a reset would destroy what the peer has not read. What was sealed is opened into
+        // memory of its own; what comes before the first keys would be kept as views of the chunk.
+        if (!this.#over) this.#take(this.#handshakes > 0 ? chunk : Uint8Array.from(chunk))
         this.#stream.release?.(chunk)
       }
       this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
