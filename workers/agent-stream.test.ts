@@ -28,6 +28,7 @@ import { sshHost, sshTestCa, sshUser } from '../test/fixtures/ssh.ts'
 import { serverPair, testCluster } from '../test/fixtures/tls.ts'
 import { AgentSessions } from './agent-sessions.ts'
 import type { MachineWish } from './agent-stream.ts'
+import { threadBuffers } from './buffers.ts'
 import { release } from './handover.ts'
 import { Trust } from './trust.ts'
 
@@ -198,7 +199,10 @@ describe('a streaming session at the agent', () => {
   it('runs from the open frame to the machine, with its certificate, and leaves nothing', async (context) => {
     const rig = await start(context)
     const before = openSockets()
+    const { lent } = threadBuffers
     const outer = await running(rig)
+    // What comes is read into the thread's buffers, not into Node's.
+    assert.ok(threadBuffers.lent > lent)
     const [wish] = rig.wishes
     assert.equal(wish?.right.access.principal, 'app')
     assert.deepEqual(wish.certificate, Uint8Array.from(ALICES.certificate))

@@ -1,34 +1,14 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import net, { type AddressInfo } from 'node:net'
 import { PassThrough } from 'node:stream'
-import { describe, it, type TestContext } from 'node:test'
+import { describe, it } from 'node:test'
 import { TLSSocket } from 'node:tls'
 
 import type { ByteStream } from '../core/stream.ts'
-import { atEnd } from '../test/fixtures/files.ts'
+import { pair } from '../test/fixtures/sockets.ts'
 import { threadBuffers } from './buffers.ts'
 import { lentStream } from './lent-stream.ts'
-
-/** A connection's two ends; nothing is read at the near one yet. */
-async function pair(context: TestContext): Promise<readonly [net.Socket, net.Socket]> {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const far = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
-  const [[near]] = (await Promise.all([once(server, 'connection'), once(far, 'connect')])) as [
-    [net.Socket],
-    unknown,
-  ]
-  atEnd(context, () => {
-    near.destroy()
-    far.destroy()
-    server.close()
-  })
-  return [near, far]
-}
 
 async function all(stream: ByteStream): Promise<Buffer> {
   const copies: Buffer[] = []
@@ -41,7 +21,7 @@ async function all(stream: ByteStream): Promise<Buffer> {
 
 describe('the stream of a plain connection', () => {
   it('begins with what was read before it, goes on with what comes, and ends with it', async (context) => {
-    const [near, far] = await pair(context)
+    const { inner: near, outer: far } = await pair(context)
     const before = threadBuffers.lent
     far.write('second ')
     near.resume()
@@ -66,7 +46,7 @@ describe('the stream of a plain connection', () => {
   })
 
   it('reads much at a time, where much comes', async (context) => {
-    const [near, far] = await pair(context)
+    const { inner: near, outer: far } = await pair(context)
     const { stream } = lentStream(near)
     far.end(Buffer.alloc(8_000_000))
     let largest = 0
@@ -78,7 +58,7 @@ describe('the stream of a plain connection', () => {
   })
 
   it('ends where the connection has ended already', async (context) => {
-    const [near, far] = await pair(context)
+    const { inner: near, outer: far } = await pair(context)
     far.end('last')
     near.resume()
     near.pause()
@@ -90,7 +70,7 @@ describe('the stream of a plain connection', () => {
   })
 
   it('is lost where the connection is', async (context) => {
-    const [near] = await pair(context)
+    const { inner: near } = await pair(context)
     near.destroy()
     await once(near, 'close')
     const { stream } = lentStream(near)
@@ -99,7 +79,7 @@ describe('the stream of a plain connection', () => {
   })
 
   it('loses nothing that was not sent yet', async (context) => {
-    const [near, far] = await pair(context)
+    const { inner: near, outer: far } = await pair(context)
     const large = Buffer.alloc(32 * 1024 * 1024, 'x')
     near.write(large)
     assert.ok(near.writableLength > 0)
@@ -115,7 +95,7 @@ describe('the stream of a plain connection', () => {
 
 describe('the stream of what is no plain connection', () => {
   it('is its own: under TLS lie other bytes', async (context) => {
-    const [near] = await pair(context)
+    const { inner: near } = await pair(context)
     const tls = new TLSSocket(near)
     tls.on('error', () => {})
     assert.equal(lentStream(tls).connection, tls)

@@ -148,7 +148,6 @@ export class ServerReach {
     const port = Number(address.slice(at + 1))
     const socket = await dialTarget({ ref: target.ref, host, port, guard }, signal)
     this.#options.send({ kind: 'accepted', session })
-    socket.allowHalfOpen = true
     return { stream: lentStream(socket).stream, key: { certificate: answer.certificate, key } }
   }
 

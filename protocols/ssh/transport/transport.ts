@@ -203,9 +203,8 @@ export class SshTransport {
         while (!this.#over && this.#unsent > max('sshRepliesBytesMax')) await this.#turn()
         const chunk = await this.#stream.read()
         if (chunk === undefined) break
-        // What comes after the end is read and dropped: a reset would destroy what the peer has not read. What was sealed is opened into
-        // memory of its own; what comes before the first keys would be kept as views of the chunk.
-        if (!this.#over) this.#take(this.#handshakes > 0 ? chunk : Uint8Array.from(chunk))
+        // What comes after the end is read and dropped: a reset would destroy what the peer has not read.
+        if (!this.#over) this.#take(chunk)
         this.#stream.release?.(chunk)
       }
       this.#end(this.#admitted ? undefined : violation('it ended before authentication'))
@@ -217,7 +216,11 @@ export class SshTransport {
   #take(chunk: Uint8Array): void {
     try {
       this.#count(chunk.length)
-      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+      // What was sealed is opened into memory of its own; what comes before the first keys would be kept as views of the chunk.
+      const sealed = this.#handshakes > 0
+      const bytes = sealed
+        ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length)
+        : Buffer.from(chunk)
       this.#protocol.parse(bytes, 0, bytes.length)
     } catch (error) {
       this.end(failure(error))
